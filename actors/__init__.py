@@ -1,0 +1,1 @@
+"""Ray actors: thin shells that move data between stores and the domain."""

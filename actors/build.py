@@ -1,0 +1,177 @@
+"""Making the real stores for each kind of actor: the one place where an actor meets concrete clients.
+
+Never: logic; a connection that nobody closes.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from ray.exceptions import RayError
+
+from actors.config import HotPathConfig, Scoring
+from actors.engine.ports import Ports
+from actors.engine.sink import Sink
+from actors.meter import Meter
+from actors.partition_facts import decoder_of as decoder_of
+from actors.partition_facts import partition_id as partition_id
+from ray_fraud.domain.metrics import Component
+from ray_fraud.domain.record import PartitionId
+from ray_fraud.domain.split import Split
+from ray_fraud.stores.cuts.redis_store import RedisCutStore
+from ray_fraud.stores.errors import StoreError
+from ray_fraud.stores.lake import lake_filesystem
+from ray_fraud.stores.ledger.postgres import PostgresLedger
+from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
+from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
+from ray_fraud.stores.log.kafka_reader import KafkaLogReader
+from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
+from ray_fraud.stores.snapshots.lake import LakeSnapshotStore
+from serve.client import open_scorer_client
+from serve.config import ScorerConfig, ScoringMode
+from serve.deploy import ScorerNotReady, deploy_scorer, scorer_state
+
+DEFAULT_MODEL_CACHE = Path("~/.cache/ray-fraud/models")
+HEALTH_TIMEOUT = timedelta(seconds=2)
+LATENESS = timedelta(hours=1)
+"""How old a record may be when it is written to the topic and still be found by a recovery."""
+
+
+def scorer_config(config: HotPathConfig) -> ScorerConfig:
+    """Where the scorer and the partitions' local fallback find model files."""
+    cache = Path(config.model_cache) if config.model_cache else DEFAULT_MODEL_CACHE
+    return ScorerConfig(lake=config.connections.lake, cache_folder=cache.expanduser())
+
+
+@dataclass(slots=True)
+class BuiltPorts:
+    """The ports of one partition actor, and how to close them."""
+
+    ports: Ports
+    partition: PartitionId
+    closing: ExitStack = field(default_factory=ExitStack)
+
+    def close(self) -> None:
+        self.closing.close()
+
+
+def build_ports(config: HotPathConfig, partition: int, meter: Meter) -> BuiltPorts:
+    """Connects everything that one partition needs.
+
+    Raises:
+        StoreError: Kafka does not answer, or something is set up wrongly.
+    """
+    connections = config.connections
+    with ExitStack() as closing:
+        admin = KafkaLogAdmin(connections.kafka)
+        closing.callback(admin.close)
+        own = partition_id(admin, connections.topics.transactions, partition)
+        reader = KafkaLogReader(connections.kafka, connections.topics.transactions, own)
+        closing.callback(reader.close)
+        writer = KafkaLogWriter(connections.kafka)
+        closing.callback(writer.close)
+        ledger = PostgresLedger(connections.postgres, name=f"ray-fraud partition {partition}")
+        closing.callback(ledger.close)
+        alert_ledger = PostgresLedger(connections.postgres, name=f"ray-fraud alerts {partition}")
+        closing.callback(alert_ledger.close)
+        cuts = RedisCutStore(connections.redis)
+        closing.callback(cuts.close)
+        mode = ScoringMode(
+            serve=config.scoring is Scoring.SERVE, timeout=timedelta(milliseconds=config.scoring_timeout_ms)
+        )
+        ports = Ports(
+            ledger=ledger,
+            alert_ledger=alert_ledger,
+            cuts=cuts,
+            snapshots=LakeSnapshotStore(*lake_filesystem(connections.lake)),
+            reader=reader,
+            writer=writer,
+            scorer=open_scorer_client(scorer_config(config), mode),
+            decoder=decoder_of(connections),
+            meter=meter,
+            topics=connections.topics,
+        )
+        return BuiltPorts(ports, own, closing.pop_all())
+
+
+def build_sinks(config: HotPathConfig) -> tuple[list[Sink], Callable[[], None]]:
+    """A sink for every partition of the alert topic, and how to close them all."""
+    connections = config.connections
+    with ExitStack() as closing:
+        admin = KafkaLogAdmin(connections.kafka)
+        closing.callback(admin.close)
+        ledger = PostgresLedger(connections.postgres, name="ray-fraud sink")
+        closing.callback(ledger.close)
+        sinks = []
+        for partition in range(admin.partition_count(connections.topics.alerts)):
+            own = partition_id(admin, connections.topics.alerts, partition)
+            reader = KafkaLogReader(connections.kafka, connections.topics.alerts, own)
+            closing.callback(reader.close)
+            sinks.append(Sink(ledger, reader, own.cluster_id))
+        return sinks, closing.pop_all().close
+
+
+class SupervisorPorts:
+    """What the supervisor asks: the registry, the scorer, and whether each system answers."""
+
+    def __init__(self, config: HotPathConfig) -> None:
+        self._config = config
+        connections = config.connections
+        self.registry = PostgresRegistry(connections.postgres, name="ray-fraud supervisor")
+        self._admin: KafkaLogAdmin | None = None
+        self._cuts = RedisCutStore(connections.redis)
+        self._scorer = scorer_config(config)
+
+    def retention_warning(self) -> str | None:
+        """What to change if the topic forgets records that a recovery from the lake would need."""
+        kept = self._kafka().retention(self._config.connections.topics.transactions)
+        needed = timedelta(seconds=self._config.snapshot_interval_seconds) + LATENESS
+        if kept is None or kept >= needed:
+            return None
+        return f"topic retention {kept} is shorter than snapshot age + lateness {needed}: raise retention.ms"
+
+    def deploy_split(self, split: Split) -> None:
+        """Makes the scorer hold the split; partitions that use it before score locally.
+
+        Raises:
+            ScorerNotReady: partitions will score locally until it is.
+        """
+        deploy_scorer(self._scorer, [split])
+
+    def health(self) -> dict[str, bool]:
+        """By component: whether it answered just now."""
+        checks: dict[Component, Callable[[], object]] = {
+            Component.KAFKA: self._check_kafka,
+            Component.REDIS: self._cuts.check_configuration,
+            Component.POSTGRES: self.registry.fingerprint,
+            Component.RAY: lambda: None,
+            Component.SERVE: self._check_serve,
+        }
+        return {component.value: _answers(check) for component, check in checks.items()}
+
+    def _check_kafka(self) -> None:
+        self._kafka().partition_count(self._config.connections.topics.transactions)
+
+    def _kafka(self) -> KafkaLogAdmin:
+        if self._admin is None:
+            self._admin = KafkaLogAdmin(self._config.connections.kafka)
+        return self._admin
+
+    def _check_serve(self) -> None:
+        if self._config.scoring is Scoring.SERVE:
+            scorer_state(timeout=HEALTH_TIMEOUT)
+
+
+def build_supervisor_ports(config: HotPathConfig) -> SupervisorPorts:
+    """Connects what the supervisor needs."""
+    return SupervisorPorts(config)
+
+
+def _answers(check: Callable[[], object]) -> bool:
+    try:
+        check()
+    except (StoreError, RayError, ScorerNotReady, TimeoutError):
+        return False
+    return True

@@ -1,0 +1,46 @@
+"""What a deployed hot path is told: addresses, pace, scoring mode and the operator's settings.
+
+Never: a secret (connections name files), anything that a running partition may change by itself.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from ray_fraud.domain.settings import DetectionSettings
+from ray_fraud.stores.connections import Connections
+
+NAMESPACE = "ray-fraud"
+"""The one Ray namespace of the platform's actors."""
+
+SUPERVISOR = "ray-fraud-supervisor"
+SINK = "ray-fraud-sink"
+METRICS_HUB = "ray-fraud-metrics"
+
+
+def partition_actor_name(partition: int) -> str:
+    return f"ray-fraud-partition-{partition}"
+
+
+class Scoring(StrEnum):
+    SERVE = "serve"
+    LOCAL = "local"
+    """In the partition actor: the latency floor that `ray-fraud bench` compares with."""
+
+
+class HotPathConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    connections: Connections
+    settings: DetectionSettings = DetectionSettings()
+    scoring: Scoring = Scoring.SERVE
+    scoring_timeout_ms: int = 250
+    """A scoring call that takes longer is answered locally."""
+    linger_ms: float = 8.0
+    """Pause between polls of a partition that is not behind."""
+    rest_share: float = 0.5
+    """Pause between scoring calls of one partition, as a share of what the calls take on average."""
+    snapshot_interval_seconds: float = 3600.0
+    partition_cpus: float = 0.0
+    """Ray CPUs that one partition actor reserves; 0 on a laptop, 1 on a cluster."""
+    metrics_port: int = 8000
+    model_cache: str = ""
+    """Folder for model files by digest on each node; empty: the user's cache folder."""

@@ -1,0 +1,138 @@
+"""The audit of a partition: a single-threaded replay of its log and timeline, held against what was stored.
+
+This is invariant I2 as a program: hot alerts in PostgreSQL = accepted alerts of the topic = alerts of
+the replay.
+
+Never: writing anything; scoring through Serve (the same model files are scored here).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+import msgspec
+
+from ray_fraud.domain.alert import Alert
+from ray_fraud.domain.decode import Decoder
+from ray_fraud.domain.partition import Counts, PartitionState
+from ray_fraud.domain.record import PartitionId, Record
+from ray_fraud.domain.replay import Score
+from ray_fraud.domain.timeline import ControlEvent
+from ray_fraud.stores.ledger.port import EpochRow, valid_until
+from ray_fraud.stores.log.port import LogReader
+
+POLL_TIMEOUT = timedelta(seconds=1)
+MAX_POLL_RECORDS = 2_000
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What a partition's alerts must be."""
+
+    partition: PartitionId
+    records: int = 0
+    counts: Counts = field(default_factory=Counts)
+    alerts: dict[UUID, Alert] = field(default_factory=dict)
+    """The first alert of each uid: a duplicate older than the memory of ids raises an equal one again."""
+    arms: Counter[str] = field(default_factory=Counter)
+    """Scored transactions per model version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The comparison; all zero means equal."""
+
+    missing: int
+    """Alerts of the replay that PostgreSQL or the topic lacks."""
+    unexpected: int
+    """Stored alerts that the replay does not have."""
+    duplicates: int
+    """Rows of PostgreSQL beyond one per alert uid."""
+
+    @property
+    def agrees(self) -> bool:
+        return not (self.missing or self.unexpected or self.duplicates)
+
+
+def read_log(reader: LogReader, start: int, end: int) -> Iterator[Sequence[Record]]:
+    """The records of `[start, end)` in batches.
+
+    Raises:
+        StoreUnavailable: the log stopped answering.
+    """
+    reader.seek(start)
+    idle = 0
+    while reader.position() < end and idle < 30:
+        records = reader.poll(MAX_POLL_RECORDS, POLL_TIMEOUT)
+        idle = 0 if records else idle + 1
+        wanted = [record for record in records if record.offset < end]
+        if wanted:
+            yield wanted
+        if len(wanted) < len(records):
+            return
+
+
+def replay_partition(
+    reader: LogReader,
+    timeline: Sequence[ControlEvent],
+    decoder: Decoder,
+    score: Score,
+    end: int,
+    progress: Callable[[int], None] = lambda _: None,
+) -> tuple[Replayed, PartitionState]:
+    """Folds the log from where the partition's life began up to offset `end`, one record after another."""
+    start = max(reader.bounds().start, min((event.from_offset for event in timeline), default=0))
+    state = PartitionState(reader.partition.partition, decoder, next_offset=start, timeline=timeline)
+    replayed = Replayed(reader.partition)
+    for records in read_log(reader, state.next_offset, end):
+        rest: Sequence[Record] = records
+        while rest:
+            observed = state.observe(rest)
+            scores = score(observed.split, observed.user_ids, observed.features)
+            for alert in state.decide(observed, scores).alerts:
+                replayed.alerts.setdefault(alert.alert_uid, alert)
+            if scores is not None:
+                for arm in scores.arms.tolist():
+                    replayed.arms[observed.split.arms[arm].label] += 1
+            _add(replayed.counts, observed.counts)
+            rest = [record for record in rest if record.offset >= observed.next_offset]
+        replayed.records += len(records)
+        progress(len(records))
+    return replayed, state
+
+
+def accepted_topic_alerts(
+    reader: LogReader, epochs: Callable[[PartitionId], list[EpochRow]], cluster_id: str
+) -> Counter[UUID]:
+    """Uids in one partition of the alert topic, with how often each stands there.
+
+    Alerts of an owner that wrote at or above a later epoch's barrier are left out, as the sink does.
+    """
+    bounds = reader.bounds()
+    found: Counter[UUID] = Counter()
+    known: dict[PartitionId, list[EpochRow]] = {}
+    for records in read_log(reader, bounds.start, bounds.end):
+        for record in records:
+            headers = dict(record.headers)
+            partition = PartitionId(cluster_id, headers["topic_id"].decode(), int(headers["partition"]))
+            if partition not in known:
+                known[partition] = epochs(partition)
+            limit = valid_until(known[partition], int(headers["epoch"]))
+            if limit is None or int(headers["offset"]) < limit:
+                found[msgspec.json.decode(record.value or b"", type=Alert).alert_uid] += 1
+    return found
+
+
+def compare(expected: set[UUID], stored: Sequence[UUID], on_topic: set[UUID]) -> Verdict:
+    """Holds the replay's alerts against both stores."""
+    distinct = set(stored)
+    missing = (expected - distinct) | (expected - on_topic)
+    unexpected = (distinct | on_topic) - expected
+    return Verdict(len(missing), len(unexpected), len(stored) - len(distinct))
+
+
+def _add(total: Counts, more: Counts) -> None:
+    for name in Counts.__slots__:
+        setattr(total, name, getattr(total, name) + getattr(more, name))

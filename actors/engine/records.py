@@ -1,0 +1,104 @@
+"""Turning what the pipeline sees into metrics of the catalogue.
+
+Never: a call; recording must cost microseconds.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from actors.engine.dead_letter_share import DeadLetterShare
+from actors.engine.owner import PartitionOwner
+from actors.meter import Meter
+from ray_fraud.domain import metrics
+from ray_fraud.domain.alert import Alert
+from ray_fraud.domain.metrics import TransactionStatus
+from ray_fraud.domain.partition import Observed
+from ray_fraud.domain.split import Split
+from ray_fraud.scoring.scored_batch import ScoredBatch
+
+LAG_SAMPLE_RECORDS = 64
+"""Event lag is recorded for the newest record of a batch and evenly spaced others, up to this many."""
+
+
+class BatchRecorder:
+    """Records the batches of one partition."""
+
+    def __init__(self, meter: Meter, owner: PartitionOwner, began: float) -> None:
+        """`began`: monotonic time at which the take-over began."""
+        self._meter = meter
+        self._owner = owner
+        self._share = DeadLetterShare()
+        self._partition = str(owner.own.partition.partition)
+        self._cut_at = time.monotonic()
+        self._began = began
+        self.recovery_seconds: float | None = None
+        self.arm_counts: Counter[str] = Counter()
+        """Scored transactions per model version, for the demo's A/B share."""
+        self._state_bytes = sum(map(len, owner.state.users.values()))
+        meter.set(metrics.EPOCH, owner.own.epoch, partition=self._partition)
+        for status in TransactionStatus:
+            meter.count(metrics.TRANSACTIONS, 0, status=status)
+
+    def scored(self, split: Split, records: int, answer: ScoredBatch | None) -> None:
+        meter = self._meter
+        meter.observe(metrics.BATCH_SIZE, (records,))
+        if answer is None:
+            return
+        meter.observe(metrics.ML_INFERENCE_LATENCY, (answer.seconds,))
+        values, arms = answer.scores.values, answer.scores.arms
+        if answer.degraded:
+            meter.count(metrics.DEGRADED_SCORES, len(values))
+        meter.observe(metrics.MODEL_SCORE, values.tolist())
+        thresholds = np.array([arm.threshold for arm in split.arms])
+        anomalies = int(np.count_nonzero(values > thresholds[arms]))
+        meter.count(metrics.ML_PREDICTIONS, anomalies, prediction="anomaly")
+        meter.count(metrics.ML_PREDICTIONS, len(values) - anomalies, prediction="normal")
+        for index, rows in enumerate(np.bincount(arms, minlength=len(split.arms)).tolist()):
+            self.arm_counts[split.arms[index].label] += rows
+
+    def settled(self, observed: Observed, seconds: float, newest_timestamp_ms: int) -> None:
+        meter, counts = self._meter, observed.counts
+        now_ms = time.time() * 1000
+        meter.count(metrics.TRANSACTIONS, counts.processed, status=TransactionStatus.PROCESSED)
+        meter.count(metrics.TRANSACTIONS, counts.duplicates, status=TransactionStatus.DUPLICATE)
+        meter.count(metrics.TRANSACTIONS, counts.rejected, status=TransactionStatus.DEAD_LETTERED)
+        meter.count(metrics.TRANSACTIONS, counts.quarantined, status=TransactionStatus.QUARANTINED)
+        meter.count(metrics.ID_REUSED, counts.id_reused)
+        meter.count(metrics.LATE_BEYOND_STATE, counts.late_beyond_state)
+        self._state_bytes += _size(observed.changed) - _size(observed.before)
+        for code, number in Counter(dead.rejection.code for dead in observed.dead_letters).items():
+            meter.count(metrics.DEAD_LETTERS, number, code=code)
+        records = counts.processed + counts.duplicates + counts.rejected + counts.quarantined
+        alarm = self._share.add(records, counts.rejected)
+        meter.set(metrics.DEAD_LETTER_ALARM, float(alarm), partition=self._partition)
+        meter.observe(metrics.PROCESSING_LATENCY, (seconds,))
+        step = max(1, len(observed.rows) // LAG_SAMPLE_RECORDS)
+        lags = [(now_ms - row.timestamp_ms) / 1000 for row in observed.rows[::step]]
+        meter.observe(metrics.EVENT_LAG, lags or [(now_ms - newest_timestamp_ms) / 1000])
+
+    def alerted(self, alerts: Sequence[Alert]) -> None:
+        for (rule, severity), number in Counter((a.rule_name, a.severity) for a in alerts).items():
+            self._meter.count(metrics.ALERTS, number, rule_name=rule, severity=severity)
+
+    def cut(self, now: float) -> None:
+        self._cut_at = now
+
+    def progress(self, now: float) -> None:
+        """Once a second: lag, cut age, users, and once how long recovery took."""
+        owner, meter = self._owner, self._meter
+        if self.recovery_seconds is None and not owner.replaying:
+            self.recovery_seconds = now - self._began
+            meter.set(metrics.RECOVERY_SECONDS, self.recovery_seconds, partition=self._partition)
+        end = owner.log_end()
+        if end is not None:
+            meter.set(metrics.LAG, max(0, end - owner.state.next_offset), partition=self._partition)
+        meter.set(metrics.CUT_AGE, now - self._cut_at, partition=self._partition)
+        meter.set(metrics.USERS, len(owner.state.users), partition=self._partition)
+        meter.set(metrics.STATE_BYTES, self._state_bytes, partition=self._partition)
+
+
+def _size(states: Mapping[int, bytes | None]) -> int:
+    return sum(len(state) for state in states.values() if state is not None)

@@ -1,0 +1,113 @@
+"""Finding the state to start from: Redis cut, else a snapshot in the lake, else nothing.
+
+Never: trusting a cut or snapshot that its epoch had no right to write, or that fails its digest.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from actors.engine.ports import Ports
+from actors.engine.take_over import TakenOver
+from ray_fraud.domain.partition import FOLD_VERSION
+from ray_fraud.domain.record import PartitionId
+from ray_fraud.domain.timeline import ControlEvent
+from ray_fraud.stores.cuts.port import CutDamaged, CutHeader
+from ray_fraud.stores.errors import StoreUnavailable
+from ray_fraud.stores.ledger.port import EpochRow, valid_until
+from ray_fraud.stores.snapshots.port import SnapshotDamaged, SnapshotHeader
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A consistent state of one moment: the effect of all records below `next_offset`."""
+
+    users: dict[int, bytes]
+    next_offset: int
+    watermark_ms: int
+    digest: int
+    events: tuple[ControlEvent, ...]
+    cut: CutHeader | None
+    """The cut that the state came from; None if Redis must be written anew."""
+    snapshot_offset: int
+
+
+def find_base(ports: Ports, taken: TakenOver, epochs: list[EpochRow], life_start: int) -> Base:
+    """The valid base with the highest offset.
+
+    Raises:
+        StoreUnavailable: Redis broke off while users were read; try again.
+    """
+    partition = taken.own.partition
+    header = taken.header
+    # A state above the log's end is not a function of this log: the log was cut short.
+    believe = _Belief(epochs, taken.bounds.end)
+    if header is not None and not believe(header.fold_version, header.writer_epoch, header.next_offset):
+        header = None
+    snapshot = _newest_snapshot(ports, partition, believe)
+    if header is not None and (snapshot is None or header.next_offset >= snapshot.next_offset):
+        try:
+            return _from_cut(ports, partition, header)
+        except CutDamaged as error:
+            logger.error("partition %s: cut refused, next rung of the ladder: %s", partition, error)  # noqa: TRY400
+    if snapshot is not None:
+        try:
+            return _from_snapshot(ports, snapshot)
+        except SnapshotDamaged as error:
+            logger.error("partition %s: snapshot refused, reading the log: %s", partition, error)  # noqa: TRY400
+    return Base({}, life_start, 0, 0, (), None, life_start)
+
+
+@dataclass(frozen=True, slots=True)
+class _Belief:
+    """Whether a cut or snapshot may be believed: it counts only up to the next epoch's barrier."""
+
+    epochs: list[EpochRow]
+    log_end: int
+
+    def __call__(self, fold_version: int, writer_epoch: int, next_offset: int) -> bool:
+        limit = valid_until(self.epochs, writer_epoch)
+        return (
+            fold_version == FOLD_VERSION
+            and next_offset <= self.log_end
+            and (limit is None or next_offset <= limit)
+        )
+
+
+def _newest_snapshot(ports: Ports, partition: PartitionId, believe: _Belief) -> SnapshotHeader | None:
+    def is_valid(header: SnapshotHeader) -> bool:
+        return believe(header.fold_version, header.epoch, header.next_offset)
+
+    try:
+        return ports.snapshots.newest_valid(partition, is_valid)
+    except StoreUnavailable as error:
+        logger.warning("partition %s: lake not readable, no snapshot considered: %s", partition, error)
+        return None
+
+
+def _from_cut(ports: Ports, partition: PartitionId, header: CutHeader) -> Base:
+    users = dict(ports.cuts.read_users(partition, header))
+    return Base(
+        users,
+        header.next_offset,
+        header.watermark_ms,
+        header.digest,
+        header.events,
+        header,
+        header.base_offset,
+    )
+
+
+def _from_snapshot(ports: Ports, header: SnapshotHeader) -> Base:
+    users: Iterator[tuple[int, bytes]] = ports.snapshots.read_users(header)
+    return Base(
+        dict(users),
+        header.next_offset,
+        header.watermark_ms,
+        header.digest,
+        header.events,
+        None,
+        header.next_offset,
+    )

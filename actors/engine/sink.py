@@ -1,0 +1,77 @@
+"""The sink: topic `fraud_alerts` → PostgreSQL, always running, so that both hold the same alerts.
+
+What the owners inserted already is there by its uid; what they could not insert (PostgreSQL away, a
+reply lost) is repaired from the topic. Progress and rows commit together.
+
+Never: changing an alert; believing one that an owner wrote after it was replaced (the ledger checks).
+"""
+
+import logging
+from datetime import timedelta
+
+import msgspec
+
+from ray_fraud.domain.alert import Alert
+from ray_fraud.domain.record import PartitionId, Record
+from ray_fraud.stores.ledger.port import Ledger, SinkProgress, SinkResult, TopicAlert
+from ray_fraud.stores.log.port import LogGap, LogReader
+
+logger = logging.getLogger(__name__)
+
+MAX_RECORDS = 500
+_DECODER = msgspec.json.Decoder(Alert)
+
+
+class Sink:
+    """Reads one partition of the alert topic. One thread drives it."""
+
+    def __init__(self, ledger: Ledger, reader: LogReader, cluster_id: str) -> None:
+        self._ledger = ledger
+        self._reader = reader
+        self._cluster_id = cluster_id
+        self._positioned = False
+
+    def step(self, timeout: timedelta) -> SinkResult | None:
+        """Stores the next alerts; None if there were none within the timeout.
+
+        Raises:
+            StoreUnavailable: nothing is lost; call again.
+        """
+        try:
+            if not self._positioned:
+                self._position()
+            records = self._reader.poll(MAX_RECORDS, timeout)
+            if not records:
+                return None
+            alerts = [alert for record in records if (alert := self._read(record)) is not None]
+            progress = SinkProgress(self._reader.partition, records[-1].offset + 1)
+            result = self._ledger.insert_from_topic(alerts, progress)
+        except LogGap as gap:
+            logger.error("alert topic %s: %s; the owners inserted most of them", self._reader.partition, gap)  # noqa: TRY400
+            self._reader.seek(gap.to_offset)
+            return None
+        except BaseException:
+            self._positioned = False
+            raise
+        for invalid in result.invalid:
+            logger.error("alert %s can never be stored: %s", invalid.alert_uid, invalid.reason)
+        return result
+
+    def _position(self) -> None:
+        progress = self._ledger.sink_progress(self._reader.partition)
+        self._reader.seek(self._reader.bounds().start if progress is None else progress)
+        self._positioned = True
+
+    def _read(self, record: Record) -> TopicAlert | None:
+        try:
+            headers = dict(record.headers)
+            partition = PartitionId(
+                self._cluster_id, headers["topic_id"].decode(), int(headers["partition"].decode())
+            )
+            alert = _DECODER.decode(record.value or b"")
+            return TopicAlert(alert, partition, int(headers["epoch"].decode()))
+        except (KeyError, ValueError, msgspec.MsgspecError) as error:
+            # Somebody else wrote to our topic; our own alerts always read back.
+            where = f"alert topic {self._reader.partition} offset {record.offset}"
+            logger.error("%s: not an alert: %s", where, error)  # noqa: TRY400 - a stack trace tells no more
+            return None

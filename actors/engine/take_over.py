@@ -1,0 +1,73 @@
+"""Becoming the owner of a partition: one PostgreSQL transaction that fences everyone before.
+
+In this order, with the partition's row locked: read both epochs, raise Redis's, read the log's end,
+write epoch, token and barrier. Only then may users be read.
+
+Never: reading state before the transaction has committed.
+"""
+
+import logging
+from dataclasses import dataclass
+
+from actors.engine.ports import Ports
+from ray_fraud.domain.record import PartitionId
+from ray_fraud.stores.cuts.port import CutHeader
+from ray_fraud.stores.errors import StoreUnavailable
+from ray_fraud.stores.ledger.port import Ownership
+from ray_fraud.stores.log.port import LogBounds
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    own: Ownership
+    header: CutHeader | None
+    """The newest cut in Redis, None if there is none or Redis is down."""
+    redis_raised: bool
+    """Redis knows the epoch; if not, it must be told before the first cut."""
+    bounds: LogBounds
+    undecided: bool
+    """Nobody has decided anything in this partition yet."""
+
+
+def take_over(ports: Ports, partition: PartitionId, token: str) -> TakenOver:
+    """Makes the caller the only owner that can commit.
+
+    Raises:
+        StoreUnavailable: PostgreSQL or Kafka does not answer; try again.
+        Fenced: another owner took over at the same time.
+    """
+    with ports.ledger.take_over(partition) as turn:
+        redis_epoch = _redis_epoch(ports, partition)
+        epoch = max(turn.last_epoch, redis_epoch or 0) + 1
+        header = None
+        if redis_epoch is not None:
+            header = ports.cuts.raise_epoch(partition, epoch, token)
+        bounds = ports.reader.bounds()
+        # Nothing is observed before the first events of a timeline exist: without any, nothing was decided.
+        known_to_redis = header is not None and header.events
+        undecided = not known_to_redis and not ports.ledger.events(partition)
+        if undecided:
+            barrier = min((row.barrier for row in ports.ledger.epochs(partition)), default=bounds.start)
+        else:
+            barrier = _barrier(turn.last_epoch, header, bounds)
+        own = turn.confirm(epoch, token, barrier)
+    logger.info("partition %s: epoch %d, barrier %d, log %s", partition, epoch, barrier, bounds)
+    return TakenOver(own, header, redis_epoch is not None, bounds, undecided)
+
+
+def _redis_epoch(ports: Ports, partition: PartitionId) -> int | None:
+    try:
+        return ports.cuts.epoch(partition)
+    except StoreUnavailable as error:
+        # Redis decides how long recovery takes, never whether it is right.
+        logger.warning("partition %s: taking over without Redis: %s", partition, error)
+        return None
+
+
+def _barrier(last_epoch: int, header: CutHeader | None, bounds: LogBounds) -> int:
+    """The offset below which an earlier owner may have decided something."""
+    if header is not None and header.drained and header.writer_epoch == last_epoch:
+        return header.next_offset
+    return bounds.end

@@ -1,0 +1,138 @@
+"""Appending control events: what the operator wants against what the partition's timeline says.
+
+Never: applying a wish without an event, or an event below an observed offset or, a quarantine apart, the
+barrier.
+"""
+
+import logging
+from dataclasses import dataclass
+
+from actors.engine.ports import Ports
+from ray_fraud.domain.canonical import canonical_json, content_digest
+from ray_fraud.domain.model import ModelRefused
+from ray_fraud.domain.partition import FOLD_VERSION, PartitionState
+from ray_fraud.domain.settings import DetectionSettings
+from ray_fraud.domain.split import RULES_ONLY, Split
+from ray_fraud.domain.timeline import (
+    ControlEvent,
+    EventKind,
+    Gap,
+    fold_version_event,
+    inline_event,
+    quarantine_event,
+    settings_event,
+    split_event,
+)
+from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
+from ray_fraud.stores.ledger.port import Ownership
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What the platform wants the partition to decide by."""
+
+    settings: DetectionSettings
+    split: Split
+
+
+class NotDrainedError(Exception):
+    """A release with another fold version found a partition that was not drained."""
+
+
+class TimelineKeeper:
+    """The partition's timeline in memory, and the only writer of its table."""
+
+    def __init__(self, ports: Ports, own: Ownership, events: list[ControlEvent]) -> None:
+        self._ports = ports
+        self._own = own
+        self.events = events
+
+    def last(self, kind: EventKind) -> ControlEvent | None:
+        return next((event for event in reversed(self.events) if event.kind is kind), None)
+
+    def reconcile(self, state: PartitionState, desired: Desired, *, drained: bool) -> bool:
+        """Appends what is missing; each event holds from the first offset nobody has decided.
+
+        Returns whether the timeline says what is desired; if not, a model is not usable yet.
+
+        Raises:
+            StoreUnavailable: PostgreSQL does not answer; nothing changed, try again.
+            Fenced: a newer owner exists.
+            NotDrainedError: the fold's version changed while records were in flight.
+        """
+        self._fold_version(state, drained=drained)
+        last_settings = self.last(EventKind.SETTINGS)
+        if last_settings is None or last_settings.digest != desired.settings.digest:
+            self._append(state, settings_event(self._seq(), self._from(state), desired.settings))
+        return self._split(state, desired.split)
+
+    def declare_gap(self, state: PartitionState, lost_from: int, lost_to: int, reason: str) -> None:
+        """Records `[lost_from, lost_to)` as gone."""
+        logger.error("partition %s: gap %d..%d: %s", self._own.partition, lost_from, lost_to, reason)
+        # Nothing can be observed below `lost_to` any more, so the event need not lie there either:
+        # events stay in the order of their offsets.
+        content = canonical_json(Gap(lost_from, lost_to, reason))
+        digest = content_digest(content)
+        if any(event.kind is EventKind.GAP and event.digest == digest for event in self.events):
+            return
+        from_offset = max(self._from(state), lost_to)
+        self._append(state, inline_event(self._seq(), from_offset, EventKind.GAP, content))
+
+    def quarantine(self, state: PartitionState, offset: int) -> None:
+        """Passes the record at `offset` over: the only event that may name an offset below the barrier.
+
+        Raises:
+            StoreUnavailable: PostgreSQL does not answer; nothing changed, try again.
+            Fenced: a newer owner exists.
+        """
+        event = quarantine_event(self._seq(), offset)
+        if not any(known.kind is event.kind and known.digest == event.digest for known in self.events):
+            self._append(state, event)
+
+    def _fold_version(self, state: PartitionState, *, drained: bool) -> None:
+        last = self.last(EventKind.FOLD_VERSION)
+        event = fold_version_event(self._seq(), self._from(state), FOLD_VERSION)
+        if last is not None and last.digest == event.digest:
+            return
+        if last is not None and not drained:
+            raise NotDrainedError(
+                f"partition {self._own.partition}: fold version {FOLD_VERSION} can only start from a drained "
+                f"partition; start the previous release, stop it with `ray-fraud down`, then start this one"
+            )
+        self._append(state, event)
+
+    def _split(self, state: PartitionState, split: Split) -> bool:
+        last = self.last(EventKind.SPLIT)
+        if last is not None and last.digest == split.digest:
+            return True
+        try:
+            self._ports.scorer.prepare(split)
+        except (StoreUnavailable, StoreRefused, ModelRefused) as error:
+            # Without any split yet the partition runs on rules; else it keeps the one it has.
+            logger.error("partition %s: split not usable: %s", self._own.partition, error)  # noqa: TRY400
+            if last is None:
+                self._append(state, split_event(self._seq(), self._from(state), RULES_ONLY))
+            return False
+        self._append(state, split_event(self._seq(), self._from(state), split))
+        return True
+
+    def _append(self, state: PartitionState, event: ControlEvent) -> None:
+        self._ports.ledger.append_event(self._own, event)
+        self.events.append(event)
+        state.extend_timeline(event)
+        logger.info(
+            "partition %s: event %d %s from offset %d (%s)",
+            self._own.partition,
+            event.seq,
+            event.kind,
+            event.from_offset,
+            event.digest[:12],
+        )
+
+    def _seq(self) -> int:
+        return len(self.events) + 1
+
+    def _from(self, state: PartitionState) -> int:
+        return max(self._own.barrier, state.next_offset)

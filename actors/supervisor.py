@@ -1,0 +1,167 @@
+"""The supervisor: exactly one live owner per partition, the live split, the platform's health.
+
+A detached, named actor; Ray restarts it, and a restarted one adopts the partition actors it finds.
+
+Never: reading transactions; being needed for a running partition to go on.
+"""
+
+import logging
+import threading
+import time
+import uuid
+from typing import Any
+
+import msgspec
+import ray
+from ray.exceptions import RayError
+
+from actors.build import SupervisorPorts, build_supervisor_ports
+from actors.config import HotPathConfig, Scoring
+from actors.meter import Meter
+from actors.partition_slot import PartitionSlot
+from ray_fraud.domain import metrics
+from ray_fraud.domain.metrics import Component
+from ray_fraud.domain.split import RULES_ONLY, Split
+from ray_fraud.stores.connections import from_json
+from ray_fraud.stores.errors import StoreError
+from serve.deploy import ScorerNotReady
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.25
+REGISTRY_SECONDS = 1.0
+HEALTH_SECONDS = 5.0
+CALL_TIMEOUT_SECONDS = 5.0
+DRAIN_TIMEOUT_SECONDS = 60.0
+
+
+class Supervisor:
+    """Runs its loop in a thread; methods answer beside it."""
+
+    def __init__(self, config: bytes) -> None:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._packed_config = config
+        self._config = from_json(config, HotPathConfig)
+        self._meter = Meter("supervisor", uuid.uuid4().hex)
+        self._ports: SupervisorPorts = build_supervisor_ports(self._config)
+        self._split = RULES_ONLY
+        self._fingerprint: str | None = None
+        self._health: dict[str, bool] = {}
+        partitions = range(self._config.connections.topics.partitions)
+        self._slots = [
+            PartitionSlot(self._config, config, partition, self._meter) for partition in partitions
+        ]
+        for slot in self._slots:
+            slot.adopt()
+        self._stopping = threading.Event()
+        self._loop = threading.Thread(target=self._run, name="supervising", daemon=True)
+        self._loop.start()
+
+    def _warn_of_retention(self) -> None:
+        try:
+            warning = self._ports.retention_warning()
+        except StoreError as error:
+            warning = f"topic retention not known: {error}"
+        if warning is not None:
+            logger.warning("supervisor: %s", warning)
+
+    def _run(self) -> None:
+        self._warn_of_retention()
+        next_registry = next_health = 0.0
+        while not self._stopping.is_set():
+            now = time.monotonic()
+            try:
+                if now >= next_registry:
+                    self._watch_registry()
+                    next_registry = now + REGISTRY_SECONDS
+                if self._fingerprint is not None:
+                    self._step()
+                if now >= next_health:
+                    self._check_health()
+                    next_health = now + HEALTH_SECONDS
+            except Exception:
+                # The loop must outlive everything: it is what brings the others back.
+                logger.exception("supervisor: going on")
+                self._stopping.wait(1.0)
+
+    def _step(self) -> None:
+        """Looks after every slot; waits until something ends, at most a tick."""
+        split = msgspec.json.encode(self._split)
+        for slot in self._slots:
+            slot.step(split)
+        probes = [slot.probe for slot in self._slots if slot.probe is not None]
+        if probes:
+            ray.wait(probes, timeout=TICK_SECONDS)
+        else:
+            self._stopping.wait(TICK_SECONDS)
+
+    def _watch_registry(self) -> None:
+        try:
+            fingerprint = self._ports.registry.fingerprint()
+            if fingerprint == self._fingerprint:
+                return
+            split = self._ports.registry.current_split()
+        except StoreError as error:
+            logger.warning("supervisor: split not refreshed, again soon: %s", error)
+            return
+        if self._config.scoring is Scoring.SERVE:
+            try:
+                self._ports.deploy_split(split)
+            except (ScorerNotReady, RayError, TimeoutError) as error:
+                # Partitions go on: they score the new split with the same files, locally.
+                logger.warning("supervisor: scorer not ready for the split: %s", error)
+        self._split, self._fingerprint = split, fingerprint
+        logger.info("supervisor: split %s with %d arms", split.digest[:12], len(split.arms))
+        self._propose(split)
+
+    def _propose(self, split: Split) -> None:
+        packed = msgspec.json.encode(split)
+        calls = [slot.handle.propose.remote(packed) for slot in self._slots if slot.handle is not None]
+        if calls:
+            ray.wait(calls, num_returns=len(calls), timeout=CALL_TIMEOUT_SECONDS)
+
+    def _check_health(self) -> None:
+        self._health = {component.value: False for component in Component} | self._ports.health()
+        for component, healthy in self._health.items():
+            self._meter.set(metrics.SYSTEM_HEALTH, float(healthy), component=component)
+
+    def status(self) -> bytes:
+        """JSON: health by component, the split, and every partition's status."""
+        partitions: list[Any] = []
+        for index, slot in enumerate(self._slots):
+            entry: dict[str, Any] = {"partition": index, "restarts": slot.restarts, "last_end": slot.last_end}
+            if slot.handle is not None:
+                try:
+                    answer = ray.get(slot.handle.status.remote(), timeout=CALL_TIMEOUT_SECONDS)
+                    entry |= msgspec.json.decode(answer)
+                except RayError as error:
+                    entry["error"] = str(error).splitlines()[0]
+            partitions.append(entry)
+        split = {"digest": self._split.digest, "arms": {a.label: a.share_bp / 100 for a in self._split.arms}}
+        return msgspec.json.encode({"health": self._health, "split": split, "partitions": partitions})
+
+    def handles(self) -> list[Any]:
+        """The live partition actors, by partition; None where there is none at the moment."""
+        return [slot.handle for slot in self._slots]
+
+    def metrics(self) -> bytes:
+        return self._meter.snapshot()
+
+    def drain(self) -> bool:
+        """Ends the loop and lets every partition settle and close its cut; whether all did."""
+        self._stopping.set()
+        self._loop.join(CALL_TIMEOUT_SECONDS)
+        calls = [slot.handle.drain.remote() for slot in self._slots if slot.handle is not None]
+        done, late = (
+            ray.wait(calls, num_returns=len(calls), timeout=DRAIN_TIMEOUT_SECONDS) if calls else ([], [])
+        )
+        clean = not late
+        for call in done:
+            try:
+                ray.get(call)
+            except RayError:
+                logger.exception("supervisor: a partition did not drain")
+                clean = False
+        for slot in self._slots:
+            slot.stop("drained")
+        return clean

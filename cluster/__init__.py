@@ -1,0 +1,1 @@
+"""How the platform is deployed: on one machine with embedded servers, on Ray clusters, on Kubernetes."""

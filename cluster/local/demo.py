@@ -1,0 +1,201 @@
+"""One demonstration run: a stack, a stream, what it does, and whether its alerts are right.
+
+    bring up → generate (own process) → watch (own process) → settle → audit → bring down
+
+Never: printing (the command line renders what `Figures` says); a stack that somebody else started.
+"""
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from cluster.local.audit import StackAudit, audit_stack
+from cluster.local.bench.children import Observer, end, observing
+from cluster.local.bench.observer import Seen
+from cluster.local.hot_path import hot_path_status
+from cluster.local.running import Running, bring_down, bring_up
+from cluster.local.stack import LocalStack
+from ray_fraud.stores.connections import to_json
+
+Progress = Callable[[str], None]
+
+TICK_SECONDS = 0.5
+SETTLE_TIMEOUT_SECONDS = 60.0
+OBSERVER_TIMEOUT_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPlan:
+    seconds: float
+    """0: until stopped."""
+    tps: float
+    seed: int
+    users: int
+
+
+@dataclass(slots=True)
+class Figures:
+    """What can be shown while it runs."""
+
+    began: float
+    startup_seconds: float = 0.0
+    first_alert_seconds: float | None = None
+    streaming_seconds: float = 0.0
+    processed: int = 0
+    processed_per_second: float = 0.0
+    lag: int = 0
+    alerts: Counter[str] = field(default_factory=Counter)
+    arms: Counter[str] = field(default_factory=Counter)
+    latencies_ms: list[float] = field(default_factory=list)
+
+    def percentile(self, percent: float) -> float | None:
+        """Of the latencies so far, milliseconds; None before the first alert."""
+        return float(np.percentile(self.latencies_ms, percent)) if self.latencies_ms else None
+
+    def add(self, reports: list[Seen]) -> None:
+        for seen in reports:
+            self.latencies_ms += seen.latencies_ms
+            self.alerts.update(seen.rules)
+            if seen.sent_ms and self.first_alert_seconds is None:
+                arrived = min(s + latency for s, latency in zip(seen.sent_ms, seen.latencies_ms, strict=True))
+                self.first_alert_seconds = arrived / 1000 - self.began
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    figures: Figures
+    produced: int
+    audit: StackAudit
+    drained: bool
+
+    @property
+    def agrees(self) -> bool:
+        return self.audit.agrees and self.audit.records == self.produced and self.drained
+
+
+def run_demo(
+    stack: LocalStack,
+    plan: DemoPlan,
+    began: float,
+    progress: Progress,
+    show: Callable[[Figures], None],
+) -> DemoResult:
+    """Runs the whole demonstration; Ctrl-C ends the stream early and everything after it in order.
+
+    Args:
+        stack: of a data folder that no running stack uses.
+        plan: how long, how fast, which seed.
+        began: unix seconds at which the command began.
+        progress: one line about a step.
+        show: called about twice a second while it streams.
+
+    Raises:
+        LocalStackError, StoreError, HotPathNotReady: the message says what to do.
+    """
+    figures = Figures(began)
+    try:
+        running = bring_up(stack, progress)
+        connections_file = stack.paths.data_dir / "connections.json"
+        connections_file.write_bytes(to_json(running.config.connections))
+        with observing(connections_file) as observer:
+            observer.wait_for_first(OBSERVER_TIMEOUT_SECONDS)
+            figures.startup_seconds = time.time() - began
+            progress(f"healthy after {figures.startup_seconds:.1f} s, streaming")
+            produced = _stream(stack, plan, figures, observer, show)
+            progress("settling")
+            ends = _settle(produced, figures, observer)
+            figures.add(observer.stop())
+        show(figures)
+        progress("comparing with a single-threaded replay of the same log")
+        audit = _audit_when_sunk(running, ends)
+    except BaseException:
+        bring_down(stack, progress)
+        raise
+    bring_down(stack, progress)
+    return DemoResult(figures, produced, audit, drained=True)
+
+
+def _stream(
+    stack: LocalStack, plan: DemoPlan, figures: Figures, observer: Observer, show: Callable[[Figures], None]
+) -> int:
+    """Lets the generator run to its end or to Ctrl-C; how many transactions it sent."""
+    with _generator(stack, plan) as process:
+        began = time.monotonic()
+        try:
+            while process.poll() is None:
+                _update(figures, observer, time.monotonic() - began)
+                show(figures)
+                time.sleep(TICK_SECONDS)
+        except KeyboardInterrupt:
+            process.terminate()
+        output, _ = process.communicate(timeout=30.0)
+    if process.returncode != 0:
+        raise RuntimeError(f"the generator ended with exit code {process.returncode}")
+    report: dict[str, Any] = msgspec.json.decode(output)
+    return int(report["data"]["transactions"])
+
+
+@contextlib.contextmanager
+def _generator(stack: LocalStack, plan: DemoPlan) -> Iterator["subprocess.Popen[bytes]"]:
+    options = {"--tps": plan.tps, "--seed": plan.seed, "--users": plan.users}
+    if plan.seconds > 0:
+        options["--seconds"] = plan.seconds
+    arguments = [text for name, value in options.items() for text in (name, str(value))]
+    command = [sys.executable, "-m", "ray_fraud.cli", "generate", "--output", "json"]
+    process = subprocess.Popen(
+        [*command, "--data-dir", str(stack.paths.data_dir), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        # Ctrl-C reaches this command only, which then ends its children in order.
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        end(process)
+
+
+def _update(figures: Figures, observer: Observer, streaming_seconds: float) -> None:
+    status = hot_path_status()
+    partitions = [partition for partition in status["partitions"] if "settled_offset" in partition]
+    processed = sum(partition["settled_offset"] - partition["barrier"] for partition in partitions)
+    passed = streaming_seconds - figures.streaming_seconds
+    if passed > 0:
+        figures.processed_per_second = (processed - figures.processed) / passed
+    figures.processed, figures.streaming_seconds = processed, streaming_seconds
+    figures.lag = sum(max(0, (p["log_end"] or 0) - p["settled_offset"]) for p in partitions)
+    figures.arms = sum((Counter(p["arm_counts"]) for p in partitions), Counter())
+    figures.add(observer.new())
+
+
+def _settle(produced: int, figures: Figures, observer: Observer) -> dict[int, int]:
+    """Waits until every sent transaction has settled; the settled offset of each partition."""
+    deadline = time.monotonic() + SETTLE_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        _update(figures, observer, figures.streaming_seconds + TICK_SECONDS)
+        status = hot_path_status()
+        ends = {p["partition"]: p["settled_offset"] for p in status["partitions"] if "settled_offset" in p}
+        if len(ends) == len(status["partitions"]) and figures.lag == 0 and figures.processed >= produced:
+            return ends
+        time.sleep(TICK_SECONDS)
+    raise TimeoutError(
+        f"{figures.processed} of {produced} transactions settled within {SETTLE_TIMEOUT_SECONDS:.0f} s"
+    )
+
+
+def _audit_when_sunk(running: Running, ends: dict[int, int]) -> StackAudit:
+    """The audit; the sink may still be repairing, so a difference is looked at again for a while."""
+    deadline = time.monotonic() + SETTLE_TIMEOUT_SECONDS
+    while True:
+        audit = audit_stack(running.config, ends)
+        if audit.agrees or time.monotonic() > deadline:
+            return audit
+        time.sleep(TICK_SECONDS)

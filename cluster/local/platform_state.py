@@ -1,0 +1,169 @@
+"""The state of a whole platform now: every service with address and health, and the hot path's figures.
+
+Never: a change of anything; an exception for something that is down.
+"""
+
+import socket
+import threading
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import ray
+from pyarrow import fs
+from ray.exceptions import RayError
+
+from actors.config import NAMESPACE, SUPERVISOR, HotPathConfig
+from cluster.local.hot_path_client import hot_path_status
+from cluster.local.stack import LocalStack
+from cluster.local.stack_record import Health, ServiceState, StackRecord, read_record
+from ray_fraud.stores.connections import LakeLocation, from_json
+from ray_fraud.stores.lake import lake_filesystem
+
+PATIENCE = timedelta(seconds=3)
+"""For one answer: whoever asks for a state waits for it at a terminal."""
+
+
+class PlatformState(msgspec.Struct, frozen=True):
+    services: dict[str, ServiceState]
+    """`kafka`, `redis`, `postgres`, `lake`, `ray`, `dashboard`, `serve`, `hot_path`, `metrics`."""
+    hot_path: dict[str, Any]
+    """The supervisor's answer (health, split, partitions); empty if there is none."""
+
+    @property
+    def healthy(self) -> bool:
+        return all(state.health is Health.HEALTHY for state in self.services.values())
+
+
+def platform_state(stack: LocalStack) -> PlatformState:
+    """Asks everything at once; this process is connected to the stack's Ray afterwards if that answers.
+
+    Raises:
+        NoStackError: the record in the data folder is not readable.
+    """
+    record, config = read_record(stack.paths), saved_config(stack)
+    with ThreadPoolExecutor(4) as pool:
+        servers = pool.submit(stack.state)
+        lake = pool.submit(_lake_state, record)
+        dashboard = pool.submit(_dashboard_state, record)
+        metrics = pool.submit(_metrics_state, config)
+        hot_path = _hot_path(stack)
+        services = {
+            **servers.result(),
+            "lake": lake.result(),
+            "dashboard": dashboard.result(),
+            "serve": _serve_state(record, hot_path),
+            "hot_path": _own(f"{NAMESPACE}/{SUPERVISOR}", _hot_path_health(hot_path)),
+            "metrics": metrics.result(),
+        }
+    return PlatformState(services, hot_path or {})
+
+
+def saved_config(stack: LocalStack) -> HotPathConfig | None:
+    """What the actors of the last start were told; None if there was none, or one of another release."""
+    content = stack.hot_path()
+    try:
+        return None if content is None else from_json(content, HotPathConfig)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _hot_path(stack: LocalStack) -> dict[str, Any] | None:
+    """The supervisor's answer; None if there is no Ray or no supervisor, {} if it does not answer."""
+    try:
+        if not ray.is_initialized() and not stack.connect_if_running():
+            return None
+        return hot_path_status(PATIENCE.total_seconds())
+    except (ConnectionError, ValueError):
+        return None
+    except RayError:
+        return {}
+
+
+def _hot_path_health(status: dict[str, Any] | None) -> Health:
+    if status is None:
+        return Health.DOWN
+    partitions = status.get("partitions", [])
+    working = bool(partitions) and all("epoch" in each and not each["replaying"] for each in partitions)
+    return Health.HEALTHY if working else Health.UNHEALTHY
+
+
+def _serve_state(record: StackRecord, status: dict[str, Any] | None) -> ServiceState:
+    address = f"{record.ray.dashboard_url}/#/serve" if record.ray else ""
+    if status is None:
+        return _own(address, Health.DOWN)
+    healthy = status.get("health", {}).get("serve", False)
+    return _own(address, Health.HEALTHY if healthy else Health.UNHEALTHY)
+
+
+def _dashboard_state(record: StackRecord) -> ServiceState:
+    if record.ray is None:
+        return _own("", Health.DOWN)
+    return _own(record.ray.dashboard_url, _health(_listens(record.ray.dashboard_url)))
+
+
+def _metrics_state(config: HotPathConfig | None) -> ServiceState:
+    if config is None:
+        return _own("", Health.DOWN)
+    url = f"http://127.0.0.1:{config.metrics_port}/metrics"
+    return _own(url, _health(_serves(url)))
+
+
+def _lake_state(record: StackRecord) -> ServiceState:
+    if record.connections is None:
+        return _own("", Health.DOWN)
+    location = record.connections.lake
+    answers = _in_time(lambda: _lake_answers(location))
+    return ServiceState(location.url, _health(answers), external=record.external.lake is not None, pid=None)
+
+
+def _lake_answers(location: LakeLocation) -> bool:
+    try:
+        system, root = lake_filesystem(location)
+        found = system.get_file_info(root)
+    except (OSError, ValueError):
+        return False
+    # An object store has no folders: an empty prefix of a bucket that answers is fine.
+    return bool(found.type is not fs.FileType.NotFound or urlsplit(location.url).scheme != "file")
+
+
+def _in_time(question: Callable[[], bool]) -> bool:
+    """False if there is no answer in time; the question is then left alone."""
+    answer: list[bool] = []
+    thread = threading.Thread(target=lambda: answer.append(question()), daemon=True)
+    thread.start()
+    thread.join(PATIENCE.total_seconds())
+    return bool(answer) and answer[0]
+
+
+def _serves(url: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=PATIENCE.total_seconds()) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _listens(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        socket.create_connection(
+            (parts.hostname or "", parts.port or 0), timeout=PATIENCE.total_seconds()
+        ).close()
+    except OSError:
+        return False
+    return True
+
+
+def _own(address: str, health: Health) -> ServiceState:
+    """The state of what runs within the stack's Ray."""
+    return ServiceState(address, health, external=False, pid=None)
+
+
+def _health(answers: bool) -> Health:
+    return Health.HEALTHY if answers else Health.DOWN

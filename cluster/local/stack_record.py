@@ -1,0 +1,100 @@
+"""What is remembered of a stack in its data folder: the addresses with which the last start ended.
+
+Never: a secret (connections name files).
+"""
+
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from cluster.local.failures import NoStackError
+from cluster.local.paths import StackPaths
+from cluster.local.ray_address import RayAddress
+from cluster.local.secret_files import write_private
+from ray_fraud.stores.connections import (
+    Connections,
+    KafkaConnection,
+    LakeLocation,
+    PostgresConnection,
+    RedisConnection,
+    Topics,
+    from_json,
+    to_json,
+)
+
+
+class ExternalServers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Servers of the user's own; None: the embedded one (for the lake: a folder of the data folder)."""
+
+    kafka: KafkaConnection | None = None
+    redis: RedisConnection | None = None
+    postgres: PostgresConnection | None = None
+    lake: LakeLocation | None = None
+    topics: Topics = Topics()
+    card_key_file: Path | None = None
+
+
+class StackRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    schema_version: int = 1
+    external: ExternalServers = ExternalServers()
+    connections: Connections | None = None
+    ray: RayAddress | None = None
+
+
+class Health(StrEnum):
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    """It runs (as far as we can know) and does not answer."""
+    DOWN = "down"
+
+
+class ServiceState(msgspec.Struct, frozen=True):
+    address: str
+    """Empty if it was never started."""
+    health: Health
+    external: bool
+    pid: int | None
+    """None: external, or not running."""
+
+
+def read_record(paths: StackPaths) -> StackRecord:
+    """The record; an empty one if nothing was started yet.
+
+    Raises:
+        NoStackError: the file is not a record.
+    """
+    try:
+        return from_json(paths.state.read_bytes(), StackRecord)
+    except FileNotFoundError:
+        return StackRecord()
+    except msgspec.MsgspecError as error:
+        raise NoStackError(f"{paths.state}: not readable ({error}); start the stack again") from error
+
+
+def write_record(paths: StackPaths, record: StackRecord) -> None:
+    write_private(paths.state, msgspec.json.format(to_json(record)).decode() + "\n")
+
+
+def load_connections(data_dir: Path) -> Connections:
+    """How to reach the servers of the stack in `data_dir`, whether it runs or not.
+
+    Raises:
+        NoStackError: nothing was ever started there.
+    """
+    connections = read_record(StackPaths(data_dir)).connections
+    if connections is None:
+        raise NoStackError(f"{data_dir}: no stack here; start one with `ray-fraud up --data-dir {data_dir}`")
+    return connections
+
+
+def load_ray(data_dir: Path) -> RayAddress:
+    """How to reach the Ray of the stack in `data_dir`, whether it runs or not.
+
+    Raises:
+        NoStackError: nothing was ever started there.
+    """
+    address = read_record(StackPaths(data_dir)).ray
+    if address is None:
+        raise NoStackError(f"{data_dir}: no Ray here; start one with `ray-fraud up --data-dir {data_dir}`")
+    return address

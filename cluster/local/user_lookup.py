@@ -1,0 +1,167 @@
+"""One user's state: the newest one from Redis, or an earlier one by replay of the user's partition.
+
+Never: writing anything; scoring (the state of a user does not depend on a score).
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+
+from actors.engine.audit import read_log
+from actors.partition_facts import decoder_of, partition_id
+from ray_fraud.domain.partition import FOLD_VERSION, PartitionState
+from ray_fraud.domain.record import PartitionId
+from ray_fraud.domain.timeline import ControlEvent
+from ray_fraud.stores.connections import Connections
+from ray_fraud.stores.cuts.redis_store import RedisCutStore
+from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
+from ray_fraud.stores.lake import lake_filesystem
+from ray_fraud.stores.ledger.port import EpochRow, valid_until
+from ray_fraud.stores.ledger.postgres import PostgresLedger
+from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
+from ray_fraud.stores.log.kafka_reader import KafkaLogReader
+from ray_fraud.stores.log.partitioning import partition_of
+from ray_fraud.stores.snapshots.lake import LakeSnapshotStore
+from ray_fraud.stores.snapshots.port import SnapshotHeader, SnapshotStore
+
+CUT_ATTEMPTS = 50
+"""A busy partition writes a cut every 50 ms or more slowly; reading one user takes a millisecond."""
+
+
+class StateSource(StrEnum):
+    CUT = "cut"
+    REPLAY = "replay"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundState:
+    """A user's packed state and the moment for which it holds."""
+
+    user_id: int
+    partition: PartitionId
+    offset: int
+    """The state holds the effect of all records of the partition below this offset."""
+    source: StateSource
+    state: bytes | None
+    """None: the partition does not know the user at this offset."""
+
+
+def newest_state(connections: Connections, user_id: int) -> FoundState:
+    """The user's state in the newest cut.
+
+    Raises:
+        StoreError: Kafka or Redis does not answer, or there is no cut yet.
+    """
+    with ExitStack() as closing:
+        admin = KafkaLogAdmin(connections.kafka)
+        closing.callback(admin.close)
+        own = _partition_of_user(admin, connections, user_id)
+        cuts = RedisCutStore(connections.redis)
+        closing.callback(cuts.close)
+        header = cuts.header(own)
+        for _ in range(CUT_ATTEMPTS):
+            if header is None:
+                raise StoreRefused("redis", f"no cut of {own} yet: start the hot path with `ray-fraud up`")
+            state = cuts.read_user(own, user_id)
+            # Another cut may have been written between the two reads.
+            before, header = header, cuts.header(own)
+            if header is not None and header.next_offset == before.next_offset:
+                return FoundState(user_id, own, header.next_offset, StateSource.CUT, state)
+        raise StoreUnavailable("redis", f"the cut of {own} changed {CUT_ATTEMPTS} times; try again")
+
+
+def state_at(connections: Connections, user_id: int, offset: int) -> FoundState:
+    """The user's state as it was at `offset`: the effect of all records of the user's partition below it.
+
+    Raises:
+        StoreError: a store does not answer, `offset` is not decided yet, or the log no longer holds what a
+            replay needs.
+    """
+    with _opened(connections, user_id) as past:
+        state = past.state_at(offset)
+        return FoundState(user_id, past.own, offset, StateSource.REPLAY, state.users.get(user_id))
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What a replay of one partition needs."""
+
+    own: PartitionId
+    connections: Connections
+    reader: KafkaLogReader
+    snapshots: SnapshotStore
+    timeline: list[ControlEvent]
+    epochs: list[EpochRow]
+    decided_offset: int
+
+    def state_at(self, offset: int) -> PartitionState:
+        if offset > self.decided_offset:
+            raise StoreRefused(
+                "kafka",
+                f"offset {offset} of {self.own} is not decided yet; ask for 0 … {self.decided_offset}",
+            )
+        state = self._base(offset)
+        if offset <= state.next_offset:
+            return state
+        bounds = self.reader.bounds()
+        if bounds.start > state.next_offset:
+            raise StoreRefused(
+                "kafka",
+                f"the log of {self.own} starts at offset {bounds.start} and no snapshot at or below {offset} "
+                f"replaces the records from {state.next_offset} on; ask for a later offset",
+            )
+        for records in read_log(self.reader, state.next_offset, offset):
+            while records:
+                observed = state.observe(records)
+                records = [record for record in records if record.offset >= observed.next_offset]
+        if self.reader.position() < offset:
+            raise StoreUnavailable(
+                "kafka", f"the log of {self.own} stopped answering below {offset}; try again"
+            )
+        return state
+
+    def _base(self, offset: int) -> PartitionState:
+        """The newest snapshot at or below `offset`, else the beginning of the partition's life."""
+        header = self.snapshots.newest_valid(self.own, lambda each: self._is_valid(each, offset))
+        life_start = min((event.from_offset for event in self.timeline), default=0)
+        return PartitionState(
+            self.own.partition,
+            decoder_of(self.connections),
+            next_offset=header.next_offset if header else life_start,
+            watermark_ms=header.watermark_ms if header else 0,
+            users=dict(self.snapshots.read_users(header)) if header else {},
+            timeline=self.timeline,
+        )
+
+    def _is_valid(self, header: SnapshotHeader, offset: int) -> bool:
+        limit = valid_until(self.epochs, header.epoch)
+        believed = limit is None or header.next_offset <= limit
+        return believed and header.fold_version == FOLD_VERSION and header.next_offset <= offset
+
+
+@contextmanager
+def _opened(connections: Connections, user_id: int) -> Iterator[_Past]:
+    with ExitStack() as closing:
+        admin = KafkaLogAdmin(connections.kafka)
+        closing.callback(admin.close)
+        own = _partition_of_user(admin, connections, user_id)
+        reader = KafkaLogReader(connections.kafka, connections.topics.transactions, own)
+        closing.callback(reader.close)
+        ledger = PostgresLedger(connections.postgres, name="ray-fraud state")
+        closing.callback(ledger.close)
+        yield _Past(
+            own,
+            connections,
+            reader,
+            LakeSnapshotStore(*lake_filesystem(connections.lake)),
+            ledger.events(own),
+            ledger.epochs(own),
+            ledger.decided_offset(own) or 0,
+        )
+
+
+def _partition_of_user(admin: KafkaLogAdmin, connections: Connections, user_id: int) -> PartitionId:
+    topic = connections.topics.transactions
+    number = partition_of(str(user_id).encode(), admin.partition_count(topic))
+    return partition_id(admin, topic, number)

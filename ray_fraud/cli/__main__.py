@@ -1,0 +1,5 @@
+"""`python -m ray_fraud.cli`."""
+
+from ray_fraud.cli import main
+
+main()

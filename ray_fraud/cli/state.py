@@ -1,0 +1,154 @@
+"""`ray-fraud state show USER`: what is remembered of a user, now or at an earlier offset.
+
+Never: changing it.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from math import fsum
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from cluster.local.failures import LocalStackError
+from cluster.local.stack import load_connections
+from cluster.local.user_lookup import FoundState, newest_state, state_at
+from ray_fraud.cli.output import Output, data_dir_option, expects, fail, output_option, quiet_libraries, show
+from ray_fraud.domain.user_state import ExactEvent, StateFormatError, Tally, UserState, decode_state
+from ray_fraud.domain.windows import BUCKET_MS, DAY_MS, DAYS_KEPT, HOUR_MS, WEEK_DAYS
+from ray_fraud.stores.errors import StoreError
+
+SHOWN_EVENTS = 20
+SHOWN_DAYS = 7
+
+
+@click.group()
+def state() -> None:
+    """Look at what is remembered of a user: show."""
+
+
+@state.command("show")
+@click.argument("user_id", metavar="USER", type=click.IntRange(0, 2**63 - 1))
+@click.option(
+    "--at-offset",
+    type=click.IntRange(0),
+    metavar="N",
+    help="As it was before offset N of the user's partition, by replay of the log.",
+)
+@data_dir_option
+@output_option
+@expects(LocalStackError, StoreError, ConnectionError, StateFormatError, PermissionError)
+def show_state(user_id: int, at_offset: int | None, data_dir: Path, output: Output) -> None:
+    """The state of USER with the offset for which it holds: transactions, windows, days."""
+    quiet_libraries()
+    connections = load_connections(data_dir)
+    if at_offset is None:
+        found = newest_state(connections, user_id)
+    else:
+        found = state_at(connections, user_id, at_offset)
+    if found.state is None:
+        fail(
+            f"user {user_id} is unknown: no accepted transaction in partition {found.partition.partition} "
+            f"below offset {found.offset} (or forgotten as idle)"
+        )
+    view = decode_state(found.state)
+    show(
+        "state show",
+        state_data(found, found.state, view),
+        output,
+        lambda: Group(_heading(found, view), Text(), _windows_table(view), Text(), *_details(view)),
+    )
+
+
+def state_data(found: FoundState, packed: bytes, view: UserState) -> dict[str, Any]:
+    """What `--output json` tells of a state; times in unix seconds."""
+    return {
+        "user_id": found.user_id,
+        "partition": found.partition.partition,
+        "topic_id": found.partition.topic_id,
+        "offset": found.offset,
+        "source": found.source.value,
+        "bytes": len(packed),
+        "sha256": hashlib.sha256(packed).hexdigest(),
+        "last_seen": view.last_seen_ms / 1000,
+        "windows": windows(view),
+        "events": [_event_data(event) for event in view.events],
+        "buckets": [_tally_data(tally, BUCKET_MS) for tally in view.buckets],
+        "days": [_tally_data(tally, DAY_MS) for tally in view.days],
+    }
+
+
+def windows(view: UserState) -> dict[str, dict[str, float]]:
+    """Count and sum of amounts per window that ends at the user's newest event, as the features count them.
+
+    A five-minute bucket that lies partly in a window counts whole.
+    """
+    newest = view.newest_ms
+    day = newest // DAY_MS
+    recent = {"1h": newest - HOUR_MS, "24h": newest - DAY_MS}
+    days = {"7d": day - WEEK_DAYS + 1, "30d": day - DAYS_KEPT + 1}
+    result = {}
+    for name, since_ms in recent.items():
+        amounts = [event.amount for event in view.events if event.event_ms > since_ms]
+        tallies = [tally for tally in view.buckets if tally.number >= since_ms // BUCKET_MS]
+        result[name] = _total(amounts, tallies)
+    for name, first in days.items():
+        result[name] = _total([], [tally for tally in view.days if tally.number >= first])
+    return result
+
+
+def _total(amounts: Sequence[float], tallies: Sequence[Tally]) -> dict[str, float]:
+    return {
+        "count": len(amounts) + sum(tally.count for tally in tallies),
+        "amount": fsum([*amounts, *(tally.amount_sum for tally in tallies)]),
+    }
+
+
+def _event_data(event: ExactEvent) -> dict[str, Any]:
+    place = event.place
+    return {
+        "time": event.event_ms / 1000,
+        "amount": event.amount,
+        "lat": None if place is None else place.lat_e7 / 1e7,
+        "lon": None if place is None else place.lon_e7 / 1e7,
+        "payload_digest": event.digest.hex(),
+    }
+
+
+def _tally_data(tally: Tally, width_ms: int) -> dict[str, Any]:
+    return {"from": tally.number * width_ms / 1000, "count": tally.count, "amount": tally.amount_sum}
+
+
+def _heading(found: FoundState, view: UserState) -> Text:
+    offset = f"partition {found.partition.partition}, all records below offset {found.offset:,}"
+    return Text(f"user {found.user_id}  ({offset}; last seen {_time(view.last_seen_ms)} UTC)")
+
+
+def _windows_table(view: UserState) -> Table:
+    table = Table("window", "transactions", "amount", box=None, header_style="bold")
+    for name, total in windows(view).items():
+        table.add_row(name, f"{total['count']:,}", f"{total['amount']:,.2f}")
+    return table
+
+
+def _details(view: UserState) -> list[Table | Text]:
+    events = Table("event time", "amount", "place", box=None, header_style="bold")
+    for event in reversed(view.events[-SHOWN_EVENTS:]):
+        place = event.place
+        where = "–" if place is None else f"{place.lat_e7 / 1e7:.4f}, {place.lon_e7 / 1e7:.4f}"
+        events.add_row(_time(event.event_ms), f"{event.amount:,.2f}", where)
+    days = Table("day", "transactions", "amount", box=None, header_style="bold")
+    for tally in reversed(view.days[-SHOWN_DAYS:]):
+        days.add_row(_time(tally.number * DAY_MS)[:10], str(tally.count), f"{tally.amount_sum:,.2f}")
+    older = len(view.events) - SHOWN_EVENTS
+    more = [Text(f"… and {older} older ones (--output json shows all)")] if older > 0 else []
+    return [events, *more, Text(), days]
+
+
+def _time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

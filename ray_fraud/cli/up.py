@@ -1,0 +1,126 @@
+"""`ray-fraud up`: the whole platform in the background.
+
+Never: a password on the command line; a change of a stack that runs.
+"""
+
+import time
+from pathlib import Path
+
+import click
+
+from cluster.local.failures import LocalStackError
+from cluster.local.hot_path_client import HotPathNotReady
+from cluster.local.platform_state import PlatformState, platform_state
+from cluster.local.running import (
+    OtherConfigurationError,
+    Running,
+    bring_up,
+    find_running,
+    refuse_other_servers,
+)
+from cluster.local.stack import LocalStack
+from cluster.local.stack_record import ExternalServers, read_record
+from ray_fraud.cli.external_servers import ExternalServersError, read_external, with_addresses
+from ray_fraud.cli.output import (
+    Output,
+    data_dir_option,
+    expects,
+    fail,
+    output_option,
+    progress,
+    quiet_libraries,
+    show,
+)
+from ray_fraud.cli.settings_file import SettingsFileError, remember_settings, settings_of
+from ray_fraud.cli.stack import platform_data, services_table
+from ray_fraud.domain.settings import DetectionSettings
+from ray_fraud.stores.errors import StoreError
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+ANSWER_SECONDS = 30.0
+POLL_SECONDS = 0.5
+ERRORS = (LocalStackError, StoreError, HotPathNotReady, ConnectionError, TimeoutError, PermissionError)
+
+
+@click.command()
+@click.option("--kafka", metavar="HOST:PORT", help="Use this broker instead of an embedded one.")
+@click.option("--redis", metavar="URL", help="redis://host:port/0 or rediss://…, instead of an embedded one.")
+@click.option("--postgres", metavar="URL", help="postgresql://user@host:port/db, instead of an embedded one.")
+@click.option("--lake", metavar="URL", help="file:///folder or s3://bucket/prefix, instead of a folder here.")
+@click.option(
+    "--connections",
+    "connections_file",
+    type=FILE,
+    help="JSON or TOML file that names servers with TLS, SASL, AUTH or sslmode.",
+)
+@click.option("--settings", "settings_file", type=FILE, help="TOML file of detection settings; remembered.")
+@data_dir_option
+@output_option
+@expects(*ERRORS, ExternalServersError, SettingsFileError)
+def up(
+    kafka: str | None,
+    redis: str | None,
+    postgres: str | None,
+    lake: str | None,
+    connections_file: Path | None,
+    settings_file: Path | None,
+    data_dir: Path,
+    output: Output,
+) -> None:
+    """Start the platform in the background and wait until it is healthy.
+
+    Servers that are not named are started here, with their data in the data folder. The servers and settings
+    of the last start are remembered: a later `up` needs no options. On a running stack nothing is changed.
+    """
+    quiet_libraries()
+    addresses = {"kafka": kafka, "redis": redis, "postgres": postgres, "lake": lake}
+    external = _external(data_dir, connections_file, addresses)
+    stack = LocalStack(data_dir, external=external, progress=progress.print)
+    settings = settings_of(stack.paths, settings_file)
+    refuse_other_servers(stack)
+    running = find_running(stack)
+    if running is None:
+        try:
+            bring_up(stack, progress.print, settings=settings)
+        except KeyboardInterrupt:
+            fail("interrupted; what did start goes on: `ray-fraud up` continues, `ray-fraud down` ends it")
+        if settings_file is not None:
+            remember_settings(stack.paths, settings_file)
+    else:
+        _refuse_other_settings(running, settings)
+        progress.print("it runs already; nothing was changed")
+    _show(stack, running is not None, output)
+
+
+def _external(
+    data_dir: Path, connections_file: Path | None, addresses: dict[str, str | None]
+) -> ExternalServers:
+    """What is given, on top of the connections file, else of what the last start was told."""
+    if connections_file is not None:
+        known = read_external(connections_file)
+    else:
+        known = read_record(LocalStack(data_dir).paths).external
+    return with_addresses(known, **addresses)
+
+
+def _refuse_other_settings(running: Running, settings: DetectionSettings) -> None:
+    if running.config.settings.digest != settings.digest:
+        raise OtherConfigurationError(
+            "the stack runs with other settings than the given ones; stop it first with `ray-fraud down`"
+        )
+
+
+def _show(stack: LocalStack, already_running: bool, output: Output) -> None:
+    state = _healthy_state(stack)
+    data = {"already_running": already_running, **platform_data(stack, state)}
+    show("up", data, output, lambda: services_table(state), "ok" if state.healthy else "failed")
+    if not state.healthy:
+        fail("the platform came up and something stopped answering since; see `ray-fraud status`")
+
+
+def _healthy_state(stack: LocalStack) -> PlatformState:
+    """The state once every service answers; a busy machine may take several questions."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while not (state := platform_state(stack)).healthy and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    return state

@@ -1,0 +1,106 @@
+"""What the control timeline says at the offset that a partition has reached.
+
+Never: an event applied before its offset, or out of the order of its number among those that are due.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from ray_fraud.domain.settings import DetectionSettings
+from ray_fraud.domain.split import RULES_ONLY, Split
+from ray_fraud.domain.timeline import (
+    Content,
+    ControlEvent,
+    EventKind,
+    FoldVersion,
+    Gap,
+    Quarantine,
+    TimelineError,
+    content_of,
+)
+
+FOLD_VERSION: int = 1
+"""Version of everything that computes state and features; any change of their bytes needs a new one."""
+
+NEVER = sys.maxsize
+
+
+class FoldVersionError(Exception):
+    """The log from here on is folded by another version; the release of that version can go on."""
+
+    def __init__(self, from_offset: int, version: int) -> None:
+        super().__init__(from_offset, version)
+        self.from_offset = from_offset
+        self.version = version
+
+    def __str__(self) -> str:
+        return (
+            f"offset {self.from_offset}: the timeline asks for fold version {self.version}, this release has "
+            f"{FOLD_VERSION}; start the release with that version, or recover from a snapshot above"
+        )
+
+
+class Controls:
+    """Split, settings and quarantined offsets that hold now, and the events that are still to come."""
+
+    def __init__(self, timeline: Sequence[ControlEvent], next_offset: int) -> None:
+        """All events wait. Of the fold versions due at `next_offset` only the last one counts.
+
+        Raises:
+            TimelineError: an event is damaged, or its number does not follow on the one before.
+        """
+        self.split: Split = RULES_ONLY
+        self.settings = DetectionSettings()
+        self.quarantined: set[int] = set()
+        self.next_due: int = NEVER
+        """The lowest offset at which a waiting event has to be applied."""
+        self._waiting: list[tuple[ControlEvent, Content]] = []
+        self._last_seq: int | None = None
+        for event in timeline:
+            self.add(event)
+        versions = [event for event, _ in self._due(next_offset) if event.kind is EventKind.FOLD_VERSION]
+        self._waiting = [(event, content) for event, content in self._waiting if event not in versions[:-1]]
+
+    def add(self, event: ControlEvent) -> None:
+        """Puts an event on the waiting list.
+
+        Raises:
+            TimelineError: it is damaged, or its number does not follow on the last one's.
+        """
+        # A timeline may be cut off at its start, never have a hole.
+        if self._last_seq is not None and event.seq != self._last_seq + 1:
+            raise TimelineError(f"event {event.seq} ({event.kind}) follows event {self._last_seq}")
+        self._waiting.append((event, content_of(event)))
+        self._last_seq = event.seq
+        self.next_due = min(self.next_due, event.from_offset)
+
+    def apply_due(self, offset: int) -> int:
+        """Applies all events with `from_offset <= offset`, by number; the end of the farthest gap, or 0.
+
+        Raises:
+            FoldVersionError: one of them asks for another version; none was applied.
+        """
+        due = self._due(offset)
+        for event, content in due:
+            if isinstance(content, FoldVersion) and content.version != FOLD_VERSION:
+                raise FoldVersionError(event.from_offset, content.version)
+        self._waiting = [waiting for waiting in self._waiting if waiting[0].from_offset > offset]
+        self.next_due = min((event.from_offset for event, _ in self._waiting), default=NEVER)
+        return max((self._apply(content) for _, content in due), default=0)
+
+    def _due(self, offset: int) -> list[tuple[ControlEvent, Content]]:
+        return [waiting for waiting in self._waiting if waiting[0].from_offset <= offset]
+
+    def _apply(self, content: Content) -> int:
+        match content:
+            case Split():
+                self.split = content
+            case DetectionSettings():
+                self.settings = content
+            case Quarantine(offset=offset):
+                self.quarantined.add(offset)
+            case Gap(to_offset=to_offset):
+                return to_offset
+            case FoldVersion():
+                pass
+        return 0

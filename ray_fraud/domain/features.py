@@ -1,0 +1,44 @@
+"""The catalogue of features: the only definition of what a model sees.
+
+The hot path computes them in this order for every scored row; `docs/semantics.md` says how.
+
+Never: reordering or changing a feature without a new fold version: models refer to them by name and
+replays must give the same numbers.
+"""
+
+import math
+
+import msgspec
+
+MISSING = math.nan
+"""A feature without a value; a model's manifest says what it fills in."""
+
+
+class Feature(msgspec.Struct, frozen=True):
+    name: str
+    unit: str
+    meaning: str
+
+
+FEATURES: tuple[Feature, ...] = (
+    Feature("amount", "base currency", "amount of the transaction"),
+    Feature("lat", "degree", "latitude as decoded; missing without a location"),
+    Feature("lon", "degree", "longitude as decoded; missing without a location"),
+    Feature("hour_of_day", "hour", "UTC hour of the event time, 0–23"),
+    Feature("day_of_week", "day", "UTC day of the event time, Monday 0 … Sunday 6"),
+    Feature("user_tx_count_1h", "transactions", "transactions of the last hour, this one included"),
+    Feature("user_amount_sum_1h", "base currency", "sum of their amounts"),
+    Feature("user_tx_count_24h", "transactions", "transactions of the last 24 hours, likewise"),
+    Feature("user_amount_sum_24h", "base currency", "sum of their amounts"),
+    Feature("user_tx_count_7d", "transactions", "transactions of the last 7 UTC days, today included"),
+    Feature("user_amount_sum_7d", "base currency", "sum of their amounts"),
+    Feature("user_tx_count_30d", "transactions", "transactions of the last 30 UTC days, today included"),
+    Feature("user_amount_sum_30d", "base currency", "sum of their amounts"),
+    Feature("amount_over_mean_30d", "ratio", "amount over the mean of the other transactions of 30 days"),
+    Feature("seconds_since_previous", "s", "time since the user's previous transaction"),
+    Feature("km_from_previous", "km", "distance from the nearest earlier transaction with a place"),
+    Feature("kmh_from_previous", "km/h", "speed needed to come from there"),
+)
+
+FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
+FEATURE_COUNT: int = len(FEATURES)

@@ -1,0 +1,218 @@
+"""The catalogue of metrics: the one place that names them.
+
+Code, documentation, dashboards and alert rules are checked against it. Label values come from
+closed sets, so the number of series is bounded whatever the traffic contains.
+
+Never: recording anything (see `actors.meter`), a label with a user, a transaction or free text.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from ray_fraud.domain.alert import RuleName, Severity
+from ray_fraud.domain.rejection import RejectionCode
+
+
+class MetricKind(StrEnum):
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Component(StrEnum):
+    KAFKA = "kafka"
+    REDIS = "redis"
+    POSTGRES = "postgres"
+    RAY = "ray"
+    SERVE = "serve"
+
+
+LAKE = "lake"
+"""Has errors, but no health of its own: the hot path goes on without it."""
+
+
+class TransactionStatus(StrEnum):
+    PROCESSED = "processed"
+    DUPLICATE = "duplicate"
+    DEAD_LETTERED = "dead_lettered"
+    QUARANTINED = "quarantined"
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """One metric; `labels` maps each label to its closed set, None for a partition number."""
+
+    name: str
+    kind: MetricKind
+    unit: str
+    help: str
+    """What it tells and what an operator does about it."""
+    labels: dict[str, tuple[str, ...] | None] = {}
+    buckets: tuple[float, ...] = ()
+
+
+SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+PARTITION: dict[str, tuple[str, ...] | None] = {"partition": None}
+
+TRANSACTIONS = Metric(
+    "fraud_detection_transactions_total",
+    MetricKind.COUNTER,
+    "transactions",
+    "Records that left the hot path, by how they ended.",
+    {"status": tuple(TransactionStatus)},
+)
+ALERTS = Metric(
+    "fraud_detection_alerts_total",
+    MetricKind.COUNTER,
+    "alerts",
+    "Alerts acknowledged by the alert topic. A jump of one rule: look at its newest alerts.",
+    {"rule_name": tuple(RuleName), "severity": tuple(Severity)},
+)
+PROCESSING_LATENCY = Metric(
+    "fraud_detection_processing_latency_seconds",
+    MetricKind.HISTOGRAM,
+    "seconds",
+    "From reading a micro-batch to its effects being acknowledged.",
+    buckets=SECONDS_BUCKETS,
+)
+EVENT_LAG = Metric(
+    "fraud_detection_event_lag_seconds",
+    MetricKind.HISTOGRAM,
+    "seconds",
+    "From a record's Kafka timestamp to its effects being acknowledged: what the customer waits.",
+    buckets=SECONDS_BUCKETS,
+)
+BATCH_SIZE = Metric(
+    "fraud_detection_batch_size",
+    MetricKind.HISTOGRAM,
+    "records",
+    "Records per scored micro-batch: small when quiet, large when behind.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000),
+)
+ML_PREDICTIONS = Metric(
+    "fraud_detection_ml_predictions_total",
+    MetricKind.COUNTER,
+    "transactions",
+    "Scored transactions by verdict.",
+    {"prediction": ("normal", "anomaly")},
+)
+ML_INFERENCE_LATENCY = Metric(
+    "fraud_detection_ml_inference_latency_seconds",
+    MetricKind.HISTOGRAM,
+    "seconds",
+    "One scoring call for one micro-batch, as the caller saw it.",
+    buckets=SECONDS_BUCKETS,
+)
+MODEL_SCORE = Metric(
+    "fraud_detection_model_score",
+    MetricKind.HISTOGRAM,
+    "score",
+    "Scores; a moving distribution is drift.",
+    buckets=tuple(round(0.05 * step, 2) for step in range(1, 21)),
+)
+SYSTEM_HEALTH = Metric(
+    "fraud_detection_system_health",
+    MetricKind.GAUGE,
+    "bool",
+    "1 healthy, 0 not. 0 for minutes: see the component's log and `ray-fraud status`.",
+    {"component": tuple(Component)},
+)
+LAG = Metric(
+    "fraud_detection_lag_records",
+    MetricKind.GAUGE,
+    "records",
+    "Log end minus next offset to read. Growing: the partition is slower than its input.",
+    PARTITION,
+)
+CUT_AGE = Metric(
+    "fraud_detection_cut_age_seconds",
+    MetricKind.GAUGE,
+    "seconds",
+    "Age of the newest state in Redis. Large: Redis is slow or down; only recovery time is at stake.",
+    PARTITION,
+)
+DEAD_LETTERS = Metric(
+    "fraud_detection_dead_letters_total",
+    MetricKind.COUNTER,
+    "records",
+    "Refused records by code.",
+    {"code": tuple(RejectionCode)},
+)
+DEAD_LETTER_ALARM = Metric(
+    "fraud_detection_dead_letter_alarm",
+    MetricKind.GAUGE,
+    "bool",
+    "1 while the share of refused records is above its limit: a producer is broken, or we are.",
+    PARTITION,
+)
+DEGRADED_SCORES = Metric(
+    "fraud_detection_degraded_scores_total",
+    MetricKind.COUNTER,
+    "transactions",
+    "Scored locally because Serve was slow or down; the scores are the same.",
+)
+FENCED_WRITES = Metric(
+    "fraud_detection_fenced_writes_total",
+    MetricKind.COUNTER,
+    "writes",
+    "Writes of an old owner that a store refused. More than a handful: two owners fight.",
+    {"component": (Component.POSTGRES, Component.REDIS, Component.KAFKA)},
+)
+ID_REUSED = Metric(
+    "fraud_detection_id_reused_total",
+    MetricKind.COUNTER,
+    "transactions",
+    "A transaction id seen again with another payload.",
+)
+LATE_BEYOND_STATE = Metric(
+    "fraud_detection_late_beyond_state_total",
+    MetricKind.COUNTER,
+    "transactions",
+    "Older than the user's newest event by 24 h or more: only rules without history apply.",
+)
+USERS = Metric("fraud_detection_users", MetricKind.GAUGE, "users", "Users with state.", PARTITION)
+STATE_BYTES = Metric(
+    "fraud_detection_state_bytes", MetricKind.GAUGE, "bytes", "Packed size of all user states.", PARTITION
+)
+ERRORS = Metric(
+    "fraud_detection_errors_total",
+    MetricKind.COUNTER,
+    "errors",
+    "Failed calls of an outside system; each was retried or a rung of the degradation ladder taken.",
+    {"component": (*Component, LAKE)},
+)
+EPOCH = Metric(
+    "fraud_detection_epoch", MetricKind.GAUGE, "epoch", "Owner's epoch: counts take-overs.", PARTITION
+)
+RECOVERY_SECONDS = Metric(
+    "fraud_detection_recovery_seconds",
+    MetricKind.GAUGE,
+    "seconds",
+    "From the start of the last take-over to the end of its replay.",
+    PARTITION,
+)
+
+CATALOGUE: tuple[Metric, ...] = (
+    TRANSACTIONS,
+    ALERTS,
+    PROCESSING_LATENCY,
+    EVENT_LAG,
+    BATCH_SIZE,
+    ML_PREDICTIONS,
+    ML_INFERENCE_LATENCY,
+    MODEL_SCORE,
+    SYSTEM_HEALTH,
+    LAG,
+    CUT_AGE,
+    DEAD_LETTERS,
+    DEAD_LETTER_ALARM,
+    DEGRADED_SCORES,
+    FENCED_WRITES,
+    ID_REUSED,
+    LATE_BEYOND_STATE,
+    USERS,
+    STATE_BYTES,
+    ERRORS,
+    EPOCH,
+    RECOVERY_SECONDS,
+)

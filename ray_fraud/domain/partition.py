@@ -1,0 +1,295 @@
+"""The state of one partition: a pure fold over its log and its control timeline.
+
+    observe(records)          → state, features, rule hits, dead letters     moves the state
+    decide(observed, scores)  → alerts, dead letters                         changes nothing
+
+Two instances that are given the same log and the same timeline hold equal bytes and make equal effects, in
+whatever batches the records come. `docs/semantics.md` says what a record does, step by step.
+
+Never: I/O, a clock, a thread; the engine moves records in and effects out.
+"""
+
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+
+from ray_fraud.domain.controls import FOLD_VERSION, Controls, FoldVersionError
+from ray_fraud.domain.decisions import ScoresMismatchError, decide
+from ray_fraud.domain.decode import Decoder
+from ray_fraud.domain.features import FEATURE_COUNT
+from ray_fraud.domain.fold import fold
+from ray_fraud.domain.observed import Counts, Effects, Observed, Row
+from ray_fraud.domain.payload import id_hash, payload_digest
+from ray_fraud.domain.record import Record
+from ray_fraud.domain.rejection import DeadLetter, Rejection, RejectionCode
+from ray_fraud.domain.rules import hits_without_model
+from ray_fraud.domain.scores import Scores
+from ray_fraud.domain.settings import DetectionSettings
+from ray_fraud.domain.split import Split
+from ray_fraud.domain.timeline import ControlEvent, TimelineError
+from ray_fraud.domain.transaction import Transaction
+from ray_fraud.domain.user_state import EMPTY_STATE, last_seen_ms
+from ray_fraud.domain.windows import HOUR_MS
+
+__all__ = [
+    "FOLD_VERSION",
+    "Counts",
+    "Effects",
+    "FoldVersionError",
+    "Observed",
+    "OffsetOrderError",
+    "PartitionState",
+    "Row",
+    "ScoresMismatchError",
+]
+
+_FEATURE_ROW = struct.Struct(f"<{FEATURE_COUNT}d")
+
+
+class OffsetOrderError(Exception):
+    """A record that does not lie behind the last one: the reader went back. Nothing was observed."""
+
+    def __init__(self, lowest_allowed: int, offset: int) -> None:
+        super().__init__(lowest_allowed, offset)
+        self.lowest_allowed = lowest_allowed
+        self.offset = offset
+
+    def __str__(self) -> str:
+        return f"offset {self.offset} was given, {self.lowest_allowed} is the lowest that may follow"
+
+
+class _Batch:
+    """What `observe` gathers on its way."""
+
+    __slots__ = ("before", "counts", "dead_letters", "feature_rows", "rows")
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.feature_rows: list[bytes] = []
+        self.dead_letters: list[DeadLetter] = []
+        self.before: dict[int, bytes | None] = {}
+        self.counts = Counts()
+
+    def reject(self, record: Record, rejection: Rejection) -> None:
+        self.counts.rejected += 1
+        self.dead_letters.append(DeadLetter(record, rejection))
+
+
+class PartitionState:
+    """State and timeline of one partition.
+
+    `next_offset` is the lowest offset not yet observed, `watermark_ms` the highest Kafka timestamp so far,
+    `users` the packed state per user. States are immutable: a copy of the dictionary is a snapshot.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        decoder: Decoder,
+        *,
+        next_offset: int = 0,
+        watermark_ms: int = 0,
+        users: dict[int, bytes] | None = None,
+        timeline: Sequence[ControlEvent] = (),
+    ) -> None:
+        """State restored from a base, or empty; of `timeline` the part due at `next_offset` is applied.
+
+        `users` is taken over, not copied.
+
+        Raises:
+            TimelineError: the timeline is damaged or has a hole.
+            FoldVersionError: another fold version holds at `next_offset`.
+        """
+        self.partition = partition
+        self.next_offset = next_offset
+        self.watermark_ms = watermark_ms
+        self.users: dict[int, bytes] = {} if users is None else users
+        self._decode = decoder.decode
+        self._controls = Controls(timeline, next_offset)
+        self._lowest_allowed = next_offset
+        self._oldest_seen_hour: int | None = None
+        self._apply_due(next_offset)
+
+    @property
+    def split(self) -> Split:
+        """The split that holds at the last offset reached."""
+        return self._controls.split
+
+    @property
+    def settings(self) -> DetectionSettings:
+        """The settings that hold at the last offset reached."""
+        return self._controls.settings
+
+    def extend_timeline(self, event: ControlEvent) -> None:
+        """Registers an event; `observe` applies it before the first record at or after its offset.
+
+        Raises:
+            TimelineError: the event lies below an observed offset, or its number does not follow.
+        """
+        if event.from_offset < self.next_offset:
+            raise TimelineError(
+                f"event {event.seq} ({event.kind}) from offset {event.from_offset}: "
+                f"records below {self.next_offset} are observed already"
+            )
+        self._controls.add(event)
+
+    def apply(self, event: ControlEvent) -> None:
+        """Registers an event that is due at the offset reached, and applies it at once.
+
+        Raises:
+            TimelineError: the event is not due yet, is damaged, or its number does not follow.
+            FoldVersionError: it asks for another fold version.
+        """
+        if event.from_offset > self.next_offset:
+            raise TimelineError(
+                f"event {event.seq} ({event.kind}) from offset {event.from_offset} "
+                f"is not due at {self.next_offset}"
+            )
+        self._controls.add(event)
+        self._apply_due(self.next_offset)
+
+    def observe(self, records: Sequence[Record]) -> Observed:
+        """Folds records in; stops early before one at which a control event is due.
+
+        The caller passes the records at or above `Observed.next_offset` again: all rows of a batch stand
+        under one split and one set of settings. Offsets ascend; holes (compaction, transaction markers) are
+        allowed. At least one record is taken if there is any.
+
+        Raises:
+            OffsetOrderError: offsets go back; nothing was observed.
+            FoldVersionError: from the first record on another fold version holds; nothing was observed.
+        """
+        self._check_order(records)
+        from_offset = self.next_offset
+        batch = _Batch()
+        controls = self._controls
+        for index, record in enumerate(records):
+            offset = record.offset
+            if offset >= controls.next_due:
+                if index:
+                    break
+                self._apply_due(offset)
+            self._lowest_allowed = offset + 1
+            if offset < self.next_offset:
+                batch.counts.in_gap += 1
+                continue
+            self.next_offset = offset + 1
+            if offset in controls.quarantined:
+                batch.counts.quarantined += 1
+            else:
+                self._take(record, batch)
+        return self._observed(from_offset, batch)
+
+    def decide(self, observed: Observed, scores: Scores | None) -> Effects:
+        """The effects of one batch; `scores` may be None only if its split has no arms.
+
+        Raises:
+            ScoresMismatchError: the scores do not fit the batch.
+        """
+        return decide(self.partition, observed, scores)
+
+    def _check_order(self, records: Sequence[Record]) -> None:
+        # Not `next_offset`: a declared gap moves that ahead of records that are still to be passed over.
+        lowest = self._lowest_allowed
+        for record in records:
+            if record.offset < lowest:
+                raise OffsetOrderError(lowest, record.offset)
+            lowest = record.offset + 1
+
+    def _apply_due(self, offset: int) -> None:
+        if offset >= self._controls.next_due:
+            self.next_offset = max(self.next_offset, self._controls.apply_due(offset))
+
+    def _take(self, record: Record, batch: _Batch) -> None:
+        """Steps 2 to 7 of one record."""
+        if record.timestamp_ms > self.watermark_ms:
+            self._raise_watermark(record.timestamp_ms, batch)
+        transaction = self._decode(record.value)
+        if isinstance(transaction, Rejection):
+            batch.reject(record, transaction)
+            return
+        settings = self._controls.settings
+        event_ms = transaction.event_ms
+        if event_ms > record.timestamp_ms + settings.max_future_skew_seconds * 1000:
+            batch.reject(record, _future(transaction, record, settings))
+            return
+        digest = payload_digest(transaction)
+        user_id = transaction.user_id
+        before = self.users.get(user_id)
+        step = fold(
+            EMPTY_STATE if before is None else before,
+            transaction,
+            event_ms,
+            digest,
+            id_hash(transaction.transaction_id),
+            self.watermark_ms,
+            settings.state.max_events,
+        )
+        counts = batch.counts
+        if step is None:
+            counts.duplicates += 1
+            return
+        counts.processed += 1
+        counts.late_beyond_state += step.late_beyond_state
+        counts.id_reused += step.id_reused
+        batch.before.setdefault(user_id, before)
+        self.users[user_id] = step.state
+        hits = hits_without_model(transaction.amount, step.previous, step.next, settings)
+        batch.rows.append(Row(record.offset, record.timestamp_ms, transaction, digest, step.state, hits))
+        batch.feature_rows.append(_FEATURE_ROW.pack(*step.features))
+
+    def _raise_watermark(self, timestamp_ms: int, batch: _Batch) -> None:
+        hour = timestamp_ms // HOUR_MS
+        if hour > self.watermark_ms // HOUR_MS:
+            self._expire(hour, batch)
+        self.watermark_ms = timestamp_ms
+
+    def _expire(self, hour: int, batch: _Batch) -> None:
+        """Forgets users unseen for longer than `idle_hours`; looks at all users only if there may be one."""
+        idle_hours = self._controls.settings.state.idle_hours
+        if self._oldest_seen_hour is not None and hour - self._oldest_seen_hour <= idle_hours:
+            return
+        # Last seen before the start of this hour is too long ago.
+        horizon_ms = (hour - idle_hours) * HOUR_MS
+        oldest_ms = hour * HOUR_MS
+        expired: list[int] = []
+        for user_id, state in self.users.items():
+            seen_ms = last_seen_ms(state)
+            if seen_ms < horizon_ms:
+                expired.append(user_id)
+            elif seen_ms < oldest_ms:
+                oldest_ms = seen_ms
+        for user_id in expired:
+            batch.before.setdefault(user_id, self.users.pop(user_id))
+        batch.counts.expired_users += len(expired)
+        self._oldest_seen_hour = oldest_ms // HOUR_MS
+
+    def _observed(self, from_offset: int, batch: _Batch) -> Observed:
+        wide = np.frombuffer(b"".join(batch.feature_rows)).reshape(-1, FEATURE_COUNT)
+        with np.errstate(over="ignore"):  # A ratio beyond float32 is infinite, which is what it means.
+            features = wide.astype(np.float32)
+        return Observed(
+            from_offset=from_offset,
+            next_offset=self.next_offset,
+            rows=batch.rows,
+            features=features,
+            user_ids=np.array([row.transaction.user_id for row in batch.rows], dtype=np.int64),
+            dead_letters=batch.dead_letters,
+            changed={user_id: self.users.get(user_id) for user_id in batch.before},
+            before=batch.before,
+            watermark_ms=self.watermark_ms,
+            split=self._controls.split,
+            settings=self._controls.settings,
+            counts=batch.counts,
+        )
+
+
+def _future(transaction: Transaction, record: Record, settings: DetectionSettings) -> Rejection:
+    skew_seconds = (transaction.event_ms - record.timestamp_ms) / 1000
+    message = (
+        f"timestamp: {transaction.timestamp!r} is {skew_seconds:,.3f} s later than its record's Kafka "
+        f"timestamp {record.timestamp_ms} ms, {settings.max_future_skew_seconds:,.15g} s are allowed; "
+        f"check the producer's clock"
+    )
+    return Rejection(RejectionCode.TIMESTAMP_IN_FUTURE, "timestamp", message)

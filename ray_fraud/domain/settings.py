@@ -1,0 +1,62 @@
+"""Everything that decides whether an alert exists and is neither transaction nor model.
+
+One file (`settings.toml`) holds the operator's values; a partition sees them only through an
+event of its control timeline, so a replay uses the values of that time.
+
+Never: addresses, secrets, anything about where the platform runs.
+"""
+
+from functools import cached_property
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from ray_fraud.domain.alert import Severity
+from ray_fraud.domain.canonical import canonical_json, content_digest
+
+Positive = Annotated[float, Meta(gt=0)]
+
+
+class StateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The declared horizon and size of one user's state."""
+
+    max_events: Annotated[int, Meta(ge=2, le=1024)] = 64
+    """Events of the last 24 h kept exactly; older ones become five-minute buckets."""
+    idle_hours: Annotated[int, Meta(ge=24)] = 31 * 24
+    """A user unseen for longer than this, by the log's own time, is forgotten."""
+
+
+class HighAmountSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    limit: Positive = 2000.0
+    """Base currency; an alert needs an amount above it."""
+    severity: Severity = Severity.MEDIUM
+
+
+class GeoVelocitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    limit_kmh: Positive = 800.0
+    """Roughly the cruising speed of an airliner."""
+    min_distance_km: Positive = 50.0
+    """Nearer places are jitter of positioning, whatever the speed."""
+    severity: Severity = Severity.HIGH
+
+
+class MlAnomalySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    severity: Severity = Severity.MEDIUM
+
+
+class DetectionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+    max_future_skew_seconds: Positive = 300.0
+    """A transaction dated later than its Kafka timestamp plus this is refused."""
+    state: StateSettings = StateSettings()
+    high_amount: HighAmountSettings = HighAmountSettings()
+    geo_velocity: GeoVelocitySettings = GeoVelocitySettings()
+    ml_anomaly: MlAnomalySettings = MlAnomalySettings()
+
+    def canonical(self) -> bytes:
+        """The bytes that the control timeline refers to."""
+        return canonical_json(self)
+
+    @cached_property
+    def digest(self) -> str:
+        return content_digest(self.canonical())

@@ -1,0 +1,127 @@
+"""The control timeline: all that changes decisions without being a transaction.
+
+Never: appending by anyone but the partition's owner; an event below an observed offset.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from ray_fraud.domain.canonical import canonical_json, content_digest
+from ray_fraud.domain.settings import DetectionSettings
+from ray_fraud.domain.split import Split
+
+
+class EventKind(StrEnum):
+    FOLD_VERSION = "fold_version"
+    SETTINGS = "settings"
+    SPLIT = "split"
+    QUARANTINE = "quarantine"
+    GAP = "gap"
+
+
+class ControlEvent(msgspec.Struct, frozen=True):
+    """One numbered event; it holds for every record at or after `from_offset`."""
+
+    seq: int
+    """1, 2, 3 … without holes within a partition."""
+    from_offset: int
+    kind: EventKind
+    digest: str
+    """SHA-256 of the content, hex."""
+    reference: str
+    """The content itself when small (JSON), else the name of an immutable file."""
+
+    def __post_init__(self) -> None:
+        if self.seq < 1 or self.from_offset < 0:
+            raise ValueError(f"seq {self.seq} must be >= 1, from_offset {self.from_offset} >= 0")
+
+
+class FoldVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """From here on the fold of this version computes the state."""
+
+    version: int
+
+
+class Quarantine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The record at `offset` is passed over: it kept killing its process."""
+
+    offset: int
+
+
+_GAP_NAMES = {"from_offset": "from", "to_offset": "to"}
+
+
+class Gap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=_GAP_NAMES):
+    """The offsets `from_offset` <= o < `to_offset` are lost, for the named reason."""
+
+    from_offset: int
+    to_offset: int
+    reason: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.from_offset < self.to_offset:
+            raise ValueError(f"0 <= from < to must hold, got from {self.from_offset}, to {self.to_offset}")
+
+
+Content = Split | DetectionSettings | FoldVersion | Quarantine | Gap
+
+CONTENT_TYPES: dict[EventKind, type[Content]] = {
+    EventKind.FOLD_VERSION: FoldVersion,
+    EventKind.SETTINGS: DetectionSettings,
+    EventKind.SPLIT: Split,
+    EventKind.QUARANTINE: Quarantine,
+    EventKind.GAP: Gap,
+}
+
+
+class TimelineError(Exception):
+    """An event that cannot be applied: the timeline is damaged or its writer broke a rule."""
+
+
+def content_of(event: ControlEvent) -> Content:
+    """The decoded inline content of an event, of the type that its kind says.
+
+    Raises:
+        TimelineError: the content does not have the event's digest, or is not of that type.
+    """
+    content = event.reference.encode()
+    if content_digest(content) != event.digest:
+        raise TimelineError(
+            f"event {event.seq} ({event.kind}): its content has SHA-256 {content_digest(content)}, "
+            f"the event says {event.digest}; restore the timeline from a cut or snapshot"
+        )
+    try:
+        return msgspec.json.decode(content, type=CONTENT_TYPES[event.kind])
+    except msgspec.MsgspecError as error:
+        raise TimelineError(f"event {event.seq} ({event.kind}): content not understood: {error}") from error
+
+
+def inline_event(seq: int, from_offset: int, kind: EventKind, content: bytes) -> ControlEvent:
+    """An event that carries its content with it."""
+    return ControlEvent(seq, from_offset, kind, content_digest(content), content.decode())
+
+
+def split_event(seq: int, from_offset: int, split: Split) -> ControlEvent:
+    """From this offset on, `split` says which model scores which user."""
+    return inline_event(seq, from_offset, EventKind.SPLIT, split.canonical())
+
+
+def settings_event(seq: int, from_offset: int, settings: DetectionSettings) -> ControlEvent:
+    """From this offset on, `settings` hold."""
+    return inline_event(seq, from_offset, EventKind.SETTINGS, settings.canonical())
+
+
+def fold_version_event(seq: int, from_offset: int, version: int) -> ControlEvent:
+    """From this offset on, the fold of `version` computes the state."""
+    return inline_event(seq, from_offset, EventKind.FOLD_VERSION, canonical_json(FoldVersion(version)))
+
+
+def quarantine_event(seq: int, offset: int) -> ControlEvent:
+    """The record at `offset` is not processed."""
+    return inline_event(seq, offset, EventKind.QUARANTINE, canonical_json(Quarantine(offset)))
+
+
+def gap_event(seq: int, from_offset: int, to_offset: int, reason: str) -> ControlEvent:
+    """The offsets `from_offset` <= o < `to_offset` are not processed; the fold goes on at `to_offset`."""
+    return inline_event(seq, from_offset, EventKind.GAP, canonical_json(Gap(from_offset, to_offset, reason)))

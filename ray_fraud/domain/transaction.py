@@ -1,0 +1,46 @@
+"""A transaction as the contract of topic `transactions` names it, decoded and valid.
+
+Never: parsing (see `decode`), a card number in clear.
+"""
+
+import msgspec
+
+from ray_fraud.domain.contract import City, Country, Latitude, Longitude
+
+
+class Location(msgspec.Struct, frozen=True, gc=False):
+    """Where the card was used; degrees, WGS 84."""
+
+    lat: Latitude
+    lon: Longitude
+    city: City | None = None
+    country: Country | None = None
+
+
+class CardToken(msgspec.Struct, frozen=True, gc=False):
+    """All that remains of a card number behind the decoder."""
+
+    token: str
+    """Keyed BLAKE2b-128 of the whole number, hex."""
+    first6: str
+    last4: str
+
+
+class Transaction(msgspec.Struct, frozen=True, gc=False):
+    """One valid transaction. Amount in the deployment's base currency, timestamp in unix seconds."""
+
+    transaction_id: str
+    user_id: int
+    amount: float
+    timestamp: float
+    location: Location | None = None
+    merchant_id: str | None = None
+    device_id: str | None = None
+    currency: str | None = None
+    channel: str | None = None
+    card: CardToken | None = None
+
+    @property
+    def event_ms(self) -> int:
+        """Event time in unix milliseconds; every window is judged by this whole number."""
+        return round(self.timestamp * 1000)

@@ -1,0 +1,284 @@
+"""The ledger in memory, with the semantics of the real one, for tests and simulations.
+
+One `MemoryDatabase` outlives its clients as a server does. There are no threads, so a call that would
+wait for a lock fails at once, as the real one does after its lock limit. Faults are inputs.
+
+Never: a thread, a clock of its own, a file.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from uuid import UUID
+
+import msgspec
+
+from ray_fraud.domain.alert import Alert, Source
+from ray_fraud.domain.record import PartitionId
+from ray_fraud.domain.timeline import ControlEvent
+from ray_fraud.stores.errors import Fenced, StoreUnavailable
+from ray_fraud.stores.ledger.errors import STORE
+from ray_fraud.stores.ledger.port import (
+    DataGap,
+    EpochRow,
+    InsertResult,
+    InvalidAlert,
+    OwnerRow,
+    Ownership,
+    SinkProgress,
+    SinkResult,
+    TopicAlert,
+    valid_until,
+)
+from ray_fraud.stores.ledger.queries import Feedback, StoredAlert
+from ray_fraud.stores.ledger.registry import ModelVersion
+from ray_fraud.stores.ledger.rules import check_appended, check_confirm, check_restored
+from ray_fraud.stores.ledger.validity import why_invalid
+
+
+class Fault(Enum):
+    NONE = "none"
+    FAIL_BEFORE = "fail_before"
+    """The call does nothing and raises `StoreUnavailable`."""
+    FAIL_AFTER_COMMIT = "fail_after_commit"
+    """The call does everything and raises `StoreUnavailable`: the ambiguous commit."""
+
+
+class FaultQueue(deque[Fault]):
+    """The faults of the next calls, in order; when empty, calls work."""
+
+    def __call__(self, _operation: str) -> Fault:
+        """The fault of this call; the operation is a method's name (`confirm` for a take-over's end)."""
+        return self.popleft() if self else Fault.NONE
+
+
+class PartitionTables(msgspec.Struct):
+    """All rows of one partition."""
+
+    epochs: list[EpochRow] = []
+    events: list[ControlEvent] = []
+    decided_offset: int | None = None
+    attempts: dict[int, tuple[int, int]] = {}
+    """offset → (attempts, epoch of the last one)."""
+    locked: bool = False
+
+
+class MemoryDatabase:
+    """The tables; share one between all clients of a test."""
+
+    def __init__(
+        self, *, now_ms: Callable[[], int] = lambda: 0, faults: Callable[[str], Fault] | None = None
+    ) -> None:
+        self.now_ms = now_ms
+        self.queue = FaultQueue()
+        self.faults: Callable[[str], Fault] = faults if faults is not None else self.queue
+        """Asked once per call; replace it to choose faults by operation."""
+        self.partitions: dict[PartitionId, PartitionTables] = {}
+        self.alerts: dict[UUID, StoredAlert] = {}
+        self.last_alert_id = 0
+        self.sink_offsets: dict[PartitionId, int] = {}
+        self.gaps: dict[tuple[PartitionId, int, int], DataGap] = {}
+        self.feedback: list[Feedback] = []
+        self.models: list[ModelVersion] = []
+        self.salts: dict[str, str] = {}
+        self.registry_revisions: dict[str, int] = {}
+        self.feeds: list[list[int]] = []
+
+    @contextmanager
+    def call(self, operation: str) -> Iterator[None]:
+        """Wraps one call with the fault that the plan has for it."""
+        fault = self.faults(operation)
+        if fault is Fault.FAIL_BEFORE:
+            raise StoreUnavailable(STORE, f"{operation}: injected fault before the call")
+        yield
+        if fault is Fault.FAIL_AFTER_COMMIT:
+            raise StoreUnavailable(STORE, f"{operation}: injected fault after the commit")
+
+    def tables(self, partition: PartitionId) -> PartitionTables:
+        return self.partitions.get(partition) or PartitionTables()
+
+    def locked_tables(self, partition: PartitionId, operation: str) -> PartitionTables:
+        """The partition's tables in share mode."""
+        tables = self.tables(partition)
+        if tables.locked:
+            raise StoreUnavailable(STORE, f"{operation}: {partition} is locked by a take-over")
+        return tables
+
+    def fenced_tables(self, own: Ownership, operation: str) -> PartitionTables:
+        tables = self.locked_tables(own.partition, operation)
+        last = tables.epochs[-1] if tables.epochs else None
+        if last is None or (last.epoch, last.token) != (own.epoch, own.token):
+            raise Fenced(STORE, own.epoch, last.epoch if last else 0)
+        return tables
+
+    def store(self, alerts: Sequence[TopicAlert]) -> InsertResult:
+        """Inserts what is new, turns cold rows hot, reports what can never be stored."""
+        inserted: list[int] = []
+        promoted: list[int] = []
+        invalid: list[InvalidAlert] = []
+        for item in alerts:
+            uid = item.alert.alert_uid
+            reason = why_invalid(item.alert)
+            known = self.alerts.get(uid)
+            if reason is not None:
+                invalid.append(InvalidAlert(uid, reason))
+            elif known is None:
+                self.last_alert_id += 1
+                self.alerts[uid] = StoredAlert(
+                    self.last_alert_id, item.alert, item.partition_id, item.epoch, self.now_ms(), None
+                )
+                inserted.append(self.last_alert_id)
+            elif known.alert.source is Source.COLD and item.alert.source is Source.HOT:
+                self.alerts[uid] = msgspec.structs.replace(
+                    known, alert=item.alert, partition_id=item.partition_id, epoch=item.epoch
+                )
+                promoted.append(known.alert_id)
+        for feed in self.feeds:
+            feed += inserted + promoted
+        return InsertResult(len(inserted), len(promoted), tuple(invalid))
+
+
+class MemoryTurn:
+    """See `port.Turn`."""
+
+    def __init__(self, database: MemoryDatabase, partition: PartitionId) -> None:
+        self._database = database
+        self._partition = partition
+        self._open = True
+        epochs = database.tables(partition).epochs
+        self._last = epochs[-1] if epochs else None
+
+    @property
+    def last_epoch(self) -> int:
+        return self._last.epoch if self._last else 0
+
+    @property
+    def last_barrier(self) -> int | None:
+        return self._last.barrier if self._last else None
+
+    def confirm(self, epoch: int, token: str, barrier: int) -> Ownership:
+        check_confirm(self._open, self.last_epoch, epoch, barrier)
+        self.close()
+        with self._database.call("confirm"):
+            tables = self._database.partitions[self._partition]
+            tables.epochs.append(EpochRow(epoch, token, barrier, self._database.now_ms()))
+        return Ownership(self._partition, epoch, token, barrier)
+
+    def close(self) -> None:
+        if self._open:
+            self._database.partitions[self._partition].locked = False
+        self._open = False
+
+
+class MemoryLedger:
+    """See `port.Ledger`."""
+
+    def __init__(self, database: MemoryDatabase | None = None) -> None:
+        self.database = database if database is not None else MemoryDatabase()
+
+    @contextmanager
+    def take_over(self, partition: PartitionId) -> Iterator[MemoryTurn]:
+        with self.database.call("take_over"):
+            self.database.locked_tables(partition, "take_over")
+        self.database.partitions.setdefault(partition, PartitionTables()).locked = True
+        turn = MemoryTurn(self.database, partition)
+        try:
+            yield turn
+        finally:
+            turn.close()
+
+    def epochs(self, partition: PartitionId) -> list[EpochRow]:
+        with self.database.call("epochs"):
+            return list(self.database.tables(partition).epochs)
+
+    def owners(self) -> list[OwnerRow]:
+        with self.database.call("owners"):
+            rows = []
+            for partition, tables in sorted(self.database.partitions.items()):
+                if tables.epochs:
+                    last = tables.epochs[-1]
+                    rows.append(
+                        OwnerRow(partition, last.epoch, last.barrier, tables.decided_offset, last.taken_at_ms)
+                    )
+            return rows
+
+    def append_event(self, own: Ownership, event: ControlEvent) -> None:
+        with self.database.call("append_event"):
+            stored = self.database.fenced_tables(own, "append_event").events
+            if check_appended(len(stored), stored[event.seq - 1 : event.seq], event):
+                stored.append(event)
+
+    def restore_events(self, own: Ownership, events: Sequence[ControlEvent]) -> int:
+        with self.database.call("restore_events"):
+            stored = self.database.fenced_tables(own, "restore_events").events
+            missing = check_restored(stored, events)
+            stored += missing
+        return len(missing)
+
+    def events(self, partition: PartitionId) -> list[ControlEvent]:
+        with self.database.call("events"):
+            return list(self.database.tables(partition).events)
+
+    def insert_hot_alerts(self, own: Ownership, alerts: Sequence[Alert]) -> InsertResult:
+        with self.database.call("insert_hot_alerts"):
+            self.database.fenced_tables(own, "insert_hot_alerts")
+            return self.database.store([TopicAlert(alert, own.partition, own.epoch) for alert in alerts])
+
+    def insert_from_topic(self, alerts: Sequence[TopicAlert], progress: SinkProgress) -> SinkResult:
+        with self.database.call("insert_from_topic"):
+            accepted = []
+            for item in alerts:
+                tables = self.database.locked_tables(item.partition_id, "insert_from_topic")
+                end = valid_until(tables.epochs, item.epoch)
+                if end is None or item.alert.offset < end:
+                    accepted.append(item)
+            stored = self.database.store(accepted)
+            before = self.database.sink_offsets.get(progress.partition, 0)
+            self.database.sink_offsets[progress.partition] = max(before, progress.next_offset)
+        return SinkResult(stored.inserted, stored.promoted, len(alerts) - len(accepted), stored.invalid)
+
+    def sink_progress(self, partition: PartitionId) -> int | None:
+        with self.database.call("sink_progress"):
+            return self.database.sink_offsets.get(partition)
+
+    def decided_offset(self, partition: PartitionId) -> int | None:
+        with self.database.call("decided_offset"):
+            return self.database.tables(partition).decided_offset
+
+    def set_decided_offset(self, own: Ownership, offset: int) -> None:
+        with self.database.call("set_decided_offset"):
+            tables = self.database.fenced_tables(own, "set_decided_offset")
+            tables.decided_offset = max(tables.decided_offset or 0, offset)
+
+    def record_attempts(self, own: Ownership, offsets: Sequence[int]) -> dict[int, int]:
+        with self.database.call("record_attempts"):
+            attempts = self.database.fenced_tables(own, "record_attempts").attempts
+            for offset in offsets:
+                count, epoch = attempts.get(offset, (0, 0))
+                if epoch < own.epoch:
+                    attempts[offset] = (count + 1, own.epoch)
+            return {offset: attempts[offset][0] for offset in offsets}
+
+    def attempts(self, partition: PartitionId) -> dict[int, int]:
+        with self.database.call("attempts"):
+            tables = self.database.tables(partition)
+            return {offset: tables.attempts[offset][0] for offset in sorted(tables.attempts)}
+
+    def clear_attempts(self, own: Ownership, below_offset: int) -> None:
+        with self.database.call("clear_attempts"):
+            attempts = self.database.fenced_tables(own, "clear_attempts").attempts
+            for offset in [offset for offset in attempts if offset < below_offset]:
+                del attempts[offset]
+
+    def record_gap(self, own: Ownership, gap: DataGap) -> None:
+        with self.database.call("record_gap"):
+            self.database.fenced_tables(own, "record_gap")
+            self.database.gaps.setdefault((gap.partition, gap.from_offset, gap.to_offset), gap)
+
+    def gaps(self, partition: PartitionId) -> list[DataGap]:
+        with self.database.call("gaps"):
+            return [row for _, row in sorted(self.database.gaps.items()) if row.partition == partition]
+
+    def close(self) -> None:
+        """Nothing to end."""

@@ -1,0 +1,257 @@
+"""The ledger on PostgreSQL (15 or newer, schema by `migrate`).
+
+Every call is one short transaction on one connection, so a second thread of the process waits for the
+first one's call: give the hot path a ledger of its own.
+
+Never: a retry; a lock held after a call, except in `take_over`.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ray_fraud.domain.alert import Alert
+from ray_fraud.domain.record import PartitionId
+from ray_fraud.domain.timeline import ControlEvent, EventKind
+from ray_fraud.stores.connections import PostgresConnection
+from ray_fraud.stores.errors import Fenced
+from ray_fraud.stores.ledger.errors import STORE
+from ray_fraud.stores.ledger.port import (
+    DataGap,
+    EpochRow,
+    InsertResult,
+    OwnerRow,
+    Ownership,
+    SinkProgress,
+    SinkResult,
+    TopicAlert,
+)
+from ray_fraud.stores.ledger.postgres_alerts import batch_of, insert_accepted, insert_fenced
+from ray_fraud.stores.ledger.postgres_session import HOT_PATH, Limits, Session
+from ray_fraud.stores.ledger.rules import check_appended, check_confirm, check_restored
+
+_TAKEN_MS = "round(extract(epoch FROM taken_at) * 1000)::bigint"
+_PARTITION = "cluster_id = %s AND topic_id = %s AND partition = %s"
+_OWNER = f"{_PARTITION} AND epoch = %s AND owner_token = %s"
+
+
+class PostgresTurn:
+    """See `port.Turn`; it has a connection of its own, with the partition's row locked."""
+
+    def __init__(self, session: Session, partition: PartitionId) -> None:
+        """Within an open transaction of `session`: locks the row, made first if there is none."""
+        self._session = session
+        self._partition = partition
+        self._open = True
+        session.rows(
+            "take_over",
+            "INSERT INTO partition_owner (cluster_id, topic_id, partition) VALUES (%s, %s, %s)"
+            " ON CONFLICT DO NOTHING",
+            partition,
+        )
+        query = f"SELECT epoch, barrier FROM partition_owner WHERE {_PARTITION} FOR UPDATE"
+        self._last_epoch, self._last_barrier = session.rows("take_over", query, partition)[0]
+
+    @property
+    def last_epoch(self) -> int:
+        return int(self._last_epoch)
+
+    @property
+    def last_barrier(self) -> int | None:
+        return None if self._last_barrier is None else int(self._last_barrier)
+
+    def confirm(self, epoch: int, token: str, barrier: int) -> Ownership:
+        check_confirm(self._open, self.last_epoch, epoch, barrier)
+        self._open = False
+        self._session.rows(
+            "confirm",
+            "UPDATE partition_owner SET epoch = %s, owner_token = %s, barrier = %s, taken_at = now()"
+            f" WHERE {_PARTITION}",
+            (epoch, token, barrier, *self._partition),
+        )
+        self._session.rows(
+            "confirm",
+            "INSERT INTO partition_epoch (cluster_id, topic_id, partition, epoch, owner_token, barrier)"
+            " VALUES (%s, %s, %s, %s, %s, %s)",
+            (*self._partition, epoch, token, barrier),
+        )
+        self._session.commit("confirm")
+        return Ownership(self._partition, epoch, token, barrier)
+
+
+class PostgresLedger:
+    """See `port.Ledger`."""
+
+    def __init__(
+        self, where: PostgresConnection, *, name: str = "ray-fraud ledger", limits: Limits = HOT_PATH
+    ) -> None:
+        """Opens nothing yet; `name` is shown in `pg_stat_activity`."""
+        self._where = where
+        self._name = name
+        self._limits = limits
+        self._session = Session(where, name=name, limits=limits)
+
+    @contextmanager
+    def take_over(self, partition: PartitionId) -> Iterator[PostgresTurn]:
+        session = Session(self._where, name=f"{self._name}: take-over", limits=self._limits)
+        try:
+            session.begin("take_over")
+            yield PostgresTurn(session, partition)
+        finally:
+            session.close()
+
+    def epochs(self, partition: PartitionId) -> list[EpochRow]:
+        query = (
+            f"SELECT epoch, owner_token, barrier, {_TAKEN_MS}"
+            f" FROM partition_epoch WHERE {_PARTITION} ORDER BY epoch"
+        )
+        return [EpochRow(*row) for row in self._session.rows("epochs", query, partition)]
+
+    def owners(self) -> list[OwnerRow]:
+        query = (
+            f"SELECT cluster_id, topic_id, partition, epoch, barrier, decided_offset, {_TAKEN_MS}"
+            " FROM partition_owner WHERE epoch > 0 ORDER BY cluster_id, topic_id, partition"
+        )
+        return [OwnerRow(PartitionId(*row[:3]), *row[3:]) for row in self._session.rows("owners", query)]
+
+    def append_event(self, own: Ownership, event: ControlEvent) -> None:
+        with self._fenced("append_event", own):
+            stored = self._events("append_event", own.partition)
+            if check_appended(len(stored), stored[event.seq - 1 : event.seq], event):
+                self._add_events("append_event", own, [event])
+
+    def restore_events(self, own: Ownership, events: Sequence[ControlEvent]) -> int:
+        with self._fenced("restore_events", own):
+            missing = check_restored(self._events("restore_events", own.partition), events)
+            self._add_events("restore_events", own, missing)
+        return len(missing)
+
+    def events(self, partition: PartitionId) -> list[ControlEvent]:
+        return self._events("events", partition)
+
+    def insert_hot_alerts(self, own: Ownership, alerts: Sequence[Alert]) -> InsertResult:
+        fence = own.partition._asdict() | {"epoch": own.epoch, "token": own.token}
+        batch = batch_of(TopicAlert(alert, own.partition, own.epoch) for alert in alerts)
+        result = insert_fenced(self._session, fence, batch)
+        if result is None:
+            raise self._fenced_by("insert_hot_alerts", own)
+        return result
+
+    def insert_from_topic(self, alerts: Sequence[TopicAlert], progress: SinkProgress) -> SinkResult:
+        with self._session.transaction("insert_from_topic"):
+            result = insert_accepted(self._session, batch_of(alerts))
+            self._session.rows(
+                "insert_from_topic",
+                "INSERT INTO sink_progress AS present (cluster_id, topic_id, partition, next_offset)"
+                " VALUES (%s, %s, %s, %s) ON CONFLICT (cluster_id, topic_id, partition) DO UPDATE SET"
+                " next_offset = greatest(present.next_offset, excluded.next_offset), updated_at = now()",
+                (*progress.partition, progress.next_offset),
+            )
+        return result
+
+    def sink_progress(self, partition: PartitionId) -> int | None:
+        query = f"SELECT next_offset FROM sink_progress WHERE {_PARTITION}"
+        rows = self._session.rows("sink_progress", query, partition)
+        return rows[0][0] if rows else None
+
+    def decided_offset(self, partition: PartitionId) -> int | None:
+        query = f"SELECT decided_offset FROM partition_owner WHERE {_PARTITION}"
+        rows = self._session.rows("decided_offset", query, partition)
+        return rows[0][0] if rows else None
+
+    def set_decided_offset(self, own: Ownership, offset: int) -> None:
+        query = (
+            "UPDATE partition_owner SET decided_offset = greatest(decided_offset, %s)"
+            f" WHERE {_OWNER} RETURNING 1"
+        )
+        if not self._session.rows(
+            "set_decided_offset", query, (offset, *own.partition, own.epoch, own.token)
+        ):
+            raise self._fenced_by("set_decided_offset", own)
+
+    def record_attempts(self, own: Ownership, offsets: Sequence[int]) -> dict[int, int]:
+        tried = sorted(set(offsets))
+        with self._fenced("record_attempts", own):
+            self._session.rows(
+                "record_attempts",
+                "INSERT INTO record_attempt AS present"
+                " (cluster_id, topic_id, partition, kafka_offset, attempts, epoch)"
+                " SELECT %s, %s, %s, tried, 1, %s FROM unnest(%s::bigint[]) AS tried"
+                " ON CONFLICT (cluster_id, topic_id, partition, kafka_offset) DO UPDATE"
+                " SET attempts = present.attempts + 1, epoch = excluded.epoch"
+                " WHERE present.epoch < excluded.epoch",
+                (*own.partition, own.epoch, tried),
+            )
+            recorded = self._attempts("record_attempts", own.partition)
+        return {offset: recorded[offset] for offset in tried}
+
+    def attempts(self, partition: PartitionId) -> dict[int, int]:
+        return self._attempts("attempts", partition)
+
+    def clear_attempts(self, own: Ownership, below_offset: int) -> None:
+        query = f"DELETE FROM record_attempt WHERE {_PARTITION} AND kafka_offset < %s"
+        with self._fenced("clear_attempts", own):
+            self._session.rows("clear_attempts", query, (*own.partition, below_offset))
+
+    def record_gap(self, own: Ownership, gap: DataGap) -> None:
+        with self._fenced("record_gap", own):
+            self._session.rows(
+                "record_gap",
+                "INSERT INTO data_gap"
+                " (cluster_id, topic_id, partition, from_offset, to_offset, reason, epoch)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                (*gap.partition, gap.from_offset, gap.to_offset, gap.reason, own.epoch),
+            )
+
+    def gaps(self, partition: PartitionId) -> list[DataGap]:
+        query = f"SELECT from_offset, to_offset, reason FROM data_gap WHERE {_PARTITION} ORDER BY 1, 2"
+        return [DataGap(partition, *row) for row in self._session.rows("gaps", query, partition)]
+
+    def close(self) -> None:
+        self._session.close()
+
+    @contextmanager
+    def _fenced(self, operation: str, own: Ownership) -> Iterator[None]:
+        """A transaction that holds the partition's row in share mode."""
+        query = f"SELECT 1 FROM partition_owner WHERE {_OWNER} FOR SHARE"
+        with self._session.transaction(operation):
+            if not self._session.rows(operation, query, (*own.partition, own.epoch, own.token)):
+                raise self._fenced_by(operation, own)
+            yield
+
+    def _fenced_by(self, operation: str, own: Ownership) -> Fenced:
+        query = f"SELECT epoch FROM partition_owner WHERE {_PARTITION}"
+        rows = self._session.rows(operation, query, own.partition)
+        return Fenced(STORE, own.epoch, rows[0][0] if rows else 0)
+
+    def _events(self, operation: str, partition: PartitionId) -> list[ControlEvent]:
+        query = (
+            "SELECT seq, from_offset, kind, digest, reference"
+            f" FROM control_event WHERE {_PARTITION} ORDER BY seq"
+        )
+        rows = self._session.rows(operation, query, partition)
+        return [
+            ControlEvent(seq, start, EventKind(kind), digest, reference)
+            for seq, start, kind, digest, reference in rows
+        ]
+
+    def _add_events(self, operation: str, own: Ownership, events: Sequence[ControlEvent]) -> None:
+        for event in events:
+            self._session.rows(
+                operation,
+                "INSERT INTO control_event"
+                " (cluster_id, topic_id, partition, seq, from_offset, kind, digest, reference, epoch)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                (
+                    *own.partition,
+                    event.seq,
+                    event.from_offset,
+                    event.kind.value,
+                    event.digest,
+                    event.reference,
+                    own.epoch,
+                ),
+            )
+
+    def _attempts(self, operation: str, partition: PartitionId) -> dict[int, int]:
+        query = f"SELECT kafka_offset, attempts FROM record_attempt WHERE {_PARTITION} ORDER BY kafka_offset"
+        return dict(self._session.rows(operation, query, partition))

@@ -1,0 +1,200 @@
+"""Reading alerts and recording verdicts on PostgreSQL.
+
+Never: a write to `fraud_alerts`: a verdict is a row of `alert_feedback`, the schema mirrors it.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+from ray_fraud.domain.alert import Alert, RuleName, Severity, Source
+from ray_fraud.domain.record import PartitionId
+from ray_fraud.stores.connections import PostgresConnection
+from ray_fraud.stores.errors import StoreRefused
+from ray_fraud.stores.ledger.errors import STORE
+from ray_fraud.stores.ledger.postgres_session import PATIENT, Limits, Session
+from ray_fraud.stores.ledger.queries import AlertFilter, Feedback, StoredAlert, Verdict
+
+_COLUMNS = """
+    alert_id, alert_uid::text, transaction_id, user_id, rule_name, severity, reason,
+    extract(epoch FROM event_time)::double precision, round(extract(epoch FROM record_time) * 1000)::bigint,
+    kafka_offset, lat, lon, score, model_version, source, details::text, schema_version,
+    cluster_id, topic_id, topic_partition, epoch,
+    round(extract(epoch FROM timestamp) * 1000)::bigint, feedback
+"""
+
+# Parameters are written into the statement, so the planner drops the conditions that are NULL.
+_WHERE = """
+    (%(source)s::text IS NULL OR source = %(source)s)
+    AND (%(rule_name)s::text IS NULL OR rule_name = %(rule_name)s)
+    AND (%(user_id)s::bigint IS NULL OR user_id = %(user_id)s)
+    AND (%(transaction_id)s::text IS NULL OR transaction_id = %(transaction_id)s)
+    AND (%(cluster_id)s::text IS NULL OR cluster_id = %(cluster_id)s
+        AND topic_id = %(topic_id)s AND topic_partition = %(partition)s)
+    AND (%(feedback)s::text IS NULL OR feedback = %(feedback)s)
+    AND (%(since_ms)s::bigint IS NULL OR record_time >= to_timestamp(%(since_ms)s / 1000.0))
+    AND (%(until_ms)s::bigint IS NULL OR record_time < to_timestamp(%(until_ms)s / 1000.0))
+"""
+
+_FEEDBACK = """
+    feedback_id, alert_id, verdict, reviewer, note, round(extract(epoch FROM given_at) * 1000)::bigint
+"""
+
+
+class PostgresAlertFeed:
+    """See `queries.AlertFeed`; a connection that listens and does nothing else."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        session.rows("feed", "LISTEN fraud_alerts")
+
+    def poll(self, timeout_seconds: float) -> list[int]:
+        payloads = self._session.notices("poll", timeout_seconds)
+        return [int(alert_id) for payload in payloads for alert_id in payload.split(",")]
+
+    def close(self) -> None:
+        self._session.close()
+
+
+class PostgresAlertQueries:
+    """See `queries.AlertQueries`."""
+
+    def __init__(
+        self, where: PostgresConnection, *, name: str = "ray-fraud alerts", limits: Limits = PATIENT
+    ) -> None:
+        self._where = where
+        self._name = name
+        self._limits = limits
+        self._session = Session(where, name=name, limits=limits)
+
+    def list(
+        self, where: AlertFilter | None = None, *, limit: int = 50, before_id: int | None = None
+    ) -> Sequence[StoredAlert]:
+        query = (
+            f"SELECT {_COLUMNS} FROM fraud_alerts WHERE {_WHERE}"
+            " AND (%(before_id)s::bigint IS NULL OR alert_id < %(before_id)s)"
+            " ORDER BY alert_id DESC LIMIT %(limit)s"
+        )
+        values = _conditions(where) | {"before_id": before_id, "limit": limit}
+        return [_stored(row) for row in self._session.rows("list alerts", query, values)]
+
+    def get(self, key: int | UUID) -> StoredAlert | None:
+        condition = "alert_uid = %s::uuid" if isinstance(key, UUID) else "alert_id = %s"
+        query = f"SELECT {_COLUMNS} FROM fraud_alerts WHERE {condition}"
+        rows = self._session.rows("get alert", query, (str(key) if isinstance(key, UUID) else key,))
+        return _stored(rows[0]) if rows else None
+
+    def by_ids(self, alert_ids: Sequence[int]) -> Sequence[StoredAlert]:
+        query = f"SELECT {_COLUMNS} FROM fraud_alerts WHERE alert_id = ANY (%s::bigint[]) ORDER BY alert_id"
+        return [_stored(row) for row in self._session.rows("get alerts", query, ([*alert_ids],))]
+
+    def count(self, where: AlertFilter | None = None) -> int:
+        query = f"SELECT count(*) FROM fraud_alerts WHERE {_WHERE}"
+        return int(self._session.rows("count alerts", query, _conditions(where))[0][0])
+
+    def count_by_rule(self, where: AlertFilter | None = None) -> dict[str, int]:
+        query = f"SELECT rule_name, count(*) FROM fraud_alerts WHERE {_WHERE} GROUP BY 1 ORDER BY 1"
+        return dict(self._session.rows("count alerts", query, _conditions(where)))
+
+    def uids(self, where: AlertFilter | None = None) -> set[UUID]:
+        query = f"SELECT alert_uid::text FROM fraud_alerts WHERE {_WHERE}"
+        return {UUID(uid) for (uid,) in self._session.rows("alert uids", query, _conditions(where))}
+
+    def feed(self) -> PostgresAlertFeed:
+        return PostgresAlertFeed(Session(self._where, name=f"{self._name}: feed", limits=self._limits))
+
+    def tail(self, idle_seconds: float = 1.0) -> Iterator[Sequence[StoredAlert]]:
+        return self._tail(self.feed(), idle_seconds)
+
+    def add_feedback(self, alert_id: int, verdict: Verdict | None, reviewer: str, note: str = "") -> Feedback:
+        with self._session.transaction("add_feedback"):
+            lock = "SELECT 1 FROM fraud_alerts WHERE alert_id = %s FOR NO KEY UPDATE"
+            if not self._session.rows("add_feedback", lock, (alert_id,)):
+                raise StoreRefused(STORE, f"there is no alert {alert_id}")
+            given = self._feedback_of("add_feedback", alert_id)
+            if given and (given[-1].verdict, given[-1].reviewer, given[-1].note) == (verdict, reviewer, note):
+                return given[-1]
+            query = (
+                "INSERT INTO alert_feedback (alert_id, verdict, reviewer, note)"
+                f" VALUES (%s, %s, %s, %s) RETURNING {_FEEDBACK}"
+            )
+            values = (alert_id, None if verdict is None else verdict.value, reviewer, note)
+            return _feedback(self._session.rows("add_feedback", query, values)[0])
+
+    def feedback_of(self, alert_id: int) -> Sequence[Feedback]:
+        return self._feedback_of("feedback_of", alert_id)
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _tail(self, feed: PostgresAlertFeed, idle_seconds: float) -> Iterator[Sequence[StoredAlert]]:
+        try:
+            while True:
+                alert_ids = feed.poll(idle_seconds)
+                yield self.by_ids(alert_ids) if alert_ids else []
+        finally:
+            feed.close()
+
+    def _feedback_of(self, operation: str, alert_id: int) -> Sequence[Feedback]:
+        query = f"SELECT {_FEEDBACK} FROM alert_feedback WHERE alert_id = %s ORDER BY feedback_id"
+        return [_feedback(row) for row in self._session.rows(operation, query, (alert_id,))]
+
+
+def _conditions(where: AlertFilter | None) -> dict[str, Any]:
+    wanted = where if where is not None else AlertFilter()
+    cluster_id, topic_id, partition = wanted.partition or (None, None, None)
+    return {
+        "source": wanted.source and wanted.source.value,
+        "rule_name": wanted.rule_name and wanted.rule_name.value,
+        "user_id": wanted.user_id,
+        "transaction_id": wanted.transaction_id,
+        "cluster_id": cluster_id,
+        "topic_id": topic_id,
+        "partition": partition,
+        "feedback": wanted.feedback and wanted.feedback.value,
+        "since_ms": wanted.since_ms,
+        "until_ms": wanted.until_ms,
+    }
+
+
+def _stored(row: tuple[Any, ...]) -> StoredAlert:
+    (alert_id, uid, transaction_id, user_id, rule_name, severity, reason, event_time, record_ms, *rest) = row
+    offset, lat, lon, score, model_version, source, details, schema_version, *origin = rest
+    cluster_id, topic_id, partition, epoch, stored_at_ms, feedback = origin
+    alert = Alert(
+        alert_uid=UUID(uid),
+        transaction_id=transaction_id,
+        user_id=user_id,
+        rule_name=RuleName(rule_name),
+        severity=Severity(severity),
+        reason=reason,
+        event_time=event_time,
+        record_timestamp_ms=record_ms,
+        partition=partition,
+        offset=offset,
+        lat=lat,
+        lon=lon,
+        score=score,
+        model_version=model_version,
+        source=Source(source),
+        details=json.loads(details, parse_int=_whole_number),
+        schema_version=schema_version,
+    )
+    verdict = None if feedback is None else Verdict(feedback)
+    return StoredAlert(
+        alert_id, alert, PartitionId(cluster_id, topic_id, partition), epoch, stored_at_ms, verdict
+    )
+
+
+def _whole_number(digits: str) -> int | float:
+    """JSONB writes the float 1e26 as digits, which beyond 64 bits can be no integer of ours."""
+    number = int(digits)
+    return number if -(2**63) <= number < 2**63 else float(digits)
+
+
+def _feedback(row: tuple[Any, ...]) -> Feedback:
+    feedback_id, alert_id, verdict, reviewer, note, given_at_ms = row
+    return Feedback(
+        feedback_id, alert_id, None if verdict is None else Verdict(verdict), reviewer, note, given_at_ms
+    )

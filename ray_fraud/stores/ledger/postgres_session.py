@@ -1,0 +1,230 @@
+"""One connection to PostgreSQL whose every wait ends: the base of all that talks to it.
+
+The connection is driven in psycopg2's asynchronous mode from blocking calls, because only so a server
+that accepts packets and never answers (frozen, or behind a half-open link) cannot hold the caller
+beyond its limit. It is opened at first use, dropped when anything about it is in doubt, and opened
+again by the next call.
+
+Never: a retry; a password in a message or a log line.
+"""
+
+import select
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import psycopg2
+from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, connection
+
+from ray_fraud.stores.connections import PostgresConnection, read_secret
+from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
+from ray_fraud.stores.ledger.errors import STORE
+from ray_fraud.stores.ledger.postgres_errors import ValueRefused, translated
+
+Rows = list[tuple[Any, ...]]
+Parameters = Sequence[Any] | dict[str, Any] | None
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long a call may take."""
+
+    connect_seconds: float = 5.0
+    statement_seconds: float = 5.0
+    """The server gives a statement up after this."""
+    lock_seconds: float = 1.0
+    """The server gives up waiting for a lock after this."""
+    idle_transaction_seconds: float = 15.0
+    """The server ends a session that leaves a transaction open this long: a take-over that stopped midway."""
+    reply_seconds: float = 1.0
+    """Beyond `statement_seconds`, how long the server's own refusal may be on its way."""
+
+
+HOT_PATH = Limits()
+PATIENT = Limits(statement_seconds=120.0, lock_seconds=60.0)
+"""For migrations and reports."""
+
+
+class Session:
+    """One connection, used by one thread at a time; a second thread waits for its turn."""
+
+    def __init__(self, where: PostgresConnection, *, name: str, limits: Limits = HOT_PATH) -> None:
+        """Opens nothing yet; `name` is shown in `pg_stat_activity`."""
+        self._where = where
+        self._name = name
+        self._limits = limits
+        self._turn = threading.RLock()
+        self._connection: connection | None = None
+        self._in_transaction = False
+
+    def rows(self, operation: str, sql: str, parameters: Parameters = None) -> Rows:
+        """Runs one statement, in a transaction of its own unless one is open; [] if it returns nothing.
+
+        Raises:
+            StoreUnavailable: see the hierarchy in `stores.errors`; the connection may have been dropped.
+            StoreRefused: the statement can never work; `ValueRefused` if because of a value.
+        """
+        with self._own_turn(operation):
+            if self._connection is None and self._in_transaction:
+                raise StoreUnavailable(STORE, f"{operation}: the connection was lost within the transaction")
+            opened = self._opened(operation)
+            try:
+                cursor = opened.cursor()
+                cursor.execute(sql, parameters)
+                self._wait(operation, opened, self._limits.statement_seconds + self._limits.reply_seconds)
+                return cursor.fetchall() if cursor.description else []
+            except psycopg2.Error as error:
+                self._drop_if_lost(opened, error)
+                raise translated(operation, error) from error
+            except ValueError as error:
+                # Refused by the client before anything was sent: a NUL, a lone surrogate.
+                raise ValueRefused(STORE, f"{operation}: a text that PostgreSQL cannot hold") from error
+            except BaseException:
+                # Interrupted midway: what the server does with the statement is unknown.
+                self.close()
+                raise
+
+    @contextmanager
+    def transaction(self, operation: str) -> Iterator[None]:
+        """BEGIN … COMMIT around the block, ROLLBACK if it raises; read committed.
+
+        Raises:
+            StoreUnavailable: also if the fate of the COMMIT is unknown.
+        """
+        with self._own_turn(operation):
+            self.begin(operation)
+            try:
+                yield
+                self.commit(operation)
+            except BaseException:
+                self._roll_back(operation)
+                raise
+            finally:
+                self._in_transaction = False
+
+    def begin(self, operation: str) -> None:
+        """Opens a transaction; if the connection is lost within it, every later call of the session fails.
+
+        Outside `transaction` this is for a session that serves one transaction only.
+        """
+        self.rows(operation, "BEGIN")
+        self._in_transaction = True
+
+    def commit(self, operation: str) -> None:
+        """Ends the transaction; its fate is unknown if this raises `StoreUnavailable`."""
+        self.rows(operation, "COMMIT")
+        self._in_transaction = False
+
+    @contextmanager
+    def savepoint(self, operation: str) -> Iterator[None]:
+        """Within a transaction: undoes only the block if it raises."""
+        self.rows(operation, "SAVEPOINT step")
+        try:
+            yield
+        except StoreRefused:
+            self.rows(operation, "ROLLBACK TO SAVEPOINT step")
+            raise
+
+    def notices(self, operation: str, timeout_seconds: float) -> list[str]:
+        """Payloads of NOTIFY since the last call, waiting at most this long for the first."""
+        with self._own_turn(operation):
+            if self._connection is None:
+                raise StoreUnavailable(STORE, f"{operation}: the connection was lost, and notices with it")
+            opened = self._connection
+            try:
+                if not opened.notifies:
+                    ready = select.poll()
+                    ready.register(opened.fileno(), select.POLLIN)
+                    ready.poll(timeout_seconds * 1000)
+                opened.poll()
+            except psycopg2.Error as error:
+                self.close()
+                raise translated(operation, error) from error
+            payloads = [notice.payload for notice in opened.notifies]
+            opened.notifies.clear()
+            return payloads
+
+    @property
+    def server_version(self) -> int:
+        """Such as 180001; connects if need be."""
+        return self._opened("server version").server_version
+
+    def close(self) -> None:
+        """Ends the connection; an open transaction is rolled back by the server."""
+        opened, self._connection = self._connection, None
+        if opened is not None:
+            opened.close()
+
+    @contextmanager
+    def _own_turn(self, operation: str) -> Iterator[None]:
+        limit = self._limits.statement_seconds + self._limits.reply_seconds
+        if not self._turn.acquire(timeout=limit):
+            raise StoreUnavailable(STORE, f"{operation}: another thread holds the connection for {limit:g} s")
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def _opened(self, operation: str) -> connection:
+        if self._connection is not None:
+            return self._connection
+        options = self._options()
+        if self._where.password_file is not None:
+            options["password"] = read_secret(self._where.password_file)
+        try:
+            opened: connection = psycopg2.connect(self._where.url, **options)
+            self._connection = opened
+            self._wait(operation, opened, self._limits.connect_seconds)
+        except psycopg2.Error as error:
+            self.close()
+            raise translated(operation, error) from error
+        except BaseException:
+            self.close()
+            raise
+        return opened
+
+    def _options(self) -> dict[str, Any]:
+        limits = self._limits
+        server_limits_ms = {
+            "statement_timeout": limits.statement_seconds,
+            "lock_timeout": limits.lock_seconds,
+            "idle_in_transaction_session_timeout": limits.idle_transaction_seconds,
+        }
+        options: dict[str, Any] = {
+            "async_": True,
+            "application_name": self._name,
+            "client_encoding": "UTF8",
+            "sslmode": self._where.sslmode.value,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            # Short statements gain nothing from just-in-time compilation; times are read as UTC.
+            "options": "-c jit=off -c timezone=UTC "
+            + " ".join(f"-c {name}={round(value * 1000)}" for name, value in server_limits_ms.items()),
+        }
+        if self._where.ca_file is not None:
+            options["sslrootcert"] = str(self._where.ca_file)
+        return options
+
+    def _wait(self, operation: str, opened: connection, limit_seconds: float) -> None:
+        deadline = time.monotonic() + limit_seconds
+        while (state := opened.poll()) != POLL_OK:
+            ready = select.poll()
+            ready.register(opened.fileno(), {POLL_READ: select.POLLIN, POLL_WRITE: select.POLLOUT}[state])
+            left_ms = (deadline - time.monotonic()) * 1000
+            if left_ms <= 0 or not ready.poll(left_ms):
+                raise StoreUnavailable(STORE, f"{operation}: no answer within {limit_seconds:g} s")
+
+    def _roll_back(self, operation: str) -> None:
+        if self._connection is None:
+            return
+        try:
+            self.rows(operation, "ROLLBACK")
+        except (StoreUnavailable, StoreRefused):
+            self.close()
+
+    def _drop_if_lost(self, opened: connection, error: psycopg2.Error) -> None:
+        if opened.closed or error.pgcode is None or error.pgcode.startswith(("57P", "08", "25P03")):
+            self.close()

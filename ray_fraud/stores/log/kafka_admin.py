@@ -1,0 +1,106 @@
+"""The topics of the platform: created when missing, checked when there.
+
+Never: deleting a topic, shrinking or growing one (user state is per partition, so growing would lose it).
+"""
+
+import logging
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from kafka import KafkaAdminClient
+from kafka import errors as kafka_errors
+from kafka.admin import ConfigResource
+
+from ray_fraud.stores.connections import KafkaConnection, Topics
+from ray_fraud.stores.errors import StoreRefused
+from ray_fraud.stores.log.kafka_client import kafka_errors_told_apart, opening, topic_id_text
+from ray_fraud.stores.log.limits import DEAD_LETTER_HEADROOM_BYTES
+
+log = logging.getLogger(__name__)
+
+OLDEST_VERSION = (3, 5)
+
+
+class KafkaLogAdmin:
+    """See `LogAdmin`."""
+
+    def __init__(self, connection: KafkaConnection) -> None:
+        """Connect.
+
+        Raises:
+            StoreUnavailable: no broker answers.
+            StoreRefused: not authorised, or the brokers are too old.
+        """
+        with opening(connection) as settings:
+            self._client = KafkaAdminClient(**settings)
+        version = self._client._manager.broker_version
+        if version < OLDEST_VERSION:
+            self.close()
+            found, needed = (".".join(map(str, numbers)) for numbers in (version, OLDEST_VERSION))
+            raise StoreRefused("kafka", f"brokers of version {found}: needs {needed} or newer")
+
+    def cluster_id(self) -> str:
+        with kafka_errors_told_apart():
+            return str(self._client.describe_cluster()["cluster_id"])
+
+    def ensure_topics(self, topics: Topics) -> None:
+        self._ensure(topics.transactions, topics.partitions, {})
+        limit = int(self._configuration(topics.transactions, "max.message.bytes"))
+        needed = limit + DEAD_LETTER_HEADROOM_BYTES
+        self._ensure(topics.dead_letters, topics.partitions, {"max.message.bytes": str(needed)})
+        self._ensure(topics.alerts, topics.partitions, {})
+        self._ensure(topics.labels, topics.partitions, {})
+        found = int(self._configuration(topics.dead_letters, "max.message.bytes"))
+        if found < needed:
+            log.warning(
+                "kafka: topic %r takes messages of %d bytes; set max.message.bytes to %d, "
+                "or the largest dead letters are kept truncated",
+                topics.dead_letters,
+                found,
+                needed,
+            )
+
+    def topic_id(self, topic: str) -> str:
+        return topic_id_text(uuid.UUID(self._description(topic)["topic_id"]))
+
+    def partition_count(self, topic: str) -> int:
+        return len(self._description(topic)["partitions"])
+
+    def retention(self, topic: str) -> timedelta | None:
+        milliseconds = int(self._configuration(topic, "retention.ms"))
+        deletes = "delete" in self._configuration(topic, "cleanup.policy")
+        return timedelta(milliseconds=milliseconds) if deletes and milliseconds >= 0 else None
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _ensure(self, topic: str, partitions: int, configuration: dict[str, str]) -> None:
+        options = {"num_partitions": partitions, "configs": configuration}
+        with kafka_errors_told_apart():
+            try:
+                self._client.create_topics({topic: options}, wait_for_metadata=True)
+            except kafka_errors.TopicAlreadyExistsError:
+                self._client.wait_for_topics([topic])
+        found = self.partition_count(topic)
+        if found != partitions:
+            raise StoreRefused(
+                "kafka",
+                f"topic {topic!r} has {found} partitions, the settings say {partitions}: set {found} there",
+            )
+
+    def _description(self, topic: str) -> dict[str, Any]:
+        with kafka_errors_told_apart():
+            (description,) = self._client.describe_topics([topic])
+        if description["error_code"] == kafka_errors.UnknownTopicOrPartitionError.errno:
+            raise StoreRefused("kafka", f"topic {topic!r} does not exist: create it or check its name")
+        with kafka_errors_told_apart():
+            error = kafka_errors.for_code(description["error_code"])
+            if error is not kafka_errors.NoError:
+                raise error(topic)
+        return dict(description)
+
+    def _configuration(self, topic: str, name: str) -> str:
+        with kafka_errors_told_apart():
+            found = self._client.describe_configs([ConfigResource("topic", topic)], config_filter="all")
+        return str(found["topic"][topic][name]["value"])

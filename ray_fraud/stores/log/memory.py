@@ -1,0 +1,276 @@
+"""A log in memory with the accidents that a broker can have: for tests and the deterministic simulation.
+
+`MemoryBroker` is the broker and gives readers, writers and an admin; its own methods are the accidents.
+
+Never: a thread, a clock, a random draw, waiting.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from ray_fraud.domain.record import Headers, PartitionId, Record
+from ray_fraud.stores.connections import Topics
+from ray_fraud.stores.errors import StoreRefused
+from ray_fraud.stores.faults import FaultPlan
+from ray_fraud.stores.log.limits import DEAD_LETTER_HEADROOM_BYTES, MAX_RECORD_BYTES
+from ray_fraud.stores.log.partitioning import partition_of
+from ray_fraud.stores.log.port import LogBounds, LogGap, RecordPosition, TopicReplaced
+
+
+class PartitionLog:
+    """The records of one partition that still exist, ordered by offset, perhaps with holes."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.start = 0
+        self.end = 0
+
+    def append(self, timestamp_ms: int, key: bytes | None, value: bytes | None, headers: Headers) -> int:
+        offset = self.end
+        self.records.append(Record(offset, timestamp_ms, key, value, headers))
+        self.end += 1
+        return offset
+
+    def from_offset(self, offset: int, count: int) -> list[Record]:
+        low, high = 0, len(self.records)
+        while low < high:
+            middle = (low + high) // 2
+            if self.records[middle].offset < offset:
+                low = middle + 1
+            else:
+                high = middle
+        return self.records[low : low + count]
+
+
+class Topic:
+    def __init__(self, topic_id: str, partitions: int, max_record_bytes: int) -> None:
+        self.topic_id = topic_id
+        self.max_record_bytes = max_record_bytes
+        self.logs = [PartitionLog() for _ in range(partitions)]
+
+
+class MemoryBroker:
+    """All topics; `now_ms` gives the timestamp of records that are sent without one."""
+
+    def __init__(self, cluster_id: str = "memory-cluster", now_ms: Callable[[], int] = lambda: 0) -> None:
+        self.cluster_id = cluster_id
+        self.now_ms = now_ms
+        self.retention: timedelta | None = None
+        self._topics: dict[str, Topic] = {}
+        self._created = 0
+
+    # What the platform uses.
+
+    def reader(
+        self, topic: str, partition: PartitionId, faults: FaultPlan | None = None
+    ) -> "MemoryLogReader":
+        return MemoryLogReader(self, topic, partition, faults)
+
+    def writer(self, faults: FaultPlan | None = None) -> "MemoryLogWriter":
+        return MemoryLogWriter(self, faults)
+
+    def admin(self, faults: FaultPlan | None = None) -> "MemoryLogAdmin":
+        return MemoryLogAdmin(self, faults)
+
+    def create(self, name: str, partitions: int, max_record_bytes: int = MAX_RECORD_BYTES) -> None:
+        self._created += 1
+        self._topics[name] = Topic(f"memory-topic-{self._created}", partitions, max_record_bytes)
+
+    def topic(self, name: str) -> Topic:
+        """Raises StoreRefused if there is none of this name."""
+        if name not in self._topics:
+            raise StoreRefused("kafka", f"topic {name!r} does not exist: create it or check its name")
+        return self._topics[name]
+
+    def has(self, name: str) -> bool:
+        return name in self._topics
+
+    def partition_id(self, name: str, partition: int) -> PartitionId:
+        return PartitionId(self.cluster_id, self.topic(name).topic_id, partition)
+
+    def records(self, name: str) -> list[Record]:
+        """All existing records of a topic, partition by partition: what a test compares."""
+        return [record for log in self.topic(name).logs for record in log.records]
+
+    # Accidents.
+
+    def duplicate_last(self, name: str, partition: int) -> int:
+        """Append the newest record once more, as a producer that was started again would."""
+        log = self.topic(name).logs[partition]
+        newest = log.records[-1]
+        return log.append(newest.timestamp_ms, newest.key, newest.value, newest.headers)
+
+    def add_hole(self, name: str, partition: int, offsets: int = 1) -> None:
+        """Use up offsets without a record, as transaction markers and compaction do."""
+        self.topic(name).logs[partition].end += offsets
+
+    def delete_before(self, name: str, partition: int, offset: int) -> None:
+        """Retention: the log starts at `offset` now."""
+        log = self.topic(name).logs[partition]
+        log.start = offset
+        log.records = [record for record in log.records if record.offset >= offset]
+
+    def truncate(self, name: str, partition: int, end: int) -> None:
+        """Unclean leader election: everything from `end` on is lost, and its offsets are given again."""
+        log = self.topic(name).logs[partition]
+        log.end = end
+        log.records = [record for record in log.records if record.offset < end]
+
+    def recreate(self, name: str) -> None:
+        """Delete the topic and make it again: empty, offsets from 0, another topic id."""
+        old = self.topic(name)
+        self.create(name, len(old.logs), old.max_record_bytes)
+
+
+class MemoryLogReader:
+    """Each poll and each `bounds` is one I/O step of `faults`."""
+
+    def __init__(
+        self, broker: MemoryBroker, topic: str, partition: PartitionId, faults: FaultPlan | None = None
+    ) -> None:
+        self.partition = partition
+        self.committed: int | None = None
+        self._broker = broker
+        self._topic = topic
+        self._faults = FaultPlan() if faults is None else faults
+        self._position = 0
+        self._end: int | None = None
+
+    def bounds(self) -> LogBounds:
+        def action() -> LogBounds:
+            log = self._log()
+            return LogBounds(log.start, log.end)
+
+        return self._faults.step("kafka", "bounds", action)
+
+    def seek(self, offset: int) -> None:
+        self._position = offset
+
+    def poll(self, max_records: int, timeout: timedelta) -> Sequence[Record]:  # noqa: ARG002 - the port's signature
+        records, position = self._faults.step("kafka", "poll", lambda: self._fetch(max_records))
+        self._position = position
+        return records
+
+    def position(self) -> int:
+        return self._position
+
+    def end_offset(self) -> int | None:
+        return self._end
+
+    def commit_for_lag_tools(self, offset: int) -> None:
+        self.committed = offset
+
+    def close(self) -> None:
+        return
+
+    def _fetch(self, max_records: int) -> tuple[list[Record], int]:
+        log = self._log()
+        if not log.start <= self._position <= log.end:
+            raise LogGap(self._position, log.start if self._position < log.start else log.end)
+        self._end = log.end
+        records = log.from_offset(self._position, max_records)
+        if len(records) < max_records:
+            return records, log.end
+        return records, records[-1].offset + 1
+
+    def _log(self) -> PartitionLog:
+        topic = self._broker.topic(self._topic)
+        if topic.topic_id != self.partition.topic_id:
+            raise TopicReplaced(self._topic, self.partition.topic_id, topic.topic_id)
+        return topic.logs[self.partition.partition]
+
+
+class MemoryPending:
+    """What `send` ended with."""
+
+    def __init__(self, result: RecordPosition | Exception) -> None:
+        self._result = result
+
+    def wait(self, timeout: timedelta) -> RecordPosition:  # noqa: ARG002 - the port's signature
+        if isinstance(self._result, Exception):
+            raise self._result
+        return self._result
+
+
+class MemoryLogWriter:
+    """Each send is one I/O step of `faults`; FAIL_AFTER is a lost acknowledgement of a written record."""
+
+    def __init__(self, broker: MemoryBroker, faults: FaultPlan | None = None) -> None:
+        self._broker = broker
+        self._faults = FaultPlan() if faults is None else faults
+
+    def send(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+    ) -> MemoryPending:
+        def action() -> RecordPosition:
+            if key is None and value is None:
+                raise StoreRefused("kafka", "key and value: both are missing, a record needs one of them")
+            target = self._broker.topic(topic)
+            size = len(key or b"") + len(value or b"") + sum(len(k) + len(v) for k, v in headers)
+            if size > target.max_record_bytes:
+                raise StoreRefused(
+                    "kafka",
+                    f"record of {size} bytes is over the limit of topic {topic!r}, {target.max_record_bytes}",
+                )
+            number = partition_of(key, len(target.logs)) if partition is None else partition
+            stamp = self._broker.now_ms() if timestamp_ms is None else timestamp_ms
+            return RecordPosition(number, target.logs[number].append(stamp, key, value, tuple(headers)))
+
+        try:
+            return MemoryPending(self._faults.step("kafka", "send", action))
+        except Exception as failure:  # noqa: BLE001 - as with a broker, it shows in Pending.wait
+            return MemoryPending(failure)
+
+    def flush(self, timeout: timedelta) -> None:  # noqa: ARG002 - the port's signature
+        return
+
+    def close(self) -> None:
+        return
+
+
+class MemoryLogAdmin:
+    """Each call is one I/O step of `faults`."""
+
+    def __init__(self, broker: MemoryBroker, faults: FaultPlan | None = None) -> None:
+        self._broker = broker
+        self._faults = FaultPlan() if faults is None else faults
+
+    def cluster_id(self) -> str:
+        return self._faults.step("kafka", "cluster_id", lambda: self._broker.cluster_id)
+
+    def ensure_topics(self, topics: Topics) -> None:
+        self._faults.step("kafka", "ensure_topics", lambda: self._ensure(topics))
+
+    def topic_id(self, topic: str) -> str:
+        return self._faults.step("kafka", "topic_id", lambda: self._broker.topic(topic).topic_id)
+
+    def partition_count(self, topic: str) -> int:
+        return self._faults.step("kafka", "partition_count", lambda: len(self._broker.topic(topic).logs))
+
+    def retention(self, topic: str) -> timedelta | None:
+        def action() -> timedelta | None:
+            self._broker.topic(topic)
+            return self._broker.retention
+
+        return self._faults.step("kafka", "retention", action)
+
+    def close(self) -> None:
+        return
+
+    def _ensure(self, topics: Topics) -> None:
+        for name in (topics.transactions, topics.dead_letters, topics.alerts, topics.labels):
+            if not self._broker.has(name):
+                headroom = DEAD_LETTER_HEADROOM_BYTES if name == topics.dead_letters else 0
+                self._broker.create(name, topics.partitions, MAX_RECORD_BYTES + headroom)
+            found = len(self._broker.topic(name).logs)
+            if found != topics.partitions:
+                raise StoreRefused(
+                    "kafka", f"topic {name!r} has {found} partitions, the settings say {topics.partitions}"
+                )

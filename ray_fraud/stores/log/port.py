@@ -1,0 +1,163 @@
+"""What the platform needs of a log, and what it may rely on.
+
+Never: a Kafka client, a consumer group that assigns partitions, a silent skip of offsets.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import NamedTuple, Protocol
+
+from ray_fraud.domain.record import Headers, PartitionId, Record
+from ray_fraud.stores.connections import Topics
+from ray_fraud.stores.errors import StoreError, StoreRefused
+
+LAG_GROUP = "ray-fraud"
+"""The consumer group whose committed offsets lag tools read; nothing else uses them."""
+
+
+class LogBounds(NamedTuple):
+    start: int
+    """The first offset that still exists."""
+    end: int
+    """One past the last: the offset the next record will get (high watermark)."""
+
+
+class RecordPosition(NamedTuple):
+    partition: int
+    offset: int
+
+
+class LogGap(StoreError):
+    """The position is outside of the log: the offsets between are lost, which must be declared.
+
+    `to_offset > from_offset`: retention deleted [from_offset, to_offset). `to_offset < from_offset`: the log
+    ends before the position, so [to_offset, from_offset) was cut off. After declaring it, seek `to_offset`.
+    """
+
+    code = "log_gap"
+
+    def __init__(self, from_offset: int, to_offset: int) -> None:
+        super().__init__(
+            "kafka",
+            f"position {from_offset} is outside of the log, which continues at {to_offset}: declare the gap",
+        )
+        self.args = (from_offset, to_offset)
+        self.from_offset = from_offset
+        self.to_offset = to_offset
+
+
+class TopicReplaced(StoreRefused):
+    """The topic was deleted and made again: its offsets are another log's. Restart with the new topic id."""
+
+    code = "topic_replaced"
+
+    def __init__(self, topic: str, expected_id: str, found_id: str) -> None:
+        super().__init__(
+            "kafka", f"topic {topic!r} has id {found_id}, expected {expected_id}: it was made again"
+        )
+        self.args = (topic, expected_id, found_id)
+        self.topic = topic
+        self.expected_id = expected_id
+        self.found_id = found_id
+
+
+class LogReader(Protocol):
+    """One partition, assigned by hand; not for use by two threads at once."""
+
+    @property
+    def partition(self) -> PartitionId: ...
+
+    def bounds(self) -> LogBounds:
+        """Asks the broker; costs a round trip or two."""
+
+    def seek(self, offset: int) -> None:
+        """The next poll starts at `offset`; whether that exists shows then."""
+
+    def poll(self, max_records: int, timeout: timedelta) -> Sequence[Record]:
+        """The next records in order of offset; empty if none came within `timeout`.
+
+        Raises:
+            LogGap: the position lies outside of the log; the position is unchanged.
+            TopicReplaced: the topic is not the one that `partition` names.
+            StoreUnavailable: the broker did not answer; the position is unchanged.
+        """
+
+    def position(self) -> int:
+        """The lowest offset that the next poll can return: past holes that earlier polls went over."""
+
+    def end_offset(self) -> int | None:
+        """The high watermark as the newest fetch response told it, without a round trip."""
+
+    def commit_for_lag_tools(self, offset: int) -> None:
+        """Send `offset` to the consumer group `ray-fraud`; does not wait, and a failure is only logged."""
+
+    def close(self) -> None:
+        """No call may follow. Repeating it is harmless."""
+
+
+class Pending(Protocol):
+    """One record on its way."""
+
+    def wait(self, timeout: timedelta) -> RecordPosition:
+        """Block until all in-sync replicas have it.
+
+        Raises:
+            StoreUnavailable: not acknowledged in time; it may or may not be in the log.
+            StoreRefused: the broker or client will never take it (too large, not authorised).
+        """
+
+
+class LogWriter(Protocol):
+    """Appends in order per partition, acknowledged by all in-sync replicas, without reordering by retries."""
+
+    def send(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+    ) -> Pending:
+        """Begin to append one record; what goes wrong shows in `Pending.wait`.
+
+        Args:
+            partition: None: by the key, with Kafka's default (murmur2) partitioner.
+            timestamp_ms: None: the time of sending.
+        """
+
+    def flush(self, timeout: timedelta) -> None:
+        """Block until everything sent so far has ended, well or badly.
+
+        Raises:
+            StoreUnavailable: something is still on its way after `timeout`.
+        """
+
+    def close(self) -> None:
+        """Flush for a bounded time and close. Repeating it is harmless."""
+
+
+class LogAdmin(Protocol):
+    def cluster_id(self) -> str: ...
+
+    def ensure_topics(self, topics: Topics) -> None:
+        """Create the topics that are missing; the dead letters' size limit is the input's + 64 KiB.
+
+        Raises:
+            StoreRefused: a topic exists with another number of partitions than `topics` says.
+        """
+
+    def topic_id(self, topic: str) -> str:
+        """The UUID that this life of the topic has.
+
+        Raises:
+            StoreRefused: there is no such topic.
+        """
+
+    def partition_count(self, topic: str) -> int: ...
+
+    def retention(self, topic: str) -> timedelta | None:
+        """How long records are kept at least; None: for ever (or limited by size only)."""
+
+    def close(self) -> None: ...

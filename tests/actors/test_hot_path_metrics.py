@@ -1,0 +1,39 @@
+"""The one `/metrics` endpoint of a running platform, against the catalogue."""
+
+from ray_fraud.domain.metrics import CATALOGUE, MetricKind
+from tests.actors.platform import Platform, eventually
+from tests.actors.scrape import Scrape
+
+ALLOWED_BESIDES = {"le"}
+"""The bound of a histogram's bucket."""
+SILENT = {
+    "fraud_detection_state_bytes",
+    "fraud_detection_fenced_writes_total",
+    "fraud_detection_errors_total",
+    "fraud_detection_dead_letters_total",
+}
+"""Without a sample until there is something to tell."""
+
+
+def without_samples(scrape: Scrape) -> set[str]:
+    """Metrics of the catalogue that should have a sample and have none."""
+    names = {name for name, _ in scrape.samples}
+    bases = {
+        metric.name: metric.name + ("_count" if metric.kind is MetricKind.HISTOGRAM else "")
+        for metric in CATALOGUE
+    }
+    return {name for name, base in bases.items() if base not in names} - SILENT
+
+
+def test_the_endpoint_shows_exactly_the_catalogue(platform: Platform) -> None:
+    with platform.load():
+        eventually("every metric has a sample", lambda: not without_samples(platform.scrape()), 30)
+        scrape = platform.scrape()
+    expected = {metric.name.removesuffix("_total"): metric.kind.value for metric in CATALOGUE}
+    assert scrape.kinds == expected
+    for name, labels in scrape.samples:
+        metric = next(metric for metric in CATALOGUE if name.startswith(metric.name))
+        for label, value in labels:
+            if label not in ALLOWED_BESIDES:
+                allowed = metric.labels[label]
+                assert value in (allowed or map(str, range(len(platform.partitions))))

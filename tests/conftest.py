@@ -1,0 +1,125 @@
+"""Fixtures that start the embedded servers: each at most once per session, in a folder that goes at the end.
+
+A test that uses one of them is marked `servers` by itself. The server modules are imported by the fixtures,
+so that tests without a server do not wait for the clients' imports.
+"""
+
+import contextlib
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg2
+import pytest
+import redis
+from psycopg2 import sql
+
+from cluster.local.ledger import Ledger
+from cluster.local.paths import StackPaths
+from cluster.local.ports import Ports
+from ray_fraud.stores.connections import KafkaConnection, PostgresConnection, RedisConnection, read_secret
+
+SERVER_FIXTURES = {"kafka_server", "postgres_server", "redis_server", "fresh_database", "fresh_redis"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.servers)
+
+
+@pytest.fixture(scope="session")
+def server_paths() -> Iterator[StackPaths]:
+    """A data folder for the session's servers.
+
+    Not pytest's own temporary folder: as root PostgreSQL runs as another user, who cannot enter that one.
+    """
+    with tempfile.TemporaryDirectory(prefix="ray-fraud-tests-", ignore_cleanup_errors=True) as folder:
+        paths = StackPaths(Path(folder))
+        paths.prepare()
+        yield paths
+
+
+@pytest.fixture(scope="session")
+def _server_ledger(server_paths: StackPaths) -> tuple[Ledger, Ports]:
+    return Ledger(server_paths), Ports(server_paths)
+
+
+@pytest.fixture(scope="session")
+def kafka_server(server_paths: StackPaths, _server_ledger: tuple[Ledger, Ports]) -> Iterator[KafkaConnection]:
+    """The embedded Kafka, without topics."""
+    from cluster.local.kafka import EmbeddedKafka
+
+    server = EmbeddedKafka(server_paths, *_server_ledger)
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.stop)
+        yield server.start()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(
+    server_paths: StackPaths, _server_ledger: tuple[Ledger, Ports]
+) -> Iterator[PostgresConnection]:
+    """The embedded PostgreSQL with an empty database."""
+    from cluster.local.postgres import EmbeddedPostgres
+
+    server = EmbeddedPostgres(server_paths, *_server_ledger)
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.stop)
+        yield server.start()
+
+
+@pytest.fixture(scope="session")
+def redis_server(server_paths: StackPaths, _server_ledger: tuple[Ledger, Ports]) -> Iterator[RedisConnection]:
+    """The embedded Valkey."""
+    from cluster.local.valkey import EmbeddedValkey
+
+    server = EmbeddedValkey(server_paths, *_server_ledger)
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.stop)
+        yield server.start()
+
+
+@pytest.fixture
+def fresh_database(postgres_server: PostgresConnection) -> Iterator[PostgresConnection]:
+    """A new, empty database for this test, dropped after it."""
+    name = f"test_{uuid.uuid4().hex}"
+    with _administration(postgres_server) as cursor:
+        cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    parts = urlsplit(postgres_server.url)
+    yield PostgresConnection(
+        url=urlunsplit(parts._replace(path=f"/{name}")),
+        password_file=postgres_server.password_file,
+        sslmode=postgres_server.sslmode,
+    )
+    with _administration(postgres_server) as cursor:
+        cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def fresh_redis(redis_server: RedisConnection) -> RedisConnection:
+    """The embedded Valkey, emptied."""
+    with _redis(redis_server) as client:
+        client.flushall()
+    return redis_server
+
+
+@contextlib.contextmanager
+def _administration(connection: PostgresConnection) -> Iterator["psycopg2.extensions.cursor"]:
+    assert connection.password_file is not None
+    database = psycopg2.connect(
+        connection.url, password=read_secret(connection.password_file), connect_timeout=10
+    )
+    database.autocommit = True  # CREATE DATABASE refuses to run in a transaction
+    try:
+        with database.cursor() as cursor:
+            yield cursor
+    finally:
+        database.close()
+
+
+def _redis(connection: RedisConnection) -> redis.Redis:
+    assert connection.password_file is not None
+    return redis.Redis.from_url(connection.url, password=read_secret(connection.password_file))

@@ -1,0 +1,152 @@
+"""Control events: applied at their offset, in order, or refused."""
+
+import pickle
+
+import msgspec
+import pytest
+
+from ray_fraud.domain.partition import FOLD_VERSION, FoldVersionError, PartitionState
+from ray_fraud.domain.settings import DetectionSettings, HighAmountSettings
+from ray_fraud.domain.split import RULES_ONLY, Arm, Split
+from ray_fraud.domain.timeline import (
+    ControlEvent,
+    EventKind,
+    TimelineError,
+    content_of,
+    fold_version_event,
+    gap_event,
+    inline_event,
+    quarantine_event,
+    settings_event,
+    split_event,
+)
+from tests.domain.samples import decoder, record, transaction
+
+ONE = Split((Arm("forest", 1, "d1", 0.5, 10_000),), "salt")
+TWO = Split((Arm("forest", 2, "d2", 0.5, 10_000),), "salt")
+STRICT = DetectionSettings(high_amount=HighAmountSettings(limit=1.0))
+
+
+def partition(*timeline: ControlEvent, next_offset: int = 0) -> PartitionState:
+    return PartitionState(0, decoder(), next_offset=next_offset, timeline=timeline)
+
+
+def test_without_a_timeline_rules_and_defaults_hold() -> None:
+    state = partition()
+    assert (state.split, state.settings) == (RULES_ONLY, DetectionSettings())
+
+
+def test_a_batch_stops_before_a_change() -> None:
+    state = partition(split_event(1, 0, ONE), split_event(2, 3, TWO), settings_event(3, 3, STRICT))
+    batch = [record(offset, transaction(f"t{offset}")) for offset in range(5)]
+    first = state.observe(batch)
+    assert (first.split, first.settings, first.next_offset) == (ONE, DetectionSettings(), 3)
+    second = state.observe(batch[3:])
+    assert (second.split, second.settings, second.next_offset) == (TWO, STRICT, 5)
+    assert [len(row.hits) for row in first.rows + second.rows] == [0, 0, 0, 1, 1]
+
+
+def test_an_event_in_a_hole_holds_from_the_next_record_on() -> None:
+    state = partition(split_event(1, 5, ONE))
+    batch = [record(offset, transaction(f"t{offset}")) for offset in (4, 9)]
+    assert state.observe(batch).next_offset == 5
+    assert state.observe(batch[1:]).split == ONE
+
+
+def test_of_events_at_one_offset_the_last_number_wins() -> None:
+    state = partition(split_event(1, 0, ONE), split_event(2, 0, TWO))
+    assert state.split == TWO
+
+
+def test_a_restored_partition_knows_what_held() -> None:
+    state = partition(split_event(1, 0, ONE), split_event(2, 7, TWO), next_offset=6)
+    assert state.split == ONE
+    state.observe([record(7, transaction())])
+    assert state.split == TWO
+
+
+def test_an_appended_event_holds_from_its_offset() -> None:
+    state = partition(split_event(1, 0, ONE), next_offset=4)
+    state.extend_timeline(split_event(2, 4, TWO))
+    assert state.observe([record(4, transaction())]).split == TWO
+
+
+def test_apply_holds_at_once() -> None:
+    state = partition(next_offset=4)
+    state.apply(split_event(1, 4, ONE))
+    assert state.split == ONE
+
+
+def test_an_event_below_an_observed_offset_is_refused() -> None:
+    state = partition(next_offset=4)
+    with pytest.raises(TimelineError, match=r"event 1 \(split\) from offset 3: records below 4"):
+        state.extend_timeline(split_event(1, 3, ONE))
+
+
+def test_an_event_that_is_not_due_cannot_be_applied() -> None:
+    with pytest.raises(TimelineError, match="from offset 5 is not due at 4"):
+        partition(next_offset=4).apply(split_event(1, 5, ONE))
+
+
+def test_a_hole_in_the_numbers_is_refused() -> None:
+    with pytest.raises(TimelineError, match=r"event 3 \(split\) follows event 1"):
+        partition(split_event(1, 0, ONE), split_event(3, 0, TWO))
+    state = partition(split_event(1, 0, ONE))
+    with pytest.raises(TimelineError, match=r"event 1 .* follows event 1"):
+        state.apply(split_event(1, 0, ONE))
+
+
+def test_a_timeline_may_begin_above_one() -> None:
+    assert partition(split_event(8, 0, ONE), split_event(9, 0, TWO)).split == TWO
+
+
+def test_another_fold_version_is_refused_before_any_record_of_it() -> None:
+    state = partition(fold_version_event(1, 0, FOLD_VERSION), fold_version_event(2, 3, FOLD_VERSION + 1))
+    batch = [record(offset, transaction(f"t{offset}")) for offset in range(5)]
+    observed = state.observe(batch)
+    assert observed.next_offset == 3
+    users = dict(state.users)
+    with pytest.raises(FoldVersionError, match=rf"offset 3.*version {FOLD_VERSION + 1}"):
+        state.observe(batch[3:])
+    assert (state.users, state.next_offset) == (users, 3)
+
+
+def test_an_older_fold_version_far_below_is_history() -> None:
+    old = fold_version_event(1, 0, FOLD_VERSION + 1)
+    new = fold_version_event(2, 3, FOLD_VERSION)
+    assert partition(old, new, next_offset=3).next_offset == 3
+    with pytest.raises(FoldVersionError):
+        partition(old, new, next_offset=2)
+
+
+def test_a_damaged_content_is_refused() -> None:
+    event = split_event(1, 0, ONE)
+    damaged = msgspec.structs.replace(event, reference=event.reference.replace("0.5", "0.9"))
+    with pytest.raises(TimelineError, match=r"event 1 \(split\): its content has SHA-256"):
+        partition(damaged)
+
+
+@pytest.mark.parametrize("content", [b"{}", b"not json", b'{"arms":[],"salt":"s","more":1}'])
+def test_a_content_of_another_type_is_refused(content: bytes) -> None:
+    with pytest.raises(TimelineError, match=r"event 1 \(split\): content not understood"):
+        partition(inline_event(1, 0, EventKind.SPLIT, content))
+
+
+def test_events_read_back_what_was_written() -> None:
+    gap = content_of(gap_event(1, 2, 9, "lost"))
+    assert msgspec.to_builtins(gap) == {"from": 2, "to": 9, "reason": "lost"}
+    assert msgspec.to_builtins(content_of(quarantine_event(1, 4))) == {"offset": 4}
+    assert msgspec.to_builtins(content_of(fold_version_event(1, 0, 3))) == {"version": 3}
+    assert content_of(split_event(1, 0, ONE)) == ONE
+    assert content_of(settings_event(1, 0, STRICT)) == STRICT
+
+
+def test_an_empty_gap_is_no_gap() -> None:
+    with pytest.raises(ValueError, match="from 5, to 5"):
+        gap_event(1, 5, 5, "nothing")
+
+
+@pytest.mark.parametrize("error", [FoldVersionError(3, 2), TimelineError("event 1 follows event 4")])
+def test_errors_survive_the_way_between_processes(error: Exception) -> None:
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301  our own bytes
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))

@@ -1,0 +1,202 @@
+"""Drives owners through a world step by step, in an order that a seed chooses, and checks the end.
+
+Never: a step that a real shell could not take; catching anything but what the shell catches.
+"""
+
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+from uuid import UUID
+
+from actors.engine.audit import Replayed, accepted_topic_alerts, compare, replay_partition
+from actors.engine.owner import PartitionOwner
+from actors.engine.timeline_keeper import Desired
+from ray_fraud.domain.alert import Source
+from ray_fraud.domain.decode import Decoder
+from ray_fraud.domain.partition import Observed, PartitionState
+from ray_fraud.domain.record import Record
+from ray_fraud.domain.split import Split
+from ray_fraud.stores.errors import Fenced, StoreUnavailable
+from ray_fraud.stores.faults import Crashed, FaultPlan
+from ray_fraud.stores.ledger.memory import MemoryLedger
+from ray_fraud.stores.ledger.memory_queries import MemoryAlertQueries
+from ray_fraud.stores.ledger.queries import AlertFilter, StoredAlert
+from tests.simulation.world import NO_WAIT, SETTINGS, TOPICS, World, score_rows
+
+T = TypeVar("T")
+
+
+@dataclass
+class Owner:
+    """A live owner and the batches it has observed and not settled."""
+
+    steps: PartitionOwner
+    queue: deque[Observed] = field(default_factory=deque)
+
+
+@dataclass
+class Happened:
+    """What a run went through: a run in which nothing happened proves nothing."""
+
+    crashes: int = 0
+    retries: int = 0
+    fenced: int = 0
+    lives: int = 0
+    generations: int = 0
+    splits: int = 0
+
+
+class Driver:
+    """One run of one world."""
+
+    def __init__(self, world: World, seed: int, split: Split) -> None:
+        self.world = world
+        self.rng = random.Random(seed)
+        self.happened = Happened()
+        self.split = split
+        self.owner: Owner | None = None
+        self.zombies: list[Owner] = []
+
+    def persist(self, step: Callable[[], T]) -> T:
+        """Repeats a step while a store is unavailable, as the shell does."""
+        while True:
+            try:
+                return step()
+            except StoreUnavailable:
+                if self.world.crash_is_due():
+                    raise Crashed("after a commit of the ledger") from None
+                self.happened.retries += 1
+
+    def live(self) -> Owner:
+        """The owner; takes over first if there is none."""
+        if self.owner is None:
+            token = f"{self.rng.getrandbits(64):016x}"
+            desired = Desired(SETTINGS, self.split)
+            ports = self.world.ports()
+            steps = self.persist(
+                lambda: PartitionOwner(ports, self.world.partition, token, desired, lambda: 0.0)
+            )
+            self.owner = Owner(steps)
+            self.happened.lives += 1
+        return self.owner
+
+    def crash(self) -> None:
+        self.owner = None
+        self.happened.crashes += 1
+
+    def do(self, step: Callable[[Owner], None]) -> None:
+        """One step of the live owner; a crash ends its life, being fenced ends it too."""
+        try:
+            step(self.live())
+            if self.world.crash_is_due():
+                raise Crashed("after a commit of the ledger")
+        except Crashed:
+            self.crash()
+        except Fenced:
+            self.happened.fenced += 1
+            self.owner = None
+
+    def read(self, owner: Owner, limit: int) -> None:
+        self.persist(owner.steps.reconcile)
+        records = self.persist(lambda: owner.steps.read(limit, NO_WAIT))
+        if records:
+            owner.queue.extend(owner.steps.observe(records))
+
+    def settle(self, owner: Owner) -> None:
+        """Scores, publishes and settles the oldest batches of one split."""
+        if not owner.queue:
+            return
+        split = owner.queue[0].split
+        batches = [batch for batch in list(owner.queue)[: self.rng.randint(1, 3)] if batch.split is split]
+        scores, _ = owner.steps.score(batches)
+        effects = [owner.steps.decide(*pair) for pair in zip(batches, scores, strict=True)]
+        self.persist(lambda: owner.steps.publish(effects))
+        for batch in batches:
+            owner.steps.settle(batch)
+            owner.queue.popleft()
+
+    def keep(self, owner: Owner) -> None:
+        self.persist(owner.steps.write_cut)
+
+    def progress(self, owner: Owner) -> None:
+        self.persist(owner.steps.record_progress)
+
+    def snapshot(self, owner: Owner) -> None:
+        self.persist(owner.steps.write_snapshot)
+
+    def haunt(self) -> None:
+        """An owner that was replaced, but not stopped, goes on."""
+        if not self.zombies:
+            return
+        zombie = self.rng.choice(self.zombies)
+        try:
+            self.rng.choice([self.settle, self.keep, lambda z: self.read(z, 5), self.progress])(zombie)
+        except Fenced:
+            self.happened.fenced += 1
+            self.zombies.remove(zombie)
+        except Crashed:
+            self.zombies.remove(zombie)
+
+    def desert(self) -> None:
+        """The supervisor gives up on an owner that is not dead."""
+        if self.owner is not None:
+            self.zombies.append(self.owner)
+            self.owner = None
+
+    def finish(self) -> Owner:
+        """No more faults: settle everything, close the cut, let the sink run dry."""
+        self.world.faults = FaultPlan()
+        self.owner = None
+        owner = self.live()
+        end = self.world.broker.topic(TOPICS.transactions).logs[0].end
+        while owner.steps.state.next_offset < end or owner.queue:
+            self.read(owner, 50)
+            self.settle(owner)
+        while not owner.steps.write_cut(drained=True):
+            pass
+        owner.steps.record_progress()
+        sink = self.world.sink()
+        while sink.step(NO_WAIT) is not None:
+            pass
+        return owner
+
+
+def replayed(world: World) -> tuple[Replayed, PartitionState]:
+    """The single-threaded replay of the world's log and timeline."""
+    reader = world.broker.reader(TOPICS.transactions, world.partition)
+    events = MemoryLedger(world.database).events(world.partition)
+    return replay_partition(reader, events, Decoder(None), score_rows, reader.bounds().end)
+
+
+def check(world: World, owner: Owner, sent: Sequence[Record]) -> Replayed:
+    """Invariants I1, I2, I3 at the end of a run."""
+    expected, state = replayed(world)
+    topic = topic_alerts(world)
+    rows = [row.alert.alert_uid for row in _hot_rows(world)]
+    verdict = compare(set(expected.alerts), rows, set(topic))
+    assert verdict.agrees, verdict
+    assert owner.steps.state.users == state.users, "state in memory differs from the replay"
+    header = world.contents.of(world.partition).header
+    assert header is not None
+    assert header.next_offset == len(sent)
+    assert world.contents.of(world.partition).users == state.users, "state in Redis differs from the replay"
+    counts = expected.counts
+    assert counts.processed + counts.duplicates + counts.rejected + counts.quarantined == len(sent)
+    dead = {dict(r.headers)["dlq.offset"] for r in world.broker.records(TOPICS.dead_letters)}
+    assert len(dead) == counts.rejected
+    for row in _hot_rows(world):
+        first = expected.alerts[row.alert.alert_uid]
+        # A duplicate older than the memory of ids has the same uid; whichever came first is stored.
+        assert row.alert == first or row.alert.offset > first.offset
+    return expected
+
+
+def topic_alerts(world: World) -> Counter[UUID]:
+    reader = world.broker.reader(TOPICS.alerts, world.broker.partition_id(TOPICS.alerts, 0))
+    return accepted_topic_alerts(reader, MemoryLedger(world.database).epochs, world.broker.cluster_id)
+
+
+def _hot_rows(world: World) -> Sequence[StoredAlert]:
+    return MemoryAlertQueries(world.database).list(AlertFilter(source=Source.HOT), limit=1_000_000)

@@ -1,0 +1,74 @@
+"""Rungs of the degradation ladder, one at a time: a store refuses, and in the end nothing is missing."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from actors.engine.owner import PartitionOwner
+from actors.engine.ports import Ports
+from actors.engine.timeline_keeper import Desired
+from actors.meter import read_snapshot
+from ray_fraud.domain import metrics
+from ray_fraud.domain.alert import Alert
+from ray_fraud.domain.record import Record
+from ray_fraud.stores.errors import StoreError, StoreRefused, StoreUnavailable
+from ray_fraud.stores.ledger.memory import MemoryLedger
+from ray_fraud.stores.ledger.port import InsertResult, Ownership
+from tests.simulation.driver import Driver, Owner, check
+from tests.simulation.test_crash_points import log_with
+from tests.simulation.world import FIRST, NO_WAIT, SETTINGS, TOPICS, World
+
+
+class AlertLedgerAway(MemoryLedger):
+    """Every insert of alerts fails."""
+
+    failure: StoreError = StoreUnavailable("postgres", "made to fail")
+
+    def insert_hot_alerts(self, own: Ownership, alerts: Sequence[Alert]) -> InsertResult:
+        del own, alerts
+        raise self.failure
+
+
+def driver_with(world: World, ports: Ports) -> Driver:
+    """A driver whose first owner has these ports."""
+    driver = Driver(world, 1, FIRST)
+    desired = Desired(SETTINGS, FIRST)
+    driver.owner = Owner(PartitionOwner(ports, world.partition, "first", desired, lambda: 0.0))
+    return driver
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [StoreUnavailable("postgres", "gone"), StoreRefused("postgres", "a value")],
+    ids=lambda failure: failure.code,
+)
+def test_alerts_that_the_owner_could_not_insert_come_from_the_sink(failure: StoreError) -> None:
+    world = World()
+    away = AlertLedgerAway(world.database)
+    away.failure = failure
+    ports = replace(world.ports(), alert_ledger=away)
+    driver = driver_with(world, ports)
+    world.send(log_with(4))
+    driver.do(lambda owner: driver.read(owner, 10))
+    driver.do(driver.settle)
+    assert not world.database.alerts
+    assert read_snapshot(ports.meter.snapshot()).counters[metrics.ERRORS.name, ("postgres",)] == 1
+    sink = world.sink()
+    result = sink.step(NO_WAIT)
+    assert result is not None
+    assert result.inserted == len(world.database.alerts) >= 4
+    check(world, driver.finish(), log_with(4))
+
+
+def test_a_record_without_key_and_value_is_dead_lettered_and_stops_nothing() -> None:
+    """A topic can hold one, although our own client would not send it."""
+    world = World()
+    records = [*log_with(1), Record(6, log_with(1)[0].timestamp_ms, None, None)]
+    world.send(records)
+    driver = Driver(world, 1, FIRST)
+    check(world, driver.finish(), records)
+    dead = world.broker.records(TOPICS.dead_letters)[-1]
+    assert dict(dead.headers)["dlq.offset"] == b"6"
+    assert dict(dead.headers)["dlq.value.null"] == b"true"
+    assert dead.value == b""

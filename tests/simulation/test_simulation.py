@@ -1,0 +1,88 @@
+"""Deterministic simulation: random order of steps, failing and crashing I/O, replaced owners that go on.
+
+Every run ends with a drain without faults, and then everything that was stored must equal a
+single-threaded replay. More seeds: `RAY_FRAUD_SIMULATION_SEEDS=2000 make test TESTS=tests/simulation`.
+"""
+
+import os
+import random
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ray_fraud.stores.faults import Fault, FaultPlan
+from tests.oracle.streams import Mix, StreamOptions, make_stream
+from tests.simulation.driver import Driver, check
+from tests.simulation.world import FIRST, SPLITS, World
+
+SEEDS = int(os.environ.get("RAY_FRAUD_SIMULATION_SEEDS", "60"))
+RECORDS = int(os.environ.get("RAY_FRAUD_SIMULATION_RECORDS", "300"))
+BAD = (Fault.FAIL_BEFORE, Fault.FAIL_AFTER, Fault.CRASH_BEFORE, Fault.CRASH_AFTER)
+
+
+def random_faults(seed: int, share: float) -> Iterator[Fault]:
+    """An endless plan in which a share of the steps goes wrong."""
+    rng = random.Random(seed)
+    while True:
+        yield rng.choice(BAD) if rng.random() < share else Fault.OK
+
+
+def run(seed: int, records: int) -> Driver:
+    """One run; the seed chooses the stream, the faults and the order of all steps."""
+    stream = make_stream(StreamOptions(seed=seed, records=records, users=25, mix=Mix()))
+    world = World(FaultPlan(random_faults(seed, share=0.04)))
+    driver = Driver(world, seed, FIRST)
+    rng = driver.rng
+    waiting = list(stream.records)
+
+    def arrive() -> None:
+        count = rng.randint(1, 20)
+        world.send(waiting[:count])
+        del waiting[:count]
+
+    def change_split() -> None:
+        driver.split = rng.choice(SPLITS)
+        driver.happened.splits += 1
+        if driver.owner is not None:
+            driver.owner.steps.desire(split=driver.split)
+
+    actions: dict[Callable[[], None], int] = {
+        arrive: 250,
+        lambda: driver.do(lambda owner: driver.read(owner, rng.randint(1, 30))): 300,
+        lambda: driver.do(driver.settle): 250,
+        lambda: driver.do(driver.keep): 80,
+        lambda: driver.do(driver.progress): 30,
+        lambda: driver.do(driver.snapshot): 20,
+        change_split: 20,
+        driver.crash: 10,
+        driver.desert: 10,
+        world.contents.clear: 5,
+        driver.haunt: 25,
+    }
+    while waiting:
+        (action,) = rng.choices(list(actions), list(actions.values()))
+        action()
+    check(world, driver.finish(), stream.records)
+    return driver
+
+
+@pytest.mark.timeout(600)
+def test_everything_equals_the_replay_whatever_happens() -> None:
+    totals = {"crashes": 0, "retries": 0, "fenced": 0, "splits": 0}
+    for seed in range(SEEDS):
+        try:
+            driver = run(seed, RECORDS)
+        except BaseException as error:
+            error.add_note(f"seed {seed}, {RECORDS} records")
+            raise
+        for name in totals:
+            totals[name] += getattr(driver.happened, name)
+    # A simulation in which nothing went wrong would prove nothing.
+    assert all(number >= SEEDS // 4 for number in totals.values()), totals
+
+
+def test_a_seed_replays_bit_for_bit() -> None:
+    one, two = run(7, 200), run(7, 200)
+    assert one.happened == two.happened
+    assert one.world.contents == two.world.contents
+    assert one.world.database.partitions == two.world.database.partitions

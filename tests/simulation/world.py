@@ -1,0 +1,128 @@
+"""A whole partition in memory: broker, Redis, PostgreSQL and lake that outlive every owner.
+
+One `FaultPlan` runs through all stores, so a plan can fail or crash any I/O step of any of them.
+
+Never: a thread, a clock, an unseeded draw.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.engine.ports import Ports
+from actors.engine.sink import Sink
+from actors.meter import Meter
+from ray_fraud.domain.decode import Decoder
+from ray_fraud.domain.record import PartitionId, Record
+from ray_fraud.domain.scores import Scores
+from ray_fraud.domain.settings import DetectionSettings
+from ray_fraud.domain.split import Arm, Split
+from ray_fraud.scoring.scored_batch import ScoredBatch
+from ray_fraud.stores.connections import Topics
+from ray_fraud.stores.cuts.memory import CutContents, MemoryCutStore
+from ray_fraud.stores.errors import StoreUnavailable
+from ray_fraud.stores.faults import Crashed, Fault, FaultPlan
+from ray_fraud.stores.ledger.memory import Fault as LedgerFault
+from ray_fraud.stores.ledger.memory import MemoryDatabase, MemoryLedger
+from ray_fraud.stores.log.memory import MemoryBroker
+from ray_fraud.stores.snapshots.memory import MemorySnapshotStore, SnapshotContents
+
+TOPICS = Topics(partitions=1)
+SETTINGS = DetectionSettings()
+NO_WAIT = timedelta(0)
+FIRST = Split(arms=(Arm("one", 1, "d1", 0.9, 10_000),), salt="a")
+SECOND = Split(arms=(Arm("one", 1, "d1", 0.9, 7_000), Arm("two", 2, "d2", 0.8, 3_000)), salt="a")
+THIRD = Split(arms=(Arm("two", 2, "d2", 0.85, 10_000),), salt="b")
+SPLITS = (FIRST, SECOND, THIRD)
+
+
+def score_rows(split: Split, user_ids: NDArray[np.int64], features: NDArray[np.float32]) -> Scores | None:
+    """A stand-in model: a function of the row and of the arm's version only."""
+    if not split.arms:
+        return None
+    arms = split.arm_of(user_ids)
+    versions = np.array([arm.version for arm in split.arms])[arms]
+    bits = np.nan_to_num(features[:, :2].astype(np.float64), nan=0.5)
+    values = np.modf(np.abs(bits.sum(axis=1)) * 12.9898 * versions)[0]
+    return Scores(values, arms)
+
+
+class SimulatedScorer:
+    """Scores at once; what it answers does not depend on the call."""
+
+    def prepare(self, split: Split) -> None:
+        del split
+
+    def score(self, split: Split, user_ids: NDArray[np.int64], features: NDArray[np.float32]) -> ScoredBatch:
+        scores = score_rows(split, user_ids, features)
+        assert scores is not None
+        return ScoredBatch(scores, degraded=False, seconds=0.0)
+
+
+@dataclass
+class World:
+    """What no crash takes away, and the accidents still to come."""
+
+    faults: FaultPlan = field(default_factory=FaultPlan)
+
+    def __post_init__(self) -> None:
+        self.broker = MemoryBroker()
+        self.broker.admin().ensure_topics(TOPICS)
+        self.partition: PartitionId = self.broker.partition_id(TOPICS.transactions, 0)
+        self.contents = CutContents()
+        self.snapshots = SnapshotContents()
+        self._crash_after = False
+        self.database = MemoryDatabase(faults=self._ledger_fault)
+
+    def _ledger_fault(self, operation: str) -> LedgerFault:
+        """The shared plan, spoken in the ledger's words."""
+        drawn: list[Fault] = []
+        plan = self.faults
+
+        def peek() -> None:
+            drawn.append(Fault.OK)
+
+        try:
+            plan.step("postgres", operation, peek)
+        except StoreUnavailable:
+            return LedgerFault.FAIL_AFTER_COMMIT if drawn else LedgerFault.FAIL_BEFORE
+        except Crashed:
+            if not drawn:
+                raise
+            self._crash_after = True
+            return LedgerFault.FAIL_AFTER_COMMIT
+        return LedgerFault.NONE
+
+    def crash_is_due(self) -> bool:
+        """Whether the last failure of the ledger stands for a crash after its commit."""
+        due, self._crash_after = self._crash_after, False
+        return due
+
+    def send(self, records: Iterable[Record]) -> None:
+        """A producer appends; never faulty."""
+        log = self.broker.topic(TOPICS.transactions).logs[0]
+        for record in records:
+            log.append(record.timestamp_ms, record.key, record.value, record.headers)
+
+    def ports(self, faults: FaultPlan | None = None) -> Ports:
+        """New clients, as a new process makes them."""
+        plan = self.faults if faults is None else faults
+        return Ports(
+            ledger=MemoryLedger(self.database),
+            alert_ledger=MemoryLedger(self.database),
+            cuts=MemoryCutStore(self.contents, plan),
+            snapshots=MemorySnapshotStore(self.snapshots, plan),
+            reader=self.broker.reader(TOPICS.transactions, self.partition, plan),
+            writer=self.broker.writer(plan),
+            scorer=SimulatedScorer(),
+            decoder=Decoder(None),
+            meter=Meter("partition-0", "simulated"),
+            topics=TOPICS,
+        )
+
+    def sink(self) -> Sink:
+        reader = self.broker.reader(TOPICS.alerts, self.broker.partition_id(TOPICS.alerts, 0))
+        return Sink(MemoryLedger(self.database), reader, self.broker.cluster_id)
