@@ -12,8 +12,10 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
+import psycopg2.errors
 import pytest
 import redis
+import tenacity
 from psycopg2 import sql
 
 from cluster.local.ledger import Ledger
@@ -94,8 +96,15 @@ def fresh_database(postgres_server: PostgresConnection) -> Iterator[PostgresConn
         password_file=postgres_server.password_file,
         sslmode=postgres_server.sslmode,
     )
-    with _administration(postgres_server) as cursor:
-        cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    # An autovacuum worker in the database may not be ended by us; it leaves by itself.
+    for attempt in tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(psycopg2.errors.InsufficientPrivilege),
+        stop=tenacity.stop_after_attempt(20),
+        wait=tenacity.wait_fixed(0.5),
+        reraise=True,
+    ):
+        with attempt, _administration(postgres_server) as cursor:
+            cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture

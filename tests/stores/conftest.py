@@ -16,7 +16,7 @@ from tests.stores.ledger_world import LedgerWorld
 
 RESET = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid();
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend';
 DROP SCHEMA public CASCADE;
 CREATE SCHEMA public
 """

@@ -142,6 +142,20 @@ def test_the_sink_refuses_an_old_epoch_from_the_next_barrier_on(
     assert kept == {(1, 9), (2, 10)}
 
 
+@pytest.mark.parametrize("epochs", [(1, 2), (2, 1), (2, 1, 2, 1)])
+def test_one_alert_of_two_owners_in_one_batch_is_stored_for_the_owner_of_its_offset(
+    ledger_world: LedgerWorld, partition: PartitionId, epochs: tuple[int, ...]
+) -> None:
+    ledger = ledger_world.ledger()
+    own(ledger, partition)
+    own(ledger, partition, barrier=10)
+    batch = [TopicAlert(example_alert(10), partition, epoch) for epoch in epochs]
+    result = ledger.insert_from_topic(batch, SinkProgress(TOPIC, len(batch)))
+    assert result.inserted == 1
+    assert result.refused >= 1
+    assert [row.epoch for row in ledger_world.queries().list()] == [2]
+
+
 def test_the_sink_accepts_epochs_that_a_restored_database_forgot(
     ledger_world: LedgerWorld, partition: PartitionId
 ) -> None:

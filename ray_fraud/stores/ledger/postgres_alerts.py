@@ -37,10 +37,10 @@ stored AS (
     SELECT alert_uid, transaction_id, user_id, reason, details, lat, lon, rule_name, severity, score,
         model_version, source, to_timestamp(event_time), schema_version, cluster_id, topic_id, partition,
         "offset", to_timestamp(record_timestamp_ms / 1000.0), epoch
-    FROM accepted
+    FROM (SELECT DISTINCT ON (alert_uid) * FROM accepted ORDER BY alert_uid, epoch) AS chosen
     WHERE NOT EXISTS (
         SELECT 1 FROM fraud_alerts AS known
-        WHERE known.alert_uid = accepted.alert_uid AND (known.source = 'hot' OR accepted.source = 'cold'))
+        WHERE known.alert_uid = chosen.alert_uid AND (known.source = 'hot' OR chosen.source = 'cold'))
     ORDER BY partition, "offset", alert_uid
     ON CONFLICT (alert_uid) DO UPDATE SET
         reason = excluded.reason, details = excluded.details, lat = excluded.lat, lon = excluded.lon,
@@ -93,22 +93,25 @@ Fence = dict[str, str | int]
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Rows to insert, one per uid, without those that can never be stored."""
+    """Rows to insert, one per uid and epoch, without those that can never be stored.
+
+    One uid may come under two epochs: which of them counts is for the database to say.
+    """
 
     rows: list[dict[str, Any]]
     invalid: list[InvalidAlert]
 
 
 def batch_of(alerts: Iterable[TopicAlert]) -> Batch:
-    rows: dict[object, dict[str, Any]] = {}
+    rows: dict[tuple[object, int], dict[str, Any]] = {}
     invalid = []
     for item in alerts:
         uid = item.alert.alert_uid
         reason = why_invalid(item.alert)
         if reason is not None:
             invalid.append(InvalidAlert(uid, reason))
-        elif uid not in rows:
-            rows[uid] = row_of(item.alert, item.partition_id, item.epoch)
+        elif (uid, item.epoch) not in rows:
+            rows[uid, item.epoch] = row_of(item.alert, item.partition_id, item.epoch)
     return Batch(list(rows.values()), invalid)
 
 
