@@ -33,6 +33,29 @@ def entry(event_ms: int, amount: float, place: Place, ids: bytes) -> Entry:
     return _TIME.pack(event_ms), _AMOUNT.pack(amount), PLACE.pack(*place), ids
 
 
+def holds(state: bytes, ids_at: int, ids_end: int, needle: bytes, within: int) -> bool:
+    """Whether one of the id slots from `ids_at` to `ids_end` holds `needle` at its byte `within`."""
+    # Nearly always no slot has even the first byte.
+    if needle[0] not in state[ids_at + within : ids_end : ID_BYTES]:
+        return False
+    at = state.find(needle, ids_at, ids_end)
+    while at >= 0:
+        if (at - ids_at) % ID_BYTES == within:
+            return True
+        at = state.find(needle, at + 1, ids_end)
+    return False
+
+
+def neighbour(
+    position: str, event_ms: int, place: Place, then_ms: int, amount: float, there: Place
+) -> Neighbour:
+    """The event at `then_ms` and `there`, seen from a record at `event_ms` and `place`."""
+    lat, lon = there[0] / E7, there[1] / E7
+    km = 0.0 if there == place else haversine_km(lat, lon, place[0] / E7, place[1] / E7)
+    elapsed_ms = abs(event_ms - then_ms)
+    return Neighbour(position, then_ms, amount, lat, lon, km, elapsed_ms / 1000, speed_kmh(km, elapsed_ms))
+
+
 class EventColumns:
     """The events of a state: those from `first` on stay, a new one belongs just before `at` >= `first`."""
 
@@ -51,12 +74,7 @@ class EventColumns:
 
     def holds(self, needle: bytes, within: int) -> bool:
         """Whether the ids of an event hold `needle` at byte `within` of their slot."""
-        at = self.state.find(needle, self.ids_at, self.ids_end)
-        while at >= 0:
-            if (at - self.ids_at) % ID_BYTES == within:
-                return True
-            at = self.state.find(needle, at + 1, self.ids_end)
-        return False
+        return holds(self.state, self.ids_at, self.ids_end, needle, within)
 
     def locate(self, event_ms: int) -> int:
         """Puts `at` behind all events up to `event_ms`; the newest event time, the new event's included."""
@@ -109,14 +127,9 @@ class EventColumns:
     def _nearest(self, position: str, indexes: range, event_ms: int, place: Place) -> Neighbour | None:
         places_at = HEADER.size + 16 * self.count
         for index in indexes:
-            there = PLACE.unpack_from(self.state, places_at + 8 * index)
+            there: Place = PLACE.unpack_from(self.state, places_at + 8 * index)
             if there != PLACELESS:
-                lat, lon = there[0] / E7, there[1] / E7
-                km = 0.0 if there == place else haversine_km(lat, lon, place[0] / E7, place[1] / E7)
-                then_ms = self.times[index]
-                elapsed_ms = abs(event_ms - then_ms)
-                kmh = speed_kmh(km, elapsed_ms)
-                return Neighbour(position, then_ms, self.amounts[index], lat, lon, km, elapsed_ms / 1000, kmh)
+                return neighbour(position, event_ms, place, self.times[index], self.amounts[index], there)
         return None
 
     def packed_with(self, new: Entry) -> tuple[bytes, ...]:

@@ -35,10 +35,12 @@ if sys.byteorder != "little":
 
 LAYOUT_VERSION = 1
 HEADER = struct.Struct("<qHHBB2x")
+HEADER_BYTES = HEADER.size
 VERSION_AT = 13
 PLACE = struct.Struct("<ii")
 ID_BYTES = 20
 DIGEST_BYTES = 16
+EVENT_BYTES = 24 + ID_BYTES
 TALLY_BYTES = 16
 NO_PLACE = -(2**31)
 """Latitude and longitude of an event without a place."""

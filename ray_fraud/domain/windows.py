@@ -5,6 +5,7 @@ Never: a clock; windows are judged by event time.
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterable
 from math import fsum
 
 from ray_fraud.domain.features import MISSING
@@ -17,6 +18,8 @@ BUCKET_MS = 300_000
 WEEK_DAYS = 7
 DAYS_KEPT = 30
 ALL_ROWS = slice(None)
+DayTallies = tuple[int, Iterable[float], int, Iterable[float]]
+"""Count of transactions and sums of days: of the last 7 days, then of the last 30."""
 _THURSDAY = 3
 """Day of the week of 1 January 1970; Monday is 0."""
 
@@ -107,15 +110,19 @@ def event_features(
     )
 
 
-def day_features(days: Tallies, day: int, amount: float) -> tuple[int, float, int, float, float]:
-    """Features 9–13: count and sum of 7 and of 30 days up to `day`; `amount` over the mean of the others."""
+def day_tallies(days: Tallies, day: int) -> DayTallies:
+    """The kept days up to `day`."""
     month = days.between(day - DAYS_KEPT + 1, day)
-    count_30d, sum_30d = sum(days.counts[month]), fsum(days.sums[month])
     week = days.between(day - WEEK_DAYS + 1, day)
-    if week is month:
-        count_7d, sum_7d = count_30d, sum_30d
-    else:
-        count_7d, sum_7d = sum(days.counts[week]), fsum(days.sums[week])
+    return sum(days.counts[week]), days.sums[week], sum(days.counts[month]), days.sums[month]
+
+
+def day_features(
+    count_7d: int, sums_7d: Iterable[float], count_30d: int, sums_30d: Iterable[float], amount: float
+) -> tuple[int, float, int, float, float]:
+    """Features 9–13: count and sum of 7 and of 30 days; `amount` over the mean of the other 30 days'."""
+    sum_30d = fsum(sums_30d)
+    sum_7d = sum_30d if sums_7d is sums_30d else fsum(sums_7d)
     mean_of_others = (sum_30d - amount) / (count_30d - 1) if count_30d > 1 else 0.0
     ratio = amount / mean_of_others if mean_of_others > 0 else MISSING
     return count_7d, sum_7d, count_30d, sum_30d, ratio

@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ray_fraud.domain.fold import Step, fold
+from ray_fraud.domain.fold_anywhere import fold_anywhere
 from ray_fraud.domain.payload import id_hash, payload_digest
 from ray_fraud.domain.rules import Neighbour
 from ray_fraud.domain.transaction import Location, Transaction
@@ -70,6 +71,39 @@ def test_the_packed_step_equals_the_plain_one(moves: list[tuple[int, float, Any,
             plain.previous_kmh is None,
             plain.next_kmh is None,
         )
+
+
+forward_ms = st.integers(0, 4 * HOUR) | st.sampled_from(
+    (0, 1, HOUR - 1, HOUR, DAY - 1, DAY, 7 * DAY, 30 * DAY - 1, 30 * DAY)
+)
+backward_ms = st.integers(-DAY, -1)
+mostly_forward = st.lists(
+    st.tuples(
+        st.one_of(forward_ms, forward_ms, forward_ms, backward_ms), amounts, locations, st.integers(0, 200)
+    ),
+    min_size=30,
+    max_size=120,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(mostly_forward, st.sampled_from((12, 64)))
+@example([(3 * HOUR, 1.0, BERLIN, number) for number in range(70)], 64)
+@example([(30 * 60_000, 1.0, None, number) for number in range(70)], 64)
+@example([(DAY, 1.0, TOKYO, number) for number in range(70)], 64)
+def test_the_short_way_equals_the_long_one(moves: list[tuple[int, float, Any, int]], max_events: int) -> None:
+    """With more rows than the short way reads: in long columns it looks at the first and the last few."""
+    state, now_ms = EMPTY_STATE, NOW_MS
+    for number, (step_ms, amount, location, identity) in enumerate(moves):
+        now_ms += step_ms
+        tx = transaction(f"t{identity}", amount=amount, seconds=(now_ms - NOW_MS) / 1000, location=location)
+        ids = payload_digest(tx), id_hash(tx.transaction_id)
+        short = fold(state, tx, tx.event_ms, *ids, number, max_events)
+        long = fold_anywhere(state, tx, tx.event_ms, *ids, number, max_events)
+        # Compared as text: a missing feature is NaN, which equals nothing.
+        assert repr(short) == repr(long)
+        if short is not None:
+            state = short.state
 
 
 def fold_all(*transactions: Transaction, max_events: int = 64) -> list[Step | None]:

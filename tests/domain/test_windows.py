@@ -13,6 +13,7 @@ from ray_fraud.domain.windows import (
     HOUR_MS,
     Tallies,
     day_features,
+    day_tallies,
     event_features,
     moment_features,
 )
@@ -87,15 +88,15 @@ def test_sums_are_correctly_rounded() -> None:
 def test_day_windows_end_at_their_day() -> None:
     day = NOW_MS // DAY_MS
     days = tallies_of([(day - 29, 32.0), (day - 7, 1.0), (day - 6, 2.0), (day, 4.0), (day + 1, 8.0)])
-    assert day_features(days, day, 4.0) == (2, 6.0, 4, 39.0, 4.0 / (35.0 / 3))
-    assert day_features(days, day - DAYS_KEPT - 1, 4.0)[:4] == (0, 0.0, 0, 0.0)
+    assert day_features(*day_tallies(days, day), 4.0) == (2, 6.0, 4, 39.0, 4.0 / (35.0 / 3))
+    assert day_features(*day_tallies(days, day - DAYS_KEPT - 1), 4.0)[:4] == (0, 0.0, 0, 0.0)
 
 
 def test_a_ratio_needs_another_transaction_with_an_amount() -> None:
-    assert math.isnan(day_features(tallies_of([(5, 4.0)]), 5, 4.0)[4])
-    assert math.isnan(day_features(tallies_of([(5, 4.0), (5, 0.0)]), 5, 4.0)[4])
-    assert math.isnan(day_features(tallies_of([(5, 0.0), (5, 5e-324), (4, 0.0)]), 5, 0.0)[4])
-    assert day_features(tallies_of([(5, 4.0), (4, 2.0)]), 5, 4.0)[4] == 2.0
+    assert math.isnan(day_features(*day_tallies(tallies_of([(5, 4.0)]), 5), 4.0)[4])
+    assert math.isnan(day_features(*day_tallies(tallies_of([(5, 4.0), (5, 0.0)]), 5), 4.0)[4])
+    assert math.isnan(day_features(*day_tallies(tallies_of([(5, 0.0), (5, 5e-324), (4, 0.0)]), 5), 0.0)[4])
+    assert day_features(*day_tallies(tallies_of([(5, 4.0), (4, 2.0)]), 5), 4.0)[4] == 2.0
 
 
 def test_the_moment_is_utc() -> None:

@@ -44,8 +44,8 @@ class Happened:
     retries: int = 0
     fenced: int = 0
     lives: int = 0
-    generations: int = 0
     splits: int = 0
+    settings: int = 0
 
 
 class Driver:
@@ -56,6 +56,7 @@ class Driver:
         self.rng = random.Random(seed)
         self.happened = Happened()
         self.split = split
+        self.settings = SETTINGS
         self.owner: Owner | None = None
         self.zombies: list[Owner] = []
 
@@ -73,7 +74,7 @@ class Driver:
         """The owner; takes over first if there is none."""
         if self.owner is None:
             token = f"{self.rng.getrandbits(64):016x}"
-            desired = Desired(SETTINGS, self.split)
+            desired = Desired(self.settings, self.split)
             ports = self.world.ports()
             steps = self.persist(
                 lambda: PartitionOwner(ports, self.world.partition, token, desired, lambda: 0.0)
@@ -97,6 +98,7 @@ class Driver:
         except Fenced:
             self.happened.fenced += 1
             self.owner = None
+        self.world.witness.check_step()
 
     def read(self, owner: Owner, limit: int) -> None:
         self.persist(owner.steps.reconcile)
@@ -138,6 +140,7 @@ class Driver:
             self.zombies.remove(zombie)
         except Crashed:
             self.zombies.remove(zombie)
+        self.world.witness.check_step()
 
     def desert(self) -> None:
         """The supervisor gives up on an owner that is not dead."""
@@ -156,6 +159,7 @@ class Driver:
             self.settle(owner)
         while not owner.steps.write_cut(drained=True):
             pass
+        self.world.witness.check_step()
         owner.steps.record_progress()
         sink = self.world.sink()
         while sink.step(NO_WAIT) is not None:
@@ -171,17 +175,22 @@ def replayed(world: World) -> tuple[Replayed, PartitionState]:
 
 
 def check(world: World, owner: Owner, sent: Sequence[Record]) -> Replayed:
-    """Invariants I1, I2, I3 at the end of a run."""
+    """Invariants I1, I2 at the end of a run, I3 at its end and wherever a state was stored."""
     expected, state = replayed(world)
     topic = topic_alerts(world)
     rows = [row.alert.alert_uid for row in _hot_rows(world)]
     verdict = compare(set(expected.alerts), rows, set(topic))
     assert verdict.agrees, verdict
     assert owner.steps.state.users == state.users, "state in memory differs from the replay"
+    assert owner.steps.state.watermark_ms == state.watermark_ms, "watermark in memory differs from the replay"
     header = world.contents.of(world.partition).header
     assert header is not None
     assert header.next_offset == len(sent)
+    assert header.watermark_ms == state.watermark_ms, "watermark in Redis differs from the replay"
     assert world.contents.of(world.partition).users == state.users, "state in Redis differs from the replay"
+    ledger = MemoryLedger(world.database)
+    log = world.broker.records(TOPICS.transactions)
+    world.witness.check_all(ledger.epochs(world.partition), ledger.events(world.partition), log)
     counts = expected.counts
     assert counts.processed + counts.duplicates + counts.rejected + counts.quarantined == len(sent)
     dead = {dict(r.headers)["dlq.offset"] for r in world.broker.records(TOPICS.dead_letters)}

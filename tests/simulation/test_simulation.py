@@ -6,17 +6,23 @@ single-threaded replay. More seeds: `RAY_FRAUD_SIMULATION_SEEDS=2000 make test T
 
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
+from msgspec.structs import replace
 
+from ray_fraud.domain.record import Record
 from ray_fraud.stores.faults import Fault, FaultPlan
-from tests.oracle.streams import Mix, StreamOptions, make_stream
+from tests.oracle.controls import Changes
+from tests.oracle.streams import DAY_MS, Mix, StreamOptions, make_stream
 from tests.simulation.driver import Driver, check
-from tests.simulation.world import FIRST, SPLITS, World
+from tests.simulation.world import FIRST, FORGETFUL, SETTINGS, SPLITS, World
 
 SEEDS = int(os.environ.get("RAY_FRAUD_SIMULATION_SEEDS", "60"))
 RECORDS = int(os.environ.get("RAY_FRAUD_SIMULATION_RECORDS", "300"))
+CHANGES = Changes(idle_hours=FORGETFUL.state.idle_hours)
+BEHIND = 0.06
+"""Share of records from a producer whose clock is up to a day behind: they do not raise the watermark."""
 BAD = (Fault.FAIL_BEFORE, Fault.FAIL_AFTER, Fault.CRASH_BEFORE, Fault.CRASH_AFTER)
 
 
@@ -27,9 +33,23 @@ def random_faults(seed: int, share: float) -> Iterator[Fault]:
         yield rng.choice(BAD) if rng.random() < share else Fault.OK
 
 
+def clocks_behind(seed: int, records: Sequence[Record]) -> list[Record]:
+    """The same records, some of them with an older Kafka timestamp."""
+    rng = random.Random(seed)
+    return [
+        replace(record, timestamp_ms=record.timestamp_ms - rng.randrange(DAY_MS))
+        if rng.random() < BEHIND
+        else record
+        for record in records
+    ]
+
+
 def run(seed: int, records: int) -> Driver:
     """One run; the seed chooses the stream, the faults and the order of all steps."""
-    stream = make_stream(StreamOptions(seed=seed, records=records, users=25, mix=Mix()))
+    stream = make_stream(
+        StreamOptions(seed=seed, records=records, users=25, quiet_periods=0.01, mix=Mix(), changes=CHANGES)
+    )
+    stream.records = clocks_behind(seed, stream.records)
     world = World(FaultPlan(random_faults(seed, share=0.04)))
     driver = Driver(world, seed, FIRST)
     rng = driver.rng
@@ -46,6 +66,12 @@ def run(seed: int, records: int) -> Driver:
         if driver.owner is not None:
             driver.owner.steps.desire(split=driver.split)
 
+    def change_settings() -> None:
+        driver.settings = rng.choice((SETTINGS, FORGETFUL))
+        driver.happened.settings += 1
+        if driver.owner is not None:
+            driver.owner.steps.desire(settings=driver.settings)
+
     actions: dict[Callable[[], None], int] = {
         arrive: 250,
         lambda: driver.do(lambda owner: driver.read(owner, rng.randint(1, 30))): 300,
@@ -54,6 +80,7 @@ def run(seed: int, records: int) -> Driver:
         lambda: driver.do(driver.progress): 30,
         lambda: driver.do(driver.snapshot): 20,
         change_split: 20,
+        change_settings: 20,
         driver.crash: 10,
         driver.desert: 10,
         world.contents.clear: 5,
@@ -68,7 +95,7 @@ def run(seed: int, records: int) -> Driver:
 
 @pytest.mark.timeout(600)
 def test_everything_equals_the_replay_whatever_happens() -> None:
-    totals = {"crashes": 0, "retries": 0, "fenced": 0, "splits": 0}
+    totals = {"crashes": 0, "retries": 0, "fenced": 0, "splits": 0, "settings": 0}
     for seed in range(SEEDS):
         try:
             driver = run(seed, RECORDS)

@@ -18,7 +18,7 @@ from actors.meter import Meter
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.scores import Scores
-from ray_fraud.domain.settings import DetectionSettings
+from ray_fraud.domain.settings import DetectionSettings, StateSettings
 from ray_fraud.domain.split import Arm, Split
 from ray_fraud.scoring.scored_batch import ScoredBatch
 from ray_fraud.stores.connections import Topics
@@ -29,9 +29,12 @@ from ray_fraud.stores.ledger.memory import Fault as LedgerFault
 from ray_fraud.stores.ledger.memory import MemoryDatabase, MemoryLedger
 from ray_fraud.stores.log.memory import MemoryBroker
 from ray_fraud.stores.snapshots.memory import MemorySnapshotStore, SnapshotContents
+from tests.simulation.witness import Witness
 
 TOPICS = Topics(partitions=1)
 SETTINGS = DetectionSettings()
+FORGETFUL = DetectionSettings(state=StateSettings(max_events=3, idle_hours=24))
+"""Under these the state of a user has other bytes, and users are forgotten within a short log."""
 NO_WAIT = timedelta(0)
 FIRST = Split(arms=(Arm("one", 1, "d1", 0.9, 10_000),), salt="a")
 SECOND = Split(arms=(Arm("one", 1, "d1", 0.9, 7_000), Arm("two", 2, "d2", 0.8, 3_000)), salt="a")
@@ -74,6 +77,7 @@ class World:
         self.partition: PartitionId = self.broker.partition_id(TOPICS.transactions, 0)
         self.contents = CutContents()
         self.snapshots = SnapshotContents()
+        self.witness = Witness(self.partition, self.contents, self.snapshots)
         self._crash_after = False
         self.database = MemoryDatabase(faults=self._ledger_fault)
 
