@@ -20,6 +20,7 @@ import numpy as np
 from cluster.local.audit import StackAudit, audit_stack
 from cluster.local.bench.children import Observer, end, observing
 from cluster.local.bench.observer import Seen
+from cluster.local.failures import GeneratorError
 from cluster.local.hot_path import hot_path_status
 from cluster.local.running import Running, bring_down, bring_up
 from cluster.local.stack import LocalStack
@@ -138,7 +139,10 @@ def _stream(
             process.terminate()
         output, _ = process.communicate(timeout=30.0)
     if process.returncode != 0:
-        raise RuntimeError(f"the generator ended with exit code {process.returncode}")
+        raise GeneratorError(
+            f"the generator ended with exit code {process.returncode}; run it alone to see why: "
+            "`ray-fraud up`, then `ray-fraud generate`"
+        )
     report: dict[str, Any] = msgspec.json.decode(output)
     return int(report["data"]["transactions"])
 

@@ -6,6 +6,7 @@
      ├─ DataDirError        the data folder cannot hold this stack
      ├─ NoStackError        nothing was ever started in the data folder
      ├─ StackBusyError      another command is changing this stack now (try again)
+     ├─ GeneratorError      the load of a demonstration ended early
      ├─ DownloadError       the jars could not be fetched (try again)
      └─ WrongJarError       a jar differs from the lock, or the lock is broken (never works by itself)
 
@@ -56,6 +57,10 @@ class StackBusyError(LocalStackError):
 
 
 class NoStackError(LocalStackError):
+    pass
+
+
+class GeneratorError(LocalStackError):
     pass
 
 

@@ -37,7 +37,7 @@ from ray_fraud.generator.channel import KafkaBatchChannel
 from ray_fraud.generator.load_run import LoadPlan, LoadReport, run_load
 from ray_fraud.generator.pace import SteadyClock
 from ray_fraud.generator.prepared import Template, prepare, read_templates
-from ray_fraud.stores.connections import Connections, LakeLocation
+from ray_fraud.stores.connections import Connections, LakeLocation, Topics
 from ray_fraud.stores.errors import StoreUnavailable
 from ray_fraud.stores.ledger.postgres import PostgresLedger
 from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
@@ -49,6 +49,7 @@ T = TypeVar("T")
 POLL_SECONDS = 0.1
 DRAIN_SECONDS = 60.0
 READY_SECONDS = 240.0
+DEFAULT_TOPICS = Topics()
 ALERT_SHARE = 0.05
 TICK_MS = 50
 """Twenty requests a second: the load leaves the machine to what is tested."""
@@ -188,7 +189,7 @@ class Platform:
         self.closing.close()
 
 
-def open_platform() -> Platform:
+def open_platform(topics: Topics = DEFAULT_TOPICS) -> Platform:
     """Starts everything; takes half a minute."""
     with ExitStack() as closing:
         folder = Path(
@@ -197,7 +198,7 @@ def open_platform() -> Platform:
         paths = StackPaths(folder)
         paths.prepare()
         ports = Ports(paths)
-        connections, postgres = _start_servers(closing, paths, ports)
+        connections, postgres = _start_servers(closing, paths, ports, topics)
         config = HotPathConfig(
             connections=connections,
             metrics_port=ports.claim("metrics"),
@@ -212,7 +213,7 @@ def open_platform() -> Platform:
 
 
 def _start_servers(
-    closing: ExitStack, paths: StackPaths, ports: Ports
+    closing: ExitStack, paths: StackPaths, ports: Ports, topics: Topics
 ) -> tuple[Connections, EmbeddedPostgres]:
     ledger = Ledger(paths)
     kafka = EmbeddedKafka(paths, ledger, ports)
@@ -223,7 +224,8 @@ def _start_servers(
     with ThreadPoolExecutor(3) as pool:
         starting = pool.submit(kafka.start), pool.submit(postgres.start), pool.submit(redis.start)
         lake = LakeLocation(paths.lake.as_uri())
-        connections = Connections(starting[0].result(), starting[2].result(), starting[1].result(), lake)
+        results = starting[0].result(), starting[2].result(), starting[1].result()
+        connections = Connections(*results, lake, topics)
     return connections, postgres
 
 

@@ -12,6 +12,8 @@ import pytest
 from actors.build import build_ports
 from actors.config import Scoring
 from actors.engine.owner import PartitionOwner
+from actors.engine.ports import Ports
+from actors.engine.publisher import Publisher
 from actors.engine.timeline_keeper import Desired
 from actors.meter import Meter
 from ray_fraud.domain.partition import Effects
@@ -24,14 +26,15 @@ FENCED_WRITES = "fraud_detection_fenced_writes_total"
 
 
 @contextmanager
-def second_owner(platform: Platform) -> Iterator[PartitionOwner]:
-    """An owner in this process, which takes the partition from the running actor."""
+def second_owner(platform: Platform) -> Iterator[tuple[PartitionOwner, Ports]]:
+    """An owner in this process, which takes the partition from the running actor; and its ports."""
     config = msgspec.structs.replace(platform.config, scoring=Scoring.LOCAL)
     registry = PostgresRegistry(config.connections.postgres)
     built = build_ports(config, PARTITION, Meter("second-owner", "test"))
     try:
         desired = Desired(config.settings, registry.current_split())
-        yield PartitionOwner(built.ports, built.partition, secrets.token_hex(16), desired, time.monotonic)
+        owner = PartitionOwner(built.ports, built.partition, secrets.token_hex(16), desired, time.monotonic)
+        yield owner, built.ports
     finally:
         registry.close()
         built.close()
@@ -46,7 +49,7 @@ def next_effects(owner: PartitionOwner) -> list[Effects]:
 
 def test_the_older_of_two_owners_is_refused_everywhere(platform: Platform) -> None:
     before = platform.epochs()
-    with platform.load(), second_owner(platform) as second:
+    with platform.load(), second_owner(platform) as (second, ports):
         assert second.own.epoch == before[PARTITION] + 1
         next_effects(second)
         third = platform.await_owner_after(second.own.epoch, PARTITION, 60)
@@ -60,6 +63,11 @@ def test_the_older_of_two_owners_is_refused_everywhere(platform: Platform) -> No
         late = eventually("the replaced owner decides too much", alerts_beyond_the_barrier, 30)
         with pytest.raises(Fenced, match="postgres"):
             second.publish(late)
+        # An owner that is past what may have killed its predecessor tells nobody before it publishes: the
+        # topic takes its alerts, and the sink has to refuse them.
+        with pytest.raises(Fenced, match="postgres"):
+            Publisher(ports, second.own, time.monotonic).publish([a for one in late for a in one.alerts], [])
+        ports.writer.flush(timedelta(seconds=10))
         with pytest.raises(Fenced, match="postgres"):
             second.record_progress()
         with pytest.raises(Fenced, match="redis"):
