@@ -4,6 +4,7 @@ Never: more than one matters, yet two at once are harmless: every insert is idem
 """
 
 import logging
+import os
 import threading
 import uuid
 from datetime import timedelta
@@ -17,7 +18,7 @@ from actors.meter import Meter
 from ray_fraud.domain import metrics
 from ray_fraud.domain.metrics import Component
 from ray_fraud.stores.connections import from_json
-from ray_fraud.stores.errors import SlowDown, StoreUnavailable
+from ray_fraud.stores.errors import StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -40,16 +41,21 @@ class SinkActor:
         self._thread.start()
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            busy = [self._step(sink) for sink in self._sinks]
-            if not any(busy):
-                self._stopping.wait(ROUND_PAUSE_SECONDS)
+        try:
+            while not self._stopping.is_set():
+                busy = [self._step(sink) for sink in self._sinks]
+                if not any(busy):
+                    self._stopping.wait(ROUND_PAUSE_SECONDS)
+        except BaseException:
+            logger.exception("sink: process ends, Ray starts the next")
+            os._exit(1)
 
     def _step(self, sink: Sink) -> bool:
         """Whether there was anything to store."""
         try:
             for attempt in tenacity.Retrying(
-                retry=tenacity.retry_if_exception_type((StoreUnavailable, SlowDown)),
+                # Also what is refused: a database may be restored, a password changed back.
+                retry=tenacity.retry_if_exception_type(StoreError),
                 wait=tenacity.wait_random_exponential(multiplier=0.1, max=3),
                 stop=tenacity.stop_any(
                     tenacity.stop_when_event_set(self._stopping), tenacity.stop_after_attempt(5)
@@ -59,7 +65,7 @@ class SinkActor:
             ):
                 with attempt:
                     result = sink.step(POLL_TIMEOUT)
-        except (StoreUnavailable, SlowDown) as error:
+        except StoreError as error:
             self._meter.count(metrics.ERRORS, component=Component.POSTGRES)
             logger.warning("sink: again soon: %s", error)
             return False

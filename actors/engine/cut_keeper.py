@@ -8,6 +8,7 @@ Never: putting an offset into a cut before its effects are acknowledged.
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import xor
@@ -18,7 +19,7 @@ from actors.engine.recovery import Base
 from ray_fraud.domain.partition import FOLD_VERSION, Observed
 from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.domain.user_state import users_digest_term
-from ray_fraud.stores.cuts.port import Cut, CutOutcome
+from ray_fraud.stores.cuts.port import Cut, CutDamaged, CutOutcome
 from ray_fraud.stores.errors import Fenced
 from ray_fraud.stores.ledger.port import Ownership
 
@@ -120,7 +121,9 @@ class CutKeeper:
             Fenced: a newer owner exists.
         """
         if not self._raised:
-            self._ports.cuts.raise_epoch(self._own.partition, self._own.epoch, self._own.token)
+            # A header that cannot be read is replaced whole; the fence is up before it is read.
+            with suppress(CutDamaged):
+                self._ports.cuts.raise_epoch(self._own.partition, self._own.epoch, self._own.token)
             self._raised, self._complete = True, False
         if not self._complete:
             return self._write_generation(drained=drained)

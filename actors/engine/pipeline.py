@@ -34,7 +34,7 @@ from ray_fraud.domain import metrics
 from ray_fraud.domain.metrics import Component
 from ray_fraud.domain.partition import Observed
 from ray_fraud.domain.scores import Scores
-from ray_fraud.stores.errors import SlowDown, StoreUnavailable
+from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -316,7 +316,8 @@ class Pipeline:
         """One attempt at something that the next round repeats anyway."""
         try:
             return bool(step())
-        except (StoreUnavailable, SlowDown) as error:
+        except (StoreUnavailable, SlowDown, StoreRefused) as error:
+            # Also what is refused: a changed password or a full disk stops no detection.
             self._meter.count(metrics.ERRORS, component=component)
             logger.warning("partition %s: %s: %s", self._owner.own.partition, component, error)
             return False

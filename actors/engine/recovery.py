@@ -13,7 +13,7 @@ from ray_fraud.domain.partition import FOLD_VERSION
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.stores.cuts.port import CutDamaged, CutHeader
-from ray_fraud.stores.errors import StoreUnavailable
+from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
 from ray_fraud.stores.ledger.port import EpochRow, valid_until
 from ray_fraud.stores.snapshots.port import SnapshotDamaged, SnapshotHeader
 
@@ -82,7 +82,7 @@ def _newest_snapshot(ports: Ports, partition: PartitionId, believe: _Belief) -> 
 
     try:
         return ports.snapshots.newest_valid(partition, is_valid)
-    except StoreUnavailable as error:
+    except (StoreUnavailable, StoreRefused) as error:
         logger.warning("partition %s: lake not readable, no snapshot considered: %s", partition, error)
         return None
 

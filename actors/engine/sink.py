@@ -66,12 +66,24 @@ class Sink:
         try:
             headers = dict(record.headers)
             partition = PartitionId(
-                self._cluster_id, headers["topic_id"].decode(), int(headers["partition"].decode())
+                self._cluster_id, headers["topic_id"].decode(), _number(headers["partition"])
             )
             alert = _DECODER.decode(record.value or b"")
-            return TopicAlert(alert, partition, int(headers["epoch"].decode()))
+            return TopicAlert(alert, partition, _number(headers["epoch"]))
         except (KeyError, ValueError, msgspec.MsgspecError) as error:
             # Somebody else wrote to our topic; our own alerts always read back.
             where = f"alert topic {self._reader.partition} offset {record.offset}"
             logger.error("%s: not an alert: %s", where, error)  # noqa: TRY400 - a stack trace tells no more
             return None
+
+
+def _number(header: bytes) -> int:
+    """A partition or an epoch; the narrower of their database columns has 31 bits.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    number = int(header.decode())
+    if not 0 <= number < 2**31:
+        raise ValueError(f"{number} is neither a partition nor an epoch")
+    return number

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 
 from actors.engine.ports import Ports
 from ray_fraud.domain.record import PartitionId
-from ray_fraud.stores.cuts.port import CutHeader
-from ray_fraud.stores.errors import StoreUnavailable
+from ray_fraud.stores.cuts.port import CutDamaged, CutHeader
+from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
 from ray_fraud.stores.ledger.port import Ownership
 from ray_fraud.stores.log.port import LogBounds
 
 logger = logging.getLogger(__name__)
+
+WITHOUT_REDIS = (StoreUnavailable, SlowDown, StoreRefused)
+"""Away, full, or closed to us: Redis decides how long recovery takes, never whether it is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,9 @@ def take_over(ports: Ports, partition: PartitionId, token: str) -> TakenOver:
     with ports.ledger.take_over(partition) as turn:
         redis_epoch = _redis_epoch(ports, partition)
         epoch = max(turn.last_epoch, redis_epoch or 0) + 1
-        header = None
+        header, raised = None, False
         if redis_epoch is not None:
-            header = ports.cuts.raise_epoch(partition, epoch, token)
+            header, raised = _raise_epoch(ports, partition, epoch, token)
         bounds = ports.reader.bounds()
         # Nothing is observed before the first events of a timeline exist: without any, nothing was decided.
         known_to_redis = header is not None and header.events
@@ -54,16 +57,32 @@ def take_over(ports: Ports, partition: PartitionId, token: str) -> TakenOver:
             barrier = _barrier(turn.last_epoch, header, bounds)
         own = turn.confirm(epoch, token, barrier)
     logger.info("partition %s: epoch %d, barrier %d, log %s", partition, epoch, barrier, bounds)
-    return TakenOver(own, header, redis_epoch is not None, bounds, undecided)
+    return TakenOver(own, header, raised, bounds, undecided)
 
 
 def _redis_epoch(ports: Ports, partition: PartitionId) -> int | None:
     try:
         return ports.cuts.epoch(partition)
-    except StoreUnavailable as error:
-        # Redis decides how long recovery takes, never whether it is right.
+    except WITHOUT_REDIS as error:
         logger.warning("partition %s: taking over without Redis: %s", partition, error)
         return None
+
+
+def _raise_epoch(
+    ports: Ports, partition: PartitionId, epoch: int, token: str
+) -> tuple[CutHeader | None, bool]:
+    """The newest cut, and whether Redis knows the epoch now.
+
+    A header that cannot be read was found behind the raised fence; the next rung of the ladder is taken.
+    """
+    try:
+        return ports.cuts.raise_epoch(partition, epoch, token), True
+    except CutDamaged as error:
+        logger.error("partition %s: cut refused, next rung of the ladder: %s", partition, error)  # noqa: TRY400
+        return None, True
+    except WITHOUT_REDIS as error:
+        logger.warning("partition %s: taking over without Redis: %s", partition, error)
+        return None, False
 
 
 def _barrier(last_epoch: int, header: CutHeader | None, bounds: LogBounds) -> int:

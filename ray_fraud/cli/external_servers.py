@@ -122,12 +122,25 @@ def _with_absolute_files(servers: ExternalServers, folder: Path) -> ExternalServ
     for name in ("kafka", "redis", "postgres", "lake"):
         server = getattr(servers, name)
         files = {field: getattr(server, field, None) for field in _FILE_FIELDS}
-        named = {field: _absolute(path, folder) for field, path in files.items() if path is not None}
+        named = {
+            field: _readable(name, field, _absolute(path, folder))
+            for field, path in files.items()
+            if path is not None
+        }
         if named:
             changes[name] = msgspec.structs.replace(server, **named)
     if servers.card_key_file is not None:
         changes["card_key_file"] = _absolute(servers.card_key_file, folder)
     return msgspec.structs.replace(servers, **changes)
+
+
+def _readable(server: str, field: str, file: Path) -> Path:
+    """Looked at now: later it would be an error of an actor, somewhere."""
+    try:
+        with file.open("rb"):
+            return file
+    except OSError as error:
+        raise ExternalServersError(f"{server}.{field}: {file} cannot be read: {error.strerror}") from None
 
 
 def _absolute(file: Path, folder: Path) -> Path:

@@ -12,6 +12,7 @@ import click
 import msgspec
 from rich.table import Table
 
+from cluster.local.failures import LocalStackError
 from ray_fraud.cli.output import (
     Output,
     data_dir_option,
@@ -88,7 +89,7 @@ _UNGROUPED = {"seed", "started_ms", "ended_ms"}
 )
 @data_dir_option
 @output_option
-@expects(StoreError, PlanError, PreparedFileError, ConnectionsFileError)
+@expects(LocalStackError, StoreError, PlanError, PreparedFileError, ConnectionsFileError, OSError)
 def generate(
     file: Path | None,
     prepared: Path | None,

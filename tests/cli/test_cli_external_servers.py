@@ -66,7 +66,7 @@ def test_other_forms_are_refused(address: dict[str, str]) -> None:
 
 
 JSON = """{"kafka": {"bootstrap": "b:9093", "security": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512",
- "username": "me", "password_file": "secrets/kafka", "ca_file": "/etc/ca.pem"}}"""
+ "username": "me", "password_file": "secrets/kafka", "ca_file": "~/ca.pem"}}"""
 TOML = """
 [postgres]
 url = "postgresql://me@db/fraud"
@@ -75,15 +75,34 @@ password_file = "secrets/pg"
 """
 
 
+@pytest.fixture
+def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder with all the files that are named."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "secrets").mkdir()
+    for name in ("ca.pem", "secrets/kafka", "secrets/pg"):
+        (tmp_path / name).write_text("x")
+    return tmp_path
+
+
+@pytest.mark.usefixtures("secrets")
 def test_a_json_file_with_files_beside_it(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text(JSON)
     kafka = read_external(tmp_path / "c.json").kafka
     assert kafka is not None
     assert kafka.security is KafkaSecurity.SASL_SSL
     assert kafka.password_file == tmp_path / "secrets" / "kafka"
-    assert kafka.ca_file == Path("/etc/ca.pem")
+    assert kafka.ca_file == tmp_path / "ca.pem"
 
 
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, secrets: Path) -> None:
+    (secrets / "secrets" / "kafka").unlink()
+    (tmp_path / "c.json").write_text(JSON)
+    with pytest.raises(ExternalServersError, match=r"kafka\.password_file: .*secrets/kafka cannot be read"):
+        read_external(tmp_path / "c.json")
+
+
+@pytest.mark.usefixtures("secrets")
 def test_a_toml_file_and_an_address_on_top_keeps_log_in(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(TOML)
     servers = with_addresses(read_external(tmp_path / "c.toml"), postgres="postgresql://me@other/fraud")

@@ -45,7 +45,14 @@ def test_down_is_content(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("alerts", "list"), ("alerts", "show", "1"), ("alerts", "tail"), ("state", "show", "7")]
+    "arguments",
+    [
+        ("alerts", "list"),
+        ("alerts", "show", "1"),
+        ("alerts", "tail"),
+        ("state", "show", "7"),
+        ("generate", "--count", "1"),
+    ],
 )
 def test_readers_say_how_to_start(data_dir: Path, arguments: tuple[str, ...]) -> None:
     result = _run(*arguments, "--data-dir", str(data_dir))

@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid4
 
+import msgspec
 import pytest
 
 from actors.engine.owner import PartitionOwner
@@ -11,13 +14,28 @@ from actors.engine.timeline_keeper import Desired
 from actors.meter import read_snapshot
 from ray_fraud.domain import metrics
 from ray_fraud.domain.alert import Alert
-from ray_fraud.domain.record import Record
-from ray_fraud.stores.errors import StoreError, StoreRefused, StoreUnavailable
+from ray_fraud.domain.record import PartitionId, Record
+from ray_fraud.stores.cuts.memory import MemoryCutStore
+from ray_fraud.stores.cuts.port import CutDamaged, CutHeader
+from ray_fraud.stores.errors import SlowDown, StoreError, StoreRefused, StoreUnavailable
 from ray_fraud.stores.ledger.memory import MemoryLedger
 from ray_fraud.stores.ledger.port import InsertResult, Ownership
 from tests.simulation.driver import Driver, Owner, check
 from tests.simulation.test_crash_points import log_with
 from tests.simulation.world import FIRST, NO_WAIT, SETTINGS, TOPICS, World
+
+
+class CutsClosed(MemoryCutStore):
+    """Raising the epoch fails, after it was raised where the header is damaged."""
+
+    failure: StoreError | None = None
+
+    def raise_epoch(self, partition: PartitionId, epoch: int, token: str) -> CutHeader | None:
+        if isinstance(self.failure, CutDamaged):
+            super().raise_epoch(partition, epoch, token)
+        if self.failure is not None:
+            raise self.failure
+        return super().raise_epoch(partition, epoch, token)
 
 
 class AlertLedgerAway(MemoryLedger):
@@ -59,6 +77,49 @@ def test_alerts_that_the_owner_could_not_insert_come_from_the_sink(failure: Stor
     assert result is not None
     assert result.inserted == len(world.database.alerts) >= 4
     check(world, driver.finish(), log_with(4))
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        StoreUnavailable("redis", "MISCONF"),
+        SlowDown("redis", "OOM", timedelta(seconds=1)),
+        StoreRefused("redis", "wrong password"),
+        CutDamaged("redis", "header of the cut is unreadable"),
+    ],
+    ids=lambda failure: failure.code,
+)
+def test_redis_that_cannot_be_written_or_read_stops_no_take_over(failure: StoreError) -> None:
+    world = World()
+    records = log_with(4)
+    world.send(records[:-2])
+    first = Driver(world, 1, FIRST)
+    first.finish()
+    cuts = CutsClosed(world.contents)
+    cuts.failure = failure
+    driver = driver_with(world, replace(world.ports(), cuts=cuts))
+    world.send(records[-2:])
+    driver.do(lambda owner: driver.read(owner, 10))
+    driver.do(driver.settle)
+    cuts.failure = None if not isinstance(failure, CutDamaged) else failure
+    check(world, driver.finish(), records)
+
+
+def test_an_alert_of_somebody_else_stops_no_sink() -> None:
+    world = World()
+    world.send(log_with(4))
+    driver = Driver(world, 1, FIRST)
+    driver.finish()
+    alerts = world.broker.topic(TOPICS.alerts).logs[0]
+    ours = world.broker.records(TOPICS.alerts)[0]
+    unknown = msgspec.json.encode({**msgspec.json.decode(ours.value or b""), "alert_uid": uuid4()})
+    for header, value in (("partition", b"-1"), ("partition", b"x"), ("epoch", b"-1"), ("epoch", b"9" * 30)):
+        alerts.append(ours.timestamp_ms, ours.key, unknown, (*ours.headers, (header, value)))
+    alerts.append(ours.timestamp_ms, ours.key, b"{}", ours.headers)
+    sink, before = world.sink(), len(world.database.alerts)
+    while sink.step(NO_WAIT) is not None:
+        pass
+    assert len(world.database.alerts) == before
 
 
 def test_a_record_without_key_and_value_is_dead_lettered_and_stops_nothing() -> None:

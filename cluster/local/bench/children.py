@@ -32,6 +32,8 @@ class Observer:
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # Ctrl-C reaches the command only, which ends this process when it has seen all.
+            start_new_session=True,
         )
         self._lines: SimpleQueue[Seen] = SimpleQueue()
         self._reader = Thread(target=self._read, name="observer", daemon=True)
