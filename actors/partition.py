@@ -121,8 +121,10 @@ class PartitionActor:
 
     def drain(self) -> None:
         """Stops reading, settles what was read, writes the closing cut, closes everything."""
-        self._pipeline.drain()
-        self._built.close()
+        try:
+            self._pipeline.drain()
+        finally:
+            self._built.close()
 
     def abandon(self) -> None:
         """Stops at once without a closing cut; the next owner replays."""

@@ -32,6 +32,8 @@ TICK_SECONDS = 0.25
 REGISTRY_SECONDS = 1.0
 HEALTH_SECONDS = 5.0
 CALL_TIMEOUT_SECONDS = 5.0
+STATUS_SECONDS = 2.0
+"""Less than `ray-fraud status` waits for all of it."""
 DRAIN_TIMEOUT_SECONDS = 60.0
 
 
@@ -127,13 +129,17 @@ class Supervisor:
 
     def status(self) -> bytes:
         """JSON: health by component, the split, and every partition's status."""
-        partitions: list[Any] = []
+        handles = self.handles()
+        calls = {index: actor.status.remote() for index, actor in enumerate(handles) if actor is not None}
+        if calls:
+            # All at once: an owner that takes over answers late, and hides none of the others.
+            ray.wait(list(calls.values()), num_returns=len(calls), timeout=STATUS_SECONDS)
+        partitions: list[dict[str, Any]] = []
         for index, slot in enumerate(self._slots):
-            entry: dict[str, Any] = {"partition": index, "restarts": slot.restarts, "last_end": slot.last_end}
-            if slot.handle is not None:
+            entry = {"partition": index, "restarts": slot.restarts, "last_end": slot.last_end}
+            if index in calls:
                 try:
-                    answer = ray.get(slot.handle.status.remote(), timeout=CALL_TIMEOUT_SECONDS)
-                    entry |= msgspec.json.decode(answer)
+                    entry |= msgspec.json.decode(ray.get(calls[index], timeout=0))
                 except RayError as error:
                     entry["error"] = str(error).splitlines()[0]
             partitions.append(entry)

@@ -166,13 +166,17 @@ class Pipeline:
         """Stops reading, lets everything that was read settle, writes the last cut, ends.
 
         Raises:
+            TimeoutError: a store kept it from settling everything; the next owner replays the rest.
             BaseException: what ended the pipeline, if it failed.
         """
         self._stop_reading.set()
-        self._threads[3].join(self._pace.drain_timeout.total_seconds())
+        patience = self._pace.drain_timeout.total_seconds()
+        self._threads[3].join(patience)
         self._abandon.set()
         if self._failure is not None:
             raise self._failure
+        if not self._ended.is_set():
+            raise TimeoutError(f"partition {self._owner.own.partition}: not drained in {patience:.0f} s")
 
     def abandon(self) -> None:
         """Stops at once; what was not settled is replayed by the next owner."""

@@ -31,7 +31,8 @@ def bring_down(stack: LocalStack, progress: Progress) -> None:
     with stack.changing():
         if ray.is_initialized() or _connected(stack, progress):
             progress("draining")
-            drain_hot_path(progress)
+            if not drain_hot_path(progress):
+                progress("hot path: not all was settled; nothing is lost, the next start replays it")
         # A driver that is connected when Ray ends would end its own process.
         ray.shutdown()
         # Ray's own hook reports to a Ray that is gone, with a token that may be gone, and aborts the process.
