@@ -29,13 +29,13 @@ $(VENV)/uv.stamp: requirements/uv.txt
 	@touch $@
 
 $(VENV)/runtime.stamp: $(VENV)/uv.stamp requirements/runtime.txt pyproject.toml
-	@[ -e $(VENV)/dev.stamp ] || { echo "installing the locked packages (about 1.4 GB on disk)"; \
+	@[ -e $(VENV)/dev.stamp ] || { echo "installing the locked packages (about 1.7 GB on disk)"; \
 	  $(UV) pip install --python $(BIN)/python --require-hashes -r requirements/runtime.txt; }
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/uv.stamp requirements/dev.txt pyproject.toml
-	@echo "installing the locked packages (about 1.5 GB on disk)"
+	@echo "installing the locked packages (about 1.9 GB on disk)"
 	@$(UV) pip install --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
