@@ -52,6 +52,8 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     recovery_seconds: float | None
     resident_bytes: int
     arm_counts: dict[str, int]
+    dead_letter_alarm: bool
+    """The share of refused records is above its limit: look at the producers, or at our last release."""
 
 
 class PartitionEnd(msgspec.Struct, frozen=True):
@@ -150,6 +152,7 @@ class PartitionActor:
                 recovery_seconds=self._pipeline.recovery_seconds,
                 resident_bytes=_resident_bytes(),
                 arm_counts=dict(self._pipeline.arm_counts),
+                dead_letter_alarm=self._pipeline.dead_letter_alarm,
             )
         )
 

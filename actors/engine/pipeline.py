@@ -195,6 +195,11 @@ class Pipeline:
         return self._recorder.arm_counts
 
     @property
+    def dead_letter_alarm(self) -> bool:
+        """Whether too large a share of the newest records was refused."""
+        return self._recorder.dead_letter_alarm
+
+    @property
     def recovery_seconds(self) -> float | None:
         """From the beginning of the take-over to the end of its replay; None before that."""
         return self._recorder.recovery_seconds

@@ -3,13 +3,14 @@
 Never: a call; recording must cost microseconds.
 """
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from actors.engine.dead_letter_share import DeadLetterShare
+from actors.engine.dead_letter_share import LIMIT_SHARE, DeadLetterShare
 from actors.engine.owner import PartitionOwner
 from actors.meter import Meter
 from ray_fraud.domain import metrics
@@ -18,6 +19,8 @@ from ray_fraud.domain.metrics import TransactionStatus
 from ray_fraud.domain.partition import Observed
 from ray_fraud.domain.split import Split
 from ray_fraud.scoring.scored_batch import ScoredBatch
+
+logger = logging.getLogger(__name__)
 
 LAG_SAMPLE_RECORDS = 64
 """Event lag is recorded for the newest record of a batch and evenly spaced others, up to this many."""
@@ -31,6 +34,7 @@ class BatchRecorder:
         self._meter = meter
         self._owner = owner
         self._share = DeadLetterShare()
+        self.dead_letter_alarm = False
         self._partition = str(owner.own.partition.partition)
         self._cut_at = time.monotonic()
         self._began = began
@@ -72,12 +76,22 @@ class BatchRecorder:
         for code, number in Counter(dead.rejection.code for dead in observed.dead_letters).items():
             meter.count(metrics.DEAD_LETTERS, number, code=code)
         records = counts.processed + counts.duplicates + counts.rejected + counts.quarantined
-        alarm = self._share.add(records, counts.rejected)
-        meter.set(metrics.DEAD_LETTER_ALARM, float(alarm), partition=self._partition)
+        self._judge_share(self._share.add(records, counts.rejected))
         meter.observe(metrics.PROCESSING_LATENCY, (seconds,))
         step = max(1, len(observed.rows) // LAG_SAMPLE_RECORDS)
         lags = [(now_ms - row.timestamp_ms) / 1000 for row in observed.rows[::step]]
         meter.observe(metrics.EVENT_LAG, lags or [(now_ms - newest_timestamp_ms) / 1000])
+
+    def _judge_share(self, alarm: bool) -> None:
+        if alarm and not self.dead_letter_alarm:
+            logger.error(
+                "partition %s: more than %.0f %% of the newest records are refused: see their codes in the "
+                "dead letters",
+                self._partition,
+                LIMIT_SHARE * 100,
+            )
+        self.dead_letter_alarm = alarm
+        self._meter.set(metrics.DEAD_LETTER_ALARM, float(alarm), partition=self._partition)
 
     def alerted(self, alerts: Sequence[Alert]) -> None:
         for (rule, severity), number in Counter((a.rule_name, a.severity) for a in alerts).items():

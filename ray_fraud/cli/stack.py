@@ -108,7 +108,8 @@ def _hot_path_tables(state: PlatformState) -> list[Table | Text]:
 def _partition_state(partition: dict[str, Any]) -> str:
     if "epoch" not in partition:
         return f"no owner: {partition.get('error') or partition.get('last_end') or 'starting'}"
-    return "replaying" if partition["replaying"] else "live"
+    state = "replaying" if partition["replaying"] else "live"
+    return f"{state}, [red]too many dead letters[/red]" if partition["dead_letter_alarm"] else state
 
 
 def _figure(value: int | None) -> str:

@@ -115,6 +115,7 @@ def test_every_poison_is_dead_lettered_once_and_its_neighbours_processed(platfor
     eventually(
         "the alarm is raised", lambda: platform.scrape().total(ALARM, partition=str(PARTITION)) == 1, 60
     )
+    assert platform.status()[PARTITION]["dead_letter_alarm"]
     after = platform.assert_exact()
     assert after.dead_lettered - before.dead_lettered == len(offsets) > ALARM_RECORDS
     assert after.processed - before.processed == neighbours
