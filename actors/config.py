@@ -35,8 +35,8 @@ class HotPathConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     scoring_timeout_ms: int = 250
     """A scoring call that takes longer is answered locally."""
     linger_ms: float = 8.0
-    """Pause between polls of a partition that is not behind."""
-    rest_share: float = 0.5
+    """Shortest pause between polls of a partition that is not behind."""
+    rest_share: float = 1.0
     """Pause between scoring calls of one partition, as a share of what the calls take on average."""
     snapshot_interval_seconds: float = 3600.0
     partition_cpus: float = 0.0

@@ -7,18 +7,16 @@ Never: putting an offset into a cut before its effects are acknowledged.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import xor
 from threading import RLock
 
 from actors.engine.ports import Ports
 from actors.engine.recovery import Base
 from ray_fraud.domain.partition import FOLD_VERSION, Observed
 from ray_fraud.domain.timeline import ControlEvent
-from ray_fraud.domain.user_state import users_digest_term
+from ray_fraud.domain.user_state import users_digest
 from ray_fraud.stores.cuts.port import Cut, CutDamaged, CutOutcome
 from ray_fraud.stores.errors import Fenced
 from ray_fraud.stores.ledger.port import Ownership
@@ -46,11 +44,6 @@ class Frozen:
     users: dict[int, bytes]
     next_offset: int
     watermark_ms: int
-
-
-def users_digest(users: Mapping[int, bytes]) -> int:
-    """The digest of a whole partition: the XOR of its users' terms, whatever their order."""
-    return reduce(xor, (users_digest_term(user_id, state) for user_id, state in users.items()), 0)
 
 
 class CutKeeper:
@@ -140,12 +133,10 @@ class CutKeeper:
                 return None
             settled, self._settled = self._settled, Settled()
             next_offset, watermark_ms = self._next_offset, self._watermark_ms
-        for user_id, after in settled.changed.items():
-            before = settled.before[user_id]
-            self._user_count += (after is not None) - (before is not None)
-            for state in (before, after):
-                if state is not None:
-                    self._digest ^= users_digest_term(user_id, state)
+        came = [(user_id, state) for user_id, state in settled.changed.items() if state is not None]
+        went = [(user_id, state) for user_id, state in settled.before.items() if state is not None]
+        self._user_count += len(came) - len(went)
+        self._digest ^= users_digest(came) ^ users_digest(went)
         return self._cut(self._written_offset, settled.changed, next_offset, watermark_ms, drained=drained)
 
     def _cut(
@@ -195,7 +186,7 @@ class CutKeeper:
             frozen = self._freeze()
             self._settled = Settled()
         self._user_count = len(frozen.users)
-        self._digest = users_digest(frozen.users)
+        self._digest = users_digest(frozen.users.items())
         cut = self._cut(frozen.next_offset, {}, frozen.next_offset, frozen.watermark_ms, drained=drained)
         outcome = self._ports.cuts.write_generation(self._own.partition, cut, frozen.users.items())
         if outcome is CutOutcome.FENCED:

@@ -21,7 +21,7 @@ from threading import RLock
 
 import numpy as np
 
-from actors.engine.cut_keeper import CutKeeper, Frozen, users_digest
+from actors.engine.cut_keeper import CutKeeper, Frozen
 from actors.engine.ports import Ports
 from actors.engine.publisher import Publisher
 from actors.engine.recovery import Base, find_base
@@ -34,6 +34,7 @@ from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import Split
+from ray_fraud.domain.user_state import users_digest
 from ray_fraud.scoring.scored_batch import ScoredBatch
 from ray_fraud.stores.ledger.port import DataGap, Ownership
 from ray_fraud.stores.log.port import LogGap
@@ -256,7 +257,7 @@ class PartitionOwner:
             base_offset=frozen.next_offset,
             events=tuple(self._timeline.events),
             user_count=len(frozen.users),
-            digest=users_digest(frozen.users),
+            digest=users_digest(frozen.users.items()),
             fold_version=FOLD_VERSION,
         )
         name = self._ports.snapshots.write(self.own.partition, header, frozen.users.items())

@@ -6,8 +6,8 @@
     keeping   cut every 100 ms, progress every second, snapshot every hour
 
 What arrives while a scoring call is out goes into the next call: batches are small when it is quiet
-and large when it is behind, without a rule that says so. A quiet reader waits `linger` between polls,
-so that an idle partition costs little.
+and large when it is behind, without a rule that says so. A reader that is not behind polls only when the
+scoring thread has nothing left to do: a poll in between would cost as much and make nothing earlier.
 
 A step that raises `StoreUnavailable` is repeated with growing, jittered pauses until it works or the
 pipeline stops: Kafka or PostgreSQL being away only means later. Anything else ends the pipeline.
@@ -54,8 +54,10 @@ class Pace:
     max_poll_records: int = 2_000
     poll_timeout: timedelta = timedelta(milliseconds=200)
     linger: timedelta = timedelta(milliseconds=8)
-    """Pause of a reader that is not behind: what arrives meanwhile shares one poll."""
-    rest_share: float = 0.5
+    """Shortest pause of a reader that is not behind: what arrives meanwhile shares one poll."""
+    longest_linger: timedelta = timedelta(milliseconds=50)
+    """… and the longest: while a scoring call is out for longer, more is read and folded beside it."""
+    rest_share: float = 1.0
     """After a scoring call a partition rests this share of what its calls take on average: short when the
     machine is quiet, long when calls wait for each other, so that fewer and larger calls relieve it."""
     max_rest: timedelta = timedelta(milliseconds=30)
@@ -79,7 +81,7 @@ class InFlight:
 
 
 class Inbox(Generic[T]):
-    """A queue between two threads, bounded by weight, whose reader takes all there is at once."""
+    """A queue between two threads, bounded by weight, whose taker takes all there is at once."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -87,6 +89,7 @@ class Inbox(Generic[T]):
         self._items: deque[tuple[T, int]] = deque()
         self._changed = Condition()
         self._closed = False
+        self._taker_waits = False
 
     def put(self, item: T, weight: int) -> bool:
         """Waits for room (an empty inbox takes any weight); False once the inbox is closed."""
@@ -96,6 +99,7 @@ class Inbox(Generic[T]):
             if self._closed:
                 return False
             self._items.append((item, weight))
+            self._taker_waits = False
             self._weight += weight
             self._changed.notify_all()
             return True
@@ -104,12 +108,20 @@ class Inbox(Generic[T]):
         """All items there are, waiting for the first; empty once closed and drained."""
         with self._changed:
             while not self._items and not self._closed:
+                self._taker_waits = True
+                self._changed.notify_all()
                 self._changed.wait(1.0)
+            self._taker_waits = False
             items = [item for item, _ in self._items]
             self._items.clear()
             self._weight = 0
             self._changed.notify_all()
             return items
+
+    def wait_for_taker(self, timeout: timedelta) -> bool:
+        """Whether, within the timeout, all is taken and the taker waits for more, or the inbox is closed."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._taker_waits or self._closed, timeout.total_seconds())
 
     def close(self) -> None:
         """No more puts; takers get what is left."""
@@ -264,6 +276,7 @@ class Pipeline:
                     return
             if len(records) < pace.max_poll_records // 4:
                 self._stop_reading.wait(linger)
+                self._to_score.wait_for_taker(pace.longest_linger - pace.linger)
         self._to_score.close()
 
     def _score(self) -> None:

@@ -25,10 +25,12 @@ Never: changing a layout without a new layout version and `FOLD_VERSION`.
 import struct
 import sys
 import zlib
+from collections.abc import Collection
 from typing import NamedTuple
 
 import crc32c
 import msgspec
+import numpy as np
 
 if sys.byteorder != "little":
     raise ImportError("ray-fraud reads packed states in place and needs a little-endian machine")
@@ -184,6 +186,8 @@ def _encode_tallies(tallies: list[Tally]) -> bytes:
 
 
 _MASK = 2**64 - 1
+_STRIDE, _FIRST_FACTOR, _SECOND_FACTOR = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+"""Of splitmix64."""
 
 
 def users_digest_term(user_id: int, state: bytes) -> int:
@@ -193,7 +197,20 @@ def users_digest_term(user_id: int, state: bytes) -> int:
     (Steele, Lea & Flood 2014). Without the mixing, XOR would not notice states that users exchanged.
     It finds damage, not malice.
     """
-    x = (crc32c.crc32c(state) << 32 | zlib.crc32(state)) + user_id * 0x9E3779B97F4A7C15 & _MASK
-    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & _MASK
-    x = (x ^ x >> 27) * 0x94D049BB133111EB & _MASK
+    x = (crc32c.crc32c(state) << 32 | zlib.crc32(state)) + user_id * _STRIDE & _MASK
+    x = (x ^ x >> 30) * _FIRST_FACTOR & _MASK
+    x = (x ^ x >> 27) * _SECOND_FACTOR & _MASK
     return x ^ x >> 31
+
+
+def users_digest(users: Collection[tuple[int, bytes]]) -> int:
+    """The XOR of the users' terms, in any order: `users_digest_term` for many at half its cost."""
+    count, crc_32c, crc_32 = len(users), crc32c.crc32c, zlib.crc32
+    ids = np.fromiter((user_id for user_id, _ in users), np.uint64, count)
+    high = np.fromiter((crc_32c(state) for _, state in users), np.uint64, count)
+    low = np.fromiter((crc_32(state) for _, state in users), np.uint64, count)
+    # Unsigned array arithmetic wraps at 2**64, which is what the masks say above.
+    x = (high << np.uint64(32) | low) + ids * np.uint64(_STRIDE)
+    x = (x ^ x >> np.uint64(30)) * np.uint64(_FIRST_FACTOR)
+    x = (x ^ x >> np.uint64(27)) * np.uint64(_SECOND_FACTOR)
+    return int(np.bitwise_xor.reduce(x ^ x >> np.uint64(31)))

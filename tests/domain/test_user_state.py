@@ -1,6 +1,8 @@
 """The packed state: its layout, its readable view, its size and its digest."""
 
 import sys
+from functools import reduce
+from operator import xor
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,7 @@ from ray_fraud.domain.user_state import (
     decode_state,
     encode_state,
     last_seen_ms,
+    users_digest,
     users_digest_term,
 )
 
@@ -106,6 +109,13 @@ def test_states_that_users_exchange_change_the_digest() -> None:
 def test_equal_states_of_two_users_do_not_cancel_out() -> None:
     state = full_state(1, 0, 1)
     assert users_digest_term(1, state) ^ users_digest_term(2, state) != 0
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.integers(0, 2**63 - 1), st.binary(max_size=300), max_size=20))
+def test_the_digest_of_many_users_is_the_xor_of_their_terms(users: dict[int, bytes]) -> None:
+    terms = (users_digest_term(user_id, state) for user_id, state in users.items())
+    assert users_digest(users.items()) == reduce(xor, terms, 0)
 
 
 def test_the_digest_is_pinned() -> None:

@@ -22,7 +22,7 @@ from actors.build import decoder_of, partition_id
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.partition import FOLD_VERSION, Observed, PartitionState
 from ray_fraud.domain.record import PartitionId
-from ray_fraud.domain.user_state import users_digest_term
+from ray_fraud.domain.user_state import users_digest
 from ray_fraud.generator.connections_file import read_connections
 from ray_fraud.stores.cuts.port import Cut
 from ray_fraud.stores.cuts.redis_store import RedisCutStore
@@ -76,12 +76,10 @@ class _Cuts:
     def write(self, observed: Observed) -> float:
         """Seconds that it took."""
         began = time.perf_counter()
-        for user_id, after in observed.changed.items():
-            before = observed.before[user_id]
-            self._count += (after is not None) - (before is not None)
-            for state in (before, after):
-                if state is not None:
-                    self._digest ^= users_digest_term(user_id, state)
+        came = [(user_id, state) for user_id, state in observed.changed.items() if state is not None]
+        went = [(user_id, state) for user_id, state in observed.before.items() if state is not None]
+        self._count += len(came) - len(went)
+        self._digest ^= users_digest(came) ^ users_digest(went)
         cut = self._cut(self._offset, observed.next_offset, observed.changed, observed.watermark_ms)
         outcome = self._store.write(self._partition, cut)
         if outcome.name not in ("WRITTEN", "ALREADY_WRITTEN"):
