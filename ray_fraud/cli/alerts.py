@@ -3,7 +3,6 @@
 Never: changing one.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from rich.text import Text
 
 from cluster.local.failures import LocalStackError
 from cluster.local.stack import load_connections
-from ray_fraud.cli.output import Output, data_dir_option, expects, fail, output_option, result, show
+from ray_fraud.cli.output import Output, data_dir_option, expects, fail, output_option, show
 from ray_fraud.domain.alert import RuleName
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
@@ -130,13 +129,13 @@ def show_alert(key: str, data_dir: Path, output: Output) -> None:
 @output_option
 @expects(*ERRORS)
 def tail(count: int | None, data_dir: Path, output: Output) -> None:
-    """New alerts as they become durable, until Ctrl-C; with `--output json` one object a line."""
+    """New alerts as they become durable, until Ctrl-C; with `--output json` one answer a line."""
     seen = 0
     try:
         with _queries(data_dir) as queries:
             for batch in queries.tail():
                 for stored in batch:
-                    _print_line(stored, output)
+                    _show_one(stored, output)
                     seen += 1
                     if seen == count:
                         return
@@ -156,9 +155,6 @@ def _key(text: str) -> int | UUID:
     return number
 
 
-def _print_line(stored: StoredAlert, output: Output) -> None:
-    if output is Output.JSON:
-        sys.stdout.write(msgspec.json.encode(_plain(stored)).decode() + "\n")
-        sys.stdout.flush()
-    else:
-        result.print("  ".join(cell for cell in _cells(stored) if cell), markup=False)
+def _show_one(stored: StoredAlert, output: Output) -> None:
+    """An answer of its own on one line: whoever reads it need not wait for the end."""
+    show("alerts tail", _plain(stored), output, lambda: Text("  ".join(filter(None, _cells(stored)))))
