@@ -3,8 +3,6 @@
 Never: a stack that somebody uses; it makes its own.
 """
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import click
@@ -12,6 +10,7 @@ import msgspec
 from rich.console import Group
 from rich.table import Table
 
+from cluster.local.bench.folder import bench_folder
 from cluster.local.bench.plan import FULL, QUICK, Report
 from cluster.local.bench.run import run_bench
 from cluster.local.failures import LocalStackError
@@ -22,16 +21,18 @@ from ray_fraud.stores.errors import StoreError
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Shorter phases: about 4 minutes instead of 10.")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep data and logs here, in a new or an empty folder; default: a temporary one that is removed.",
+)
 @output_option
 @expects(LocalStackError, StoreError, HotPathNotReady, ConnectionError)
-def bench(quick: bool, output: Output) -> None:
+def bench(quick: bool, data_dir: Path | None, output: Output) -> None:
     """Measure this machine; the ratios are what can be compared with other machines."""
     quiet_libraries()
-    folder = Path(tempfile.mkdtemp(prefix="ray-fraud-bench-"))
-    try:
+    with bench_folder(data_dir) as folder:
         report = run_bench(folder, QUICK if quick else FULL, progress.print)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     show("bench", msgspec.to_builtins(report), output, lambda: _tables(report))
 
 
