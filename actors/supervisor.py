@@ -19,9 +19,10 @@ from actors.build import SupervisorPorts, build_supervisor_ports
 from actors.config import HotPathConfig, Scoring
 from actors.meter import Meter
 from actors.partition_slot import PartitionSlot
+from actors.split_roll_out import SplitRollOut
 from ray_fraud.domain import metrics
 from ray_fraud.domain.metrics import Component
-from ray_fraud.domain.split import RULES_ONLY, Split
+from ray_fraud.domain.split import Split
 from ray_fraud.stores.connections import from_json
 from ray_fraud.stores.errors import StoreError
 from serve.deploy import ScorerNotReady
@@ -46,8 +47,7 @@ class Supervisor:
         self._config = from_json(config, HotPathConfig)
         self._meter = Meter("supervisor", uuid.uuid4().hex)
         self._ports: SupervisorPorts = build_supervisor_ports(self._config)
-        self._split = RULES_ONLY
-        self._fingerprint: str | None = None
+        self._roll_out = SplitRollOut(self._ports.registry, self._deploy)
         self._health: dict[str, bool] = {}
         partitions = range(self._config.connections.topics.partitions)
         self._slots = [
@@ -74,10 +74,16 @@ class Supervisor:
             now = time.monotonic()
             try:
                 if now >= next_registry:
-                    self._watch_registry()
+                    self._roll_out.look()
                     next_registry = now + REGISTRY_SECONDS
-                if self._fingerprint is not None:
+                self._propose_if_new()
+                if self._roll_out.known:
                     self._step()
+                elif self._roll_out.under_way:
+                    # No owner to look after yet, and perhaps no Serve whose health could be asked.
+                    continue
+                else:
+                    self._stopping.wait(TICK_SECONDS)
                 if now >= next_health:
                     self._check_health()
                     next_health = now + HEALTH_SECONDS
@@ -88,7 +94,7 @@ class Supervisor:
 
     def _step(self) -> None:
         """Looks after every slot; waits until something ends, at most a tick."""
-        split = msgspec.json.encode(self._split)
+        split = msgspec.json.encode(self._roll_out.split)
         for slot in self._slots:
             slot.step(split)
         probes = [slot.probe for slot in self._slots if slot.probe is not None]
@@ -97,24 +103,21 @@ class Supervisor:
         else:
             self._stopping.wait(TICK_SECONDS)
 
-    def _watch_registry(self) -> None:
-        try:
-            fingerprint = self._ports.registry.fingerprint()
-            if fingerprint == self._fingerprint:
-                return
-            split = self._ports.registry.current_split()
-        except StoreError as error:
-            logger.warning("supervisor: split not refreshed, again soon: %s", error)
+    def _deploy(self, split: Split) -> None:
+        """In a thread of its own: owners are replaced while Serve takes its time."""
+        if self._config.scoring is not Scoring.SERVE:
             return
-        if self._config.scoring is Scoring.SERVE:
-            try:
-                self._ports.deploy_split(split)
-            except (ScorerNotReady, RayError, TimeoutError) as error:
-                # Partitions go on: they score the new split with the same files, locally.
-                logger.warning("supervisor: scorer not ready for the split: %s", error)
-        self._split, self._fingerprint = split, fingerprint
-        logger.info("supervisor: split %s with %d arms", split.digest[:12], len(split.arms))
-        self._propose(split)
+        try:
+            self._ports.deploy_split(split)
+        except (ScorerNotReady, RayError, TimeoutError) as error:
+            # Partitions go on: they score the new split with the same files, locally.
+            logger.warning("supervisor: scorer not ready for the split: %s", error)
+
+    def _propose_if_new(self) -> None:
+        """Proposes a split whose deployment has ended; before the first one there is nothing else to do."""
+        split = self._roll_out.finished(0.0 if self._roll_out.known else TICK_SECONDS)
+        if split is not None:
+            self._propose(split)
 
     def _propose(self, split: Split) -> None:
         packed = msgspec.json.encode(split)
@@ -143,8 +146,15 @@ class Supervisor:
                 except RayError as error:
                     entry["error"] = str(error).splitlines()[0]
             partitions.append(entry)
-        split = {"digest": self._split.digest, "arms": {a.label: a.share_bp / 100 for a in self._split.arms}}
-        return msgspec.json.encode({"health": self._health, "split": split, "partitions": partitions})
+        split = self._roll_out.split
+        arms = {arm.label: arm.share_bp / 100 for arm in split.arms}
+        return msgspec.json.encode(
+            {
+                "health": self._health,
+                "split": {"digest": split.digest, "arms": arms},
+                "partitions": partitions,
+            }
+        )
 
     def handles(self) -> list[Any]:
         """The live partition actors, by partition; None where there is none at the moment."""

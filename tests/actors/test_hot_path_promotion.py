@@ -1,11 +1,19 @@
 """Promotions in mid-stream: each holds from a recorded offset on, and no request fails."""
 
+import os
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+
+from ray import serve
+from ray.serve.schema import ApplicationStatus
 
 from ray_fraud.domain.timeline import ControlEvent, EventKind
 from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
 from ray_fraud.stores.ledger.registry import ModelStatus, Share
+from serve.config import APPLICATION
+from serve.deploy import scorer_state
 from tests.actors.platform import Platform, eventually
 
 DEGRADED = "fraud_detection_degraded_scores_total"
@@ -21,6 +29,22 @@ def registry_of(platform: Platform) -> Iterator[PostgresRegistry]:
         yield registry
     finally:
         registry.close()
+
+
+@contextmanager
+def scorer_that_hangs() -> Iterator[None]:
+    """A replica that answers nothing, and takes no other splits, while the block runs."""
+    pid = scorer_state(timeout=timedelta(seconds=10)).pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def being_deployed() -> bool:
+    return serve.status().applications[APPLICATION].status is ApplicationStatus.DEPLOYING
 
 
 def splits(platform: Platform, partition: int) -> list[ControlEvent]:
@@ -74,3 +98,24 @@ def test_promotions_hold_from_a_recorded_offset(platform: Platform) -> None:
         assert ends[number] - 500 <= new[0].from_offset < new[1].from_offset
     audit = platform.assert_exact()
     assert audit.ab_share[two.label] > 0.1
+
+
+def test_a_dead_owner_is_replaced_while_serve_takes_its_time(platform: Platform) -> None:
+    partitions = sorted(platform.partitions)
+    platform.epochs()
+    with platform.load(), registry_of(platform) as registry:
+        arms = registry.current_split().arms
+        live = [version for version in registry.versions() if version.status is ModelStatus.PRODUCTION]
+        with scorer_that_hangs():
+            wanted = registry.set_split([Share(live[0].id, ModelStatus.PRODUCTION, 10_000)])
+            assert wanted.arms != arms
+            eventually("the split is being deployed", being_deployed, 20)
+            killed = platform.kill(1)
+            platform.await_owner_after(killed, 1, 30)
+            assert splits(platform, 0)[-1].digest != wanted.digest, "proposed before it was deployed"
+        eventually(
+            "every partition recorded the split",
+            lambda: all(splits(platform, number)[-1].digest == wanted.digest for number in partitions),
+            60,
+        )
+    platform.assert_exact()
