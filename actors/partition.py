@@ -26,7 +26,7 @@ from actors.meter import Meter
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import Split
 from ray_fraud.stores.connections import from_json
-from ray_fraud.stores.errors import Fenced, StoreUnavailable
+from ray_fraud.stores.errors import Fenced, SlowDown, StoreUnavailable
 from serve.latency import prepare_process
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class PartitionActor:
     def _take_over(self, desired: Desired) -> PartitionOwner:
         token = secrets.token_hex(16)
         for attempt in tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(StoreUnavailable),
+            retry=tenacity.retry_if_exception_type((StoreUnavailable, SlowDown)),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=3),
             stop=tenacity.stop_after_delay(TAKE_OVER_PATIENCE.total_seconds()),
             before_sleep=lambda state: logger.warning("take-over, again soon: %s", state.outcome),

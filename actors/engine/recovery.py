@@ -12,10 +12,10 @@ from actors.engine.take_over import TakenOver
 from ray_fraud.domain.partition import FOLD_VERSION
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.timeline import ControlEvent
-from ray_fraud.stores.cuts.port import CutDamaged, CutHeader
+from ray_fraud.stores.cuts.port import CutHeader
 from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
 from ray_fraud.stores.ledger.port import EpochRow, valid_until
-from ray_fraud.stores.snapshots.port import SnapshotDamaged, SnapshotHeader
+from ray_fraud.stores.snapshots.port import SnapshotHeader
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Base:
 
 
 def find_base(ports: Ports, taken: TakenOver, epochs: list[EpochRow], life_start: int) -> Base:
-    """The valid base with the highest offset.
+    """The valid base with the highest offset; one that is damaged or closed to us is passed over.
 
     Raises:
         StoreUnavailable: Redis broke off while users were read; try again.
@@ -50,12 +50,12 @@ def find_base(ports: Ports, taken: TakenOver, epochs: list[EpochRow], life_start
     if header is not None and (snapshot is None or header.next_offset >= snapshot.next_offset):
         try:
             return _from_cut(ports, partition, header)
-        except CutDamaged as error:
+        except StoreRefused as error:
             logger.error("partition %s: cut refused, next rung of the ladder: %s", partition, error)  # noqa: TRY400
     if snapshot is not None:
         try:
             return _from_snapshot(ports, snapshot)
-        except SnapshotDamaged as error:
+        except StoreRefused as error:
             logger.error("partition %s: snapshot refused, reading the log: %s", partition, error)  # noqa: TRY400
     return Base({}, life_start, 0, 0, (), None, life_start)
 

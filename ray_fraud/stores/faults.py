@@ -6,10 +6,11 @@ Never: a random draw (a test's seed makes the plan), a clock, use outside of mem
 """
 
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from enum import Enum
 from typing import TypeVar
 
-from ray_fraud.stores.errors import StoreUnavailable
+from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -20,8 +21,20 @@ class Fault(Enum):
     """StoreUnavailable, and nothing happened."""
     FAIL_AFTER = "fail_after"
     """StoreUnavailable although it happened: the reply was lost."""
+    SLOW_DOWN = "slow_down"
+    """SlowDown, and nothing happened."""
+    REFUSE = "refuse"
+    """RefusedByPlan, and nothing happened; the same call later may work: somebody mended the set-up."""
     CRASH_BEFORE = "crash_before"
     CRASH_AFTER = "crash_after"
+
+
+AFTER = (Fault.FAIL_AFTER, Fault.CRASH_AFTER)
+"""Those that let the step happen."""
+
+
+class RefusedByPlan(StoreRefused):
+    """A StoreRefused that a plan wanted; a test tells it from one that the product brought about."""
 
 
 class Crashed(BaseException):
@@ -39,18 +52,25 @@ class FaultPlan:
         """Run one I/O step under the next fault.
 
         Raises:
-            StoreUnavailable: the step was made to fail.
+            StoreUnavailable, SlowDown, RefusedByPlan: the step was made to fail.
             Crashed: the process was made to end here.
         """
         fault = next(self._faults, Fault.OK)
         self.steps += 1
-        self._strike(store, name, fault, Fault.FAIL_BEFORE, Fault.CRASH_BEFORE)
-        result = action()
-        self._strike(store, name, fault, Fault.FAIL_AFTER, Fault.CRASH_AFTER)
-        return result
+        if fault is Fault.OK:
+            return action()
+        if fault in AFTER:
+            action()
+        raise self._accident(store, name, fault)
 
-    def _strike(self, store: str, name: str, fault: Fault, fail: Fault, crash: Fault) -> None:
-        if fault is fail:
-            raise StoreUnavailable(store, f"{name} was made to fail ({fault.value}, step {self.steps})")
-        if fault is crash:
-            raise Crashed(f"{store}: {name} ({fault.value}, step {self.steps})")
+    def _accident(self, store: str, name: str, fault: Fault) -> BaseException:
+        what = f"{name} was made to fail ({fault.value}, step {self.steps})"
+        match fault:
+            case Fault.CRASH_BEFORE | Fault.CRASH_AFTER:
+                return Crashed(f"{store}: {what}")
+            case Fault.SLOW_DOWN:
+                return SlowDown(store, what, timedelta(seconds=1))
+            case Fault.REFUSE:
+                return RefusedByPlan(store, what)
+            case _:
+                return StoreUnavailable(store, what)

@@ -18,14 +18,17 @@ from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.partition import Observed, PartitionState
 from ray_fraud.domain.record import Record
 from ray_fraud.domain.split import Split
-from ray_fraud.stores.errors import Fenced, StoreUnavailable
-from ray_fraud.stores.faults import Crashed, FaultPlan
+from ray_fraud.stores.errors import Fenced, SlowDown, StoreError, StoreUnavailable
+from ray_fraud.stores.faults import Crashed, FaultPlan, RefusedByPlan
 from ray_fraud.stores.ledger.memory import MemoryLedger
 from ray_fraud.stores.ledger.memory_queries import MemoryAlertQueries
 from ray_fraud.stores.ledger.queries import AlertFilter, StoredAlert
 from tests.simulation.world import NO_WAIT, SETTINGS, TOPICS, World, score_rows
 
 T = TypeVar("T")
+
+INDISPENSABLE = ("kafka", "postgres")
+"""Stores whose refusal ends an owner; what Redis or the lake refuses only makes a recovery longer."""
 
 
 @dataclass
@@ -42,6 +45,8 @@ class Happened:
 
     crashes: int = 0
     retries: int = 0
+    slowed: int = 0
+    refused: int = 0
     fenced: int = 0
     lives: int = 0
     splits: int = 0
@@ -61,14 +66,26 @@ class Driver:
         self.zombies: list[Owner] = []
 
     def persist(self, step: Callable[[], T]) -> T:
-        """Repeats a step while a store is unavailable, as the shell does."""
+        """Repeats a step while a store is unavailable or asks for less, as the shell does."""
         while True:
             try:
                 return step()
-            except StoreUnavailable:
-                if self.world.crash_is_due():
-                    raise Crashed("after a commit of the ledger") from None
-                self.happened.retries += 1
+            except (StoreUnavailable, SlowDown) as error:
+                self._count(error)
+
+    def attempt(self, step: Callable[[], object]) -> None:
+        """One attempt at what a later round repeats anyway, as the shell makes it."""
+        try:
+            step()
+        except (StoreUnavailable, SlowDown, RefusedByPlan) as error:
+            self._count(error)
+
+    def _count(self, error: StoreError) -> None:
+        if self.world.crash_is_due():
+            raise Crashed("after a commit of the ledger") from None
+        self.happened.retries += isinstance(error, StoreUnavailable)
+        self.happened.slowed += isinstance(error, SlowDown)
+        self.happened.refused += isinstance(error, RefusedByPlan)
 
     def live(self) -> Owner:
         """The owner; takes over first if there is none."""
@@ -88,7 +105,7 @@ class Driver:
         self.happened.crashes += 1
 
     def do(self, step: Callable[[Owner], None]) -> None:
-        """One step of the live owner; a crash ends its life, being fenced ends it too."""
+        """One step of the live owner; a crash ends its life, being fenced or refused ends it too."""
         try:
             step(self.live())
             if self.world.crash_is_due():
@@ -97,6 +114,11 @@ class Driver:
             self.crash()
         except Fenced:
             self.happened.fenced += 1
+            self.owner = None
+        except RefusedByPlan as error:
+            if error.store not in INDISPENSABLE:
+                raise AssertionError(f"an owner ended: {error}") from error
+            self.happened.refused += 1
             self.owner = None
         self.world.witness.check_step()
 
@@ -120,13 +142,13 @@ class Driver:
             owner.queue.popleft()
 
     def keep(self, owner: Owner) -> None:
-        self.persist(owner.steps.write_cut)
+        self.attempt(owner.steps.write_cut)
 
     def progress(self, owner: Owner) -> None:
-        self.persist(owner.steps.record_progress)
+        self.attempt(owner.steps.record_progress)
 
     def snapshot(self, owner: Owner) -> None:
-        self.persist(owner.steps.write_snapshot)
+        self.attempt(owner.steps.write_snapshot)
 
     def haunt(self) -> None:
         """An owner that was replaced, but not stopped, goes on."""
@@ -138,7 +160,7 @@ class Driver:
         except Fenced:
             self.happened.fenced += 1
             self.zombies.remove(zombie)
-        except Crashed:
+        except (Crashed, RefusedByPlan):
             self.zombies.remove(zombie)
         self.world.witness.check_step()
 

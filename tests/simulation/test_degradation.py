@@ -1,8 +1,9 @@
 """Rungs of the degradation ladder, one at a time: a store refuses, and in the end nothing is missing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -20,6 +21,8 @@ from ray_fraud.stores.cuts.port import CutDamaged, CutHeader
 from ray_fraud.stores.errors import SlowDown, StoreError, StoreRefused, StoreUnavailable
 from ray_fraud.stores.ledger.memory import MemoryLedger
 from ray_fraud.stores.ledger.port import InsertResult, Ownership
+from ray_fraud.stores.snapshots.memory import MemorySnapshotStore
+from ray_fraud.stores.snapshots.port import SnapshotHeader
 from tests.simulation.driver import Driver, Owner, check
 from tests.simulation.test_crash_points import log_with
 from tests.simulation.world import FIRST, NO_WAIT, SETTINGS, TOPICS, World
@@ -36,6 +39,20 @@ class CutsClosed(MemoryCutStore):
         if self.failure is not None:
             raise self.failure
         return super().raise_epoch(partition, epoch, token)
+
+
+class UsersClosedInRedis(MemoryCutStore):
+    """The fence may be raised, the users may not be read."""
+
+    def read_users(self, partition: PartitionId, header: CutHeader) -> Iterator[tuple[int, bytes]]:
+        raise StoreRefused("redis", f"no permission to read the users of {partition} at {header.next_offset}")
+
+
+class UsersClosedInLake(MemorySnapshotStore):
+    """Snapshots are listed, and none may be read."""
+
+    def read_users(self, header: SnapshotHeader) -> Iterator[tuple[int, bytes]]:
+        raise StoreRefused("lake", f"access denied to {header.name}")
 
 
 class AlertLedgerAway(MemoryLedger):
@@ -102,6 +119,30 @@ def test_redis_that_cannot_be_written_or_read_stops_no_take_over(failure: StoreE
     driver.do(lambda owner: driver.read(owner, 10))
     driver.do(driver.settle)
     cuts.failure = None if not isinstance(failure, CutDamaged) else failure
+    check(world, driver.finish(), records)
+
+
+@pytest.mark.parametrize(
+    "closed",
+    [
+        lambda world: {"cuts": UsersClosedInRedis(world.contents)},
+        lambda world: {"snapshots": UsersClosedInLake(world.snapshots), "cuts": MemoryCutStore()},
+        lambda world: {
+            "snapshots": UsersClosedInLake(world.snapshots),
+            "cuts": UsersClosedInRedis(world.contents),
+        },
+    ],
+    ids=["redis", "lake", "both"],
+)
+def test_state_that_may_not_be_read_stops_no_take_over(closed: Callable[[World], dict[str, Any]]) -> None:
+    """A permission taken back: the next rung serves, and the state is the same."""
+    world = World()
+    records = log_with(4)
+    world.send(records)
+    Driver(world, 1, FIRST).finish().steps.write_snapshot()
+    driver = driver_with(world, replace(world.ports(), **closed(world)))
+    assert driver.owner is not None
+    assert driver.owner.steps.base.cut is None
     check(world, driver.finish(), records)
 
 

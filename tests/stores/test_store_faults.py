@@ -2,7 +2,7 @@
 
 import pytest
 
-from ray_fraud.stores.errors import StoreUnavailable
+from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
 from ray_fraud.stores.faults import Crashed, Fault, FaultPlan
 
 
@@ -11,6 +11,8 @@ from ray_fraud.stores.faults import Crashed, Fault, FaultPlan
     [
         (Fault.FAIL_BEFORE, StoreUnavailable, False),
         (Fault.FAIL_AFTER, StoreUnavailable, True),
+        (Fault.SLOW_DOWN, SlowDown, False),
+        (Fault.REFUSE, StoreRefused, False),
         (Fault.CRASH_BEFORE, Crashed, False),
         (Fault.CRASH_AFTER, Crashed, True),
     ],
