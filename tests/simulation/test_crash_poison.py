@@ -22,7 +22,7 @@ from ray_fraud.domain.split import Split
 from ray_fraud.domain.timeline import EventKind, Quarantine, content_of
 from ray_fraud.domain.transaction import Transaction
 from ray_fraud.scoring.scored_batch import ScoredBatch
-from ray_fraud.stores.errors import StoreUnavailable
+from ray_fraud.stores.errors import StoreError, StoreRefused, StoreUnavailable
 from ray_fraud.stores.faults import Crashed
 from ray_fraud.stores.ledger.memory import MemoryLedger
 from ray_fraud.stores.ledger.port import Ownership
@@ -189,7 +189,7 @@ class ObservedLedger(MemoryLedger):
     """Counts the calls that being careful costs, and refuses them on demand."""
 
     calls: int = 0
-    away: bool = False
+    failure: StoreError | None = None
 
     def record_attempts(self, own: Ownership, offsets: Sequence[int]) -> dict[int, int]:
         self._call()
@@ -201,8 +201,8 @@ class ObservedLedger(MemoryLedger):
 
     def _call(self) -> None:
         self.calls += 1
-        if self.away:
-            raise StoreUnavailable("postgres", "made to fail")
+        if self.failure is not None:
+            raise self.failure
 
 
 class ObservedWorld(World):
@@ -263,7 +263,8 @@ def test_only_one_careful_batch_is_under_way() -> None:
     check(world, driver.finish(), records)
 
 
-def test_detection_goes_on_when_postgres_cannot_take_a_mark() -> None:
+@pytest.mark.parametrize("failure", [StoreUnavailable, StoreRefused])
+def test_detection_goes_on_when_postgres_cannot_take_a_mark(failure: type[StoreError]) -> None:
     world = ObservedWorld()
     driver = Driver(world, 1, FIRST)
     records = log_with([])
@@ -271,7 +272,7 @@ def test_detection_goes_on_when_postgres_cannot_take_a_mark() -> None:
     driver.do(lambda owner: driver.read(owner, 40))
     driver.crash()
     owner = driver.live()
-    world.ledger.away = True
+    world.ledger.failure = failure("postgres", "made to fail")
     for _ in range(3):
         driver.do(lambda owner: driver.read(owner, 40))
     assert owner.steps.state.next_offset == RECORDS
