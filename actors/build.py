@@ -14,9 +14,6 @@ from ray.exceptions import RayError
 from actors.config import HotPathConfig, Scoring
 from actors.engine.ports import Ports
 from actors.engine.sink import Sink
-from actors.meter import Meter
-from actors.partition_facts import decoder_of as decoder_of
-from actors.partition_facts import partition_id as partition_id
 from ray_fraud.domain.metrics import Component
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.split import Split
@@ -28,7 +25,10 @@ from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
 from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
 from ray_fraud.stores.log.kafka_reader import KafkaLogReader
 from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
+from ray_fraud.stores.partition_facts import decoder_of as decoder_of
+from ray_fraud.stores.partition_facts import partition_id as partition_id
 from ray_fraud.stores.snapshots.lake import LakeSnapshotStore
+from ray_fraud.telemetry.meter import Meter
 from serve.client import open_scorer_client
 from serve.config import ScorerConfig, ScoringMode
 from serve.deploy import ScorerNotReady, deploy_scorer, scorer_state

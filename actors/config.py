@@ -16,6 +16,8 @@ NAMESPACE = "ray-fraud"
 SUPERVISOR = "ray-fraud-supervisor"
 SINK = "ray-fraud-sink"
 METRICS_HUB = "ray-fraud-metrics"
+BATCH = "ray-fraud-batch"
+"""The cold path's actor."""
 
 
 def partition_actor_name(partition: int) -> str:
@@ -41,6 +43,8 @@ class HotPathConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     snapshot_interval_seconds: float = 3600.0
     partition_cpus: float = 0.0
     """Ray CPUs that one partition actor reserves; 0 on a laptop, 1 on a cluster."""
+    batch_interval_seconds: float = 300.0
+    """From one run of the cold path to the next."""
     metrics_port: int = 8000
     model_cache: str = ""
     """Folder for model files by digest on each node; empty: the user's cache folder."""

@@ -12,10 +12,10 @@ from prometheus_client import start_http_server
 from prometheus_client.registry import CollectorRegistry
 from ray.exceptions import RayError
 
-from actors.config import NAMESPACE, SINK, SUPERVISOR, HotPathConfig
-from actors.meter import read_snapshot
+from actors.config import BATCH, NAMESPACE, SINK, SUPERVISOR, HotPathConfig
 from actors.metrics_hub import SnapshotCollector
 from ray_fraud.stores.connections import from_json
+from ray_fraud.telemetry.meter import read_snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class MetricsActor:
     def _gather(self) -> None:
         supervisor = ray.get_actor(SUPERVISOR, namespace=NAMESPACE)
         partitions: list[Any] = ray.get(supervisor.handles.remote(), timeout=CALL_TIMEOUT_SECONDS)
-        roles = [supervisor, ray.get_actor(SINK, namespace=NAMESPACE), *partitions]
+        roles = [supervisor, ray.get_actor(SINK, namespace=NAMESPACE), _batch(), *partitions]
         calls = [role.metrics.remote() for role in roles if role is not None]
         ready, _ = ray.wait(calls, num_returns=len(calls), timeout=CALL_TIMEOUT_SECONDS)
         for call in ready:
@@ -60,3 +60,11 @@ class MetricsActor:
 
     def port(self) -> int:
         return int(self._server.server_port)
+
+
+def _batch() -> Any:
+    """The cold path's actor; None where there is none."""
+    try:
+        return ray.get_actor(BATCH, namespace=NAMESPACE)
+    except ValueError:
+        return None

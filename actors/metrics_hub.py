@@ -18,8 +18,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from actors.meter import HistogramState, Series, Snapshot
 from ray_fraud.domain.metrics import CATALOGUE, Metric, MetricKind
+from ray_fraud.telemetry.meter import HistogramState, Series, Snapshot
 
 
 class SnapshotCollector(Collector):

@@ -22,11 +22,11 @@ from actors.config import HotPathConfig
 from actors.engine.owner import PartitionOwner
 from actors.engine.pipeline import Pace, Pipeline
 from actors.engine.timeline_keeper import Desired
-from actors.meter import Meter
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import Split
 from ray_fraud.stores.connections import from_json
 from ray_fraud.stores.errors import Fenced, SlowDown, StoreUnavailable
+from ray_fraud.telemetry.meter import Meter
 from serve.latency import prepare_process
 
 logger = logging.getLogger(__name__)

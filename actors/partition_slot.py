@@ -15,10 +15,10 @@ import ray
 from ray.exceptions import RayActorError, RayError
 
 from actors.config import NAMESPACE, HotPathConfig, partition_actor_name
-from actors.meter import Meter
 from actors.partition import PartitionActor, PartitionEnd
 from ray_fraud.domain import metrics
 from ray_fraud.domain.metrics import Component
+from ray_fraud.telemetry.meter import Meter
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ import tenacity
 from actors.build import build_sinks
 from actors.config import HotPathConfig
 from actors.engine.sink import Sink
-from actors.meter import Meter
 from ray_fraud.domain import metrics
 from ray_fraud.domain.metrics import Component
 from ray_fraud.stores.connections import from_json
 from ray_fraud.stores.errors import StoreError
+from ray_fraud.telemetry.meter import Meter
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,6 @@ from ray.exceptions import RayError
 
 from actors.build import SupervisorPorts, build_supervisor_ports
 from actors.config import HotPathConfig, Scoring
-from actors.meter import Meter
 from actors.partition_slot import PartitionSlot
 from actors.split_roll_out import SplitRollOut
 from ray_fraud.domain import metrics
@@ -25,6 +24,7 @@ from ray_fraud.domain.metrics import Component
 from ray_fraud.domain.split import Split
 from ray_fraud.stores.connections import from_json
 from ray_fraud.stores.errors import StoreError
+from ray_fraud.telemetry.meter import Meter
 from serve.deploy import ScorerNotReady
 
 logger = logging.getLogger(__name__)

@@ -29,12 +29,12 @@ import tenacity
 
 from actors.engine.owner import PartitionOwner
 from actors.engine.records import BatchRecorder
-from actors.meter import Meter
 from ray_fraud.domain import metrics
 from ray_fraud.domain.metrics import Component
 from ray_fraud.domain.partition import Observed
 from ray_fraud.domain.scores import Scores
 from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
+from ray_fraud.telemetry.meter import Meter
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.meter import Meter
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.split import Split
 from ray_fraud.scoring.scored_batch import ScoredBatch
@@ -18,6 +17,7 @@ from ray_fraud.stores.cuts.port import CutStore
 from ray_fraud.stores.ledger.port import Ledger
 from ray_fraud.stores.log.port import LogReader, LogWriter
 from ray_fraud.stores.snapshots.port import SnapshotStore
+from ray_fraud.telemetry.meter import Meter
 
 
 class Scorer(Protocol):

@@ -12,13 +12,13 @@ import numpy as np
 
 from actors.engine.dead_letter_share import LIMIT_SHARE, DeadLetterShare
 from actors.engine.owner import PartitionOwner
-from actors.meter import Meter
 from ray_fraud.domain import metrics
 from ray_fraud.domain.alert import Alert
 from ray_fraud.domain.metrics import TransactionStatus
 from ray_fraud.domain.partition import Observed
 from ray_fraud.domain.split import Split
 from ray_fraud.scoring.scored_batch import ScoredBatch
+from ray_fraud.telemetry.meter import Meter
 
 logger = logging.getLogger(__name__)
 

@@ -20,16 +20,19 @@ import numpy as np
 from cluster.local.audit import StackAudit, audit_stack
 from cluster.local.bench.children import Observer, end, observing
 from cluster.local.bench.observer import Seen
+from cluster.local.cold_path_client import NoColdPath, run_batch
 from cluster.local.failures import GeneratorError
 from cluster.local.hot_path import hot_path_status
 from cluster.local.running import Running, bring_down, bring_up
 from cluster.local.stack import LocalStack
 from ray_fraud.stores.connections import to_json
+from ray_fraud.stores.tables.delta import DeltaTransactions
 
 Progress = Callable[[str], None]
 
 TICK_SECONDS = 0.5
 SETTLE_TIMEOUT_SECONDS = 60.0
+BATCH_TIMEOUT_SECONDS = 180.0
 OBSERVER_TIMEOUT_SECONDS = 20.0
 
 
@@ -77,12 +80,19 @@ class DemoResult:
     figures: Figures
     produced: int
     audit: StackAudit
+    lake_rows: int
+    """Rows of the lake's table after a run of the cold path."""
 
     @property
     def agrees(self) -> bool:
         """The audit reads the whole log, also what an earlier demonstration left in the same folder."""
         before = sum(self.figures.first_offsets.values())
-        return self.audit.agrees and self.audit.records == before + self.produced
+        return self.audit.agrees and self.audit.records == before + self.produced and self.lake_agrees
+
+    @property
+    def lake_agrees(self) -> bool:
+        """Every record that the contract accepts is one row of the lake."""
+        return self.lake_rows == self.audit.processed + self.audit.duplicates
 
 
 def run_demo(
@@ -121,11 +131,13 @@ def run_demo(
         show(figures)
         progress("comparing with a single-threaded replay of the same log")
         audit = _audit_when_sunk(running, ends)
+        progress("bringing the log into the lake")
+        lake_rows = _lake_rows(running)
     except BaseException:
         bring_down(stack, progress)
         raise
     bring_down(stack, progress)
-    return DemoResult(figures, produced, audit)
+    return DemoResult(figures, produced, audit, lake_rows)
 
 
 def _stream(
@@ -196,6 +208,18 @@ def _settle(produced: int, figures: Figures, observer: Observer) -> dict[int, in
     raise TimeoutError(
         f"{figures.processed} of {produced} transactions settled within {SETTLE_TIMEOUT_SECONDS:.0f} s"
     )
+
+
+def _lake_rows(running: Running) -> int:
+    """Has the cold path run once more; the rows of its table afterwards.
+
+    Raises:
+        NoColdPath, TimeoutError, StoreError: it did not run, or its table cannot be read.
+    """
+    done = run_batch(lambda _: None, BATCH_TIMEOUT_SECONDS)
+    if done["status"] != "done":
+        raise NoColdPath(f"the cold path failed: {done['error']}")
+    return DeltaTransactions(running.config.connections.lake).rows()
 
 
 def _settled_offsets() -> dict[int, int]:

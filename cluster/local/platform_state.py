@@ -17,7 +17,8 @@ import ray
 from pyarrow import fs
 from ray.exceptions import RayError
 
-from actors.config import NAMESPACE, SUPERVISOR, HotPathConfig
+from actors.config import BATCH, NAMESPACE, SUPERVISOR, HotPathConfig
+from cluster.local.cold_path_client import NoColdPath, batch_status
 from cluster.local.hot_path_client import hot_path_status
 from cluster.local.stack import LocalStack
 from cluster.local.stack_record import Health, ServiceState, StackRecord, read_record
@@ -30,7 +31,8 @@ PATIENCE = timedelta(seconds=3)
 
 class PlatformState(msgspec.Struct, frozen=True):
     services: dict[str, ServiceState]
-    """`kafka`, `redis`, `postgres`, `lake`, `ray`, `dashboard`, `serve`, `hot_path`, `metrics`."""
+    """`kafka`, `redis`, `postgres`, `lake`, `ray`, `dashboard`, `serve`, `hot_path`, `cold_path` and
+    `metrics`."""
     hot_path: dict[str, Any]
     """The supervisor's answer (health, split, partitions); empty if there is none."""
 
@@ -58,6 +60,7 @@ def platform_state(stack: LocalStack) -> PlatformState:
             "dashboard": dashboard.result(),
             "serve": _serve_state(record, hot_path),
             "hot_path": _own(f"{NAMESPACE}/{SUPERVISOR}", _hot_path_health(hot_path)),
+            "cold_path": _own(f"{NAMESPACE}/{BATCH}", _cold_path_health(hot_path)),
             "metrics": metrics.result(),
         }
     return PlatformState(services, hot_path or {})
@@ -90,6 +93,18 @@ def _hot_path_health(status: dict[str, Any] | None) -> Health:
     partitions = status.get("partitions", [])
     working = bool(partitions) and all("epoch" in each and not each["replaying"] for each in partitions)
     return Health.HEALTHY if working else Health.UNHEALTHY
+
+
+def _cold_path_health(hot_path: dict[str, Any] | None) -> Health:
+    """Whether it answers; how its runs end is another question, see `ray-fraud batch status`."""
+    if hot_path is None:
+        # Not connected to Ray, or nothing was started there.
+        return Health.DOWN
+    try:
+        batch_status(0, PATIENCE.total_seconds())
+    except NoColdPath:
+        return Health.DOWN
+    return Health.HEALTHY
 
 
 def _serve_state(record: StackRecord, status: dict[str, Any] | None) -> ServiceState:

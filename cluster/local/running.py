@@ -6,12 +6,15 @@ Never: touching a stack of another data folder.
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import psutil
 import ray
 
 from actors.config import NAMESPACE, SUPERVISOR, HotPathConfig, Scoring
+from batch.schedule.config import DEFAULT_INTERVAL
+from cluster.local.cold_path import batch_config, start_cold_path
 from cluster.local.failures import LocalStackError
 from cluster.local.hot_path import prepare_models, prepare_stores, start_hot_path
 from cluster.local.hot_path_client import wait_until_ready
@@ -39,7 +42,11 @@ class Running:
 
 
 def hot_path_config(
-    stack: LocalStack, connections: Connections, settings: DetectionSettings, scoring: Scoring
+    stack: LocalStack,
+    connections: Connections,
+    settings: DetectionSettings,
+    scoring: Scoring,
+    batch_interval: timedelta = DEFAULT_INTERVAL,
 ) -> HotPathConfig:
     """What the actors of this stack are told.
 
@@ -50,6 +57,7 @@ def hot_path_config(
         connections=connections,
         settings=settings,
         scoring=scoring,
+        batch_interval_seconds=batch_interval.total_seconds(),
         metrics_port=_metrics_port(stack),
         model_cache=str(stack.paths.data_dir / "model-cache"),
     )
@@ -61,8 +69,9 @@ def bring_up(
     *,
     settings: DetectionSettings | None = None,
     scoring: Scoring = Scoring.SERVE,
+    batch_interval: timedelta = DEFAULT_INTERVAL,
 ) -> Running:
-    """Starts what is not running and waits until all of it is healthy.
+    """Starts what is not running and waits until all of it is healthy; the cold path comes last.
 
     The calling process is connected to the stack's Ray afterwards.
 
@@ -76,7 +85,9 @@ def bring_up(
             # Ray takes as long as Kafka: start both, and train the first models while Ray comes up.
             ray_node = pool.submit(stack.start_ray)
             connections = stack.start_servers()
-            config = hot_path_config(stack, connections, settings or DetectionSettings(), scoring)
+            config = hot_path_config(
+                stack, connections, settings or DetectionSettings(), scoring, batch_interval
+            )
             prepare_stores(connections, progress)
             prepare_models(config, progress)
             ray_node.result()
@@ -87,6 +98,7 @@ def bring_up(
         stack.save_hot_path(to_json(config))
         start_hot_path(config)
         status = wait_until_ready(progress)
+        start_cold_path(batch_config(config))
     return Running(config, status)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import ray
 
+from cluster.local.cold_path_client import drain_cold_path
 from cluster.local.failures import LocalStackError
 from cluster.local.hot_path_client import drain_hot_path
 from cluster.local.stack import LocalStack
@@ -31,6 +32,7 @@ def bring_down(stack: LocalStack, progress: Progress) -> None:
     with stack.changing():
         if ray.is_initialized() or _connected(stack, progress):
             progress("draining")
+            drain_cold_path()
             if not drain_hot_path(progress):
                 progress("hot path: not all was settled; nothing is lost, the next start replays it")
         # A driver that is connected when Ray ends would end its own process.

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from actors.engine.audit import read_log
-from actors.partition_facts import decoder_of, partition_id
 from ray_fraud.domain.partition import FOLD_VERSION, PartitionState
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.timeline import ControlEvent
@@ -22,6 +21,7 @@ from ray_fraud.stores.ledger.postgres import PostgresLedger
 from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
 from ray_fraud.stores.log.kafka_reader import KafkaLogReader
 from ray_fraud.stores.log.partitioning import partition_of
+from ray_fraud.stores.partition_facts import decoder_of, partition_id
 from ray_fraud.stores.snapshots.lake import LakeSnapshotStore
 from ray_fraud.stores.snapshots.port import SnapshotHeader, SnapshotStore
 

@@ -16,6 +16,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
+from cluster.local.cold_path_client import NoColdPath
 from cluster.local.demo import DemoPlan, DemoResult, Figures, run_demo
 from cluster.local.failures import LocalStackError
 from cluster.local.hot_path import HotPathNotReady
@@ -48,7 +49,7 @@ PLAIN_LINE_SECONDS = 5.0
     help="Keep the data here; default: a temporary folder that is removed.",
 )
 @output_option
-@expects(LocalStackError, StoreError, HotPathNotReady, TimeoutError, ConnectionError)
+@expects(LocalStackError, StoreError, HotPathNotReady, NoColdPath, TimeoutError, ConnectionError)
 def demo(seconds: float, tps: float, users: int, seed: int, data_dir: Path | None, output: Output) -> None:
     """Stream transactions through the whole platform and compare its alerts with a replay."""
     began = time.time()
@@ -148,6 +149,7 @@ def _data(result: DemoResult) -> dict[str, Any]:
             "unexpected": audit.unexpected,
             "duplicates": audit.duplicate_rows,
         },
+        "lake": {"rows": result.lake_rows, "agrees": result.lake_agrees},
         "latency_ms": {f"p{p}": _rounded(figures.percentile(p)) for p in (50, 95, 99)},
         "startup_seconds": _rounded(figures.startup_seconds),
         "first_alert_seconds": _rounded(figures.first_alert_seconds),
@@ -174,6 +176,8 @@ def _summary(result: DemoResult) -> Table:
     table.add_row(
         "model versions", ", ".join(f"{label} {share:.1%}" for label, share in audit.ab_share.items())
     )
+    lake = "every accepted record once" if result.lake_agrees else "[red]DIFFERS from the log[/red]"
+    table.add_row("rows in the lake", f"{result.lake_rows:,}: {lake}")
     first = figures.first_alert_seconds
     table.add_row("healthy / first alert after", f"{figures.startup_seconds:.1f} s / {first or 0:.1f} s")
     agreement = "agrees: nothing missing, unexpected or double"

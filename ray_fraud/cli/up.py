@@ -4,10 +4,12 @@ Never: a password on the command line; a change of a stack that runs.
 """
 
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import click
 
+from batch.schedule.config import DEFAULT_INTERVAL
 from cluster.local.failures import LocalStackError
 from cluster.local.hot_path_client import HotPathNotReady
 from cluster.local.platform_state import PlatformState, platform_state
@@ -54,6 +56,13 @@ ERRORS = (LocalStackError, StoreError, HotPathNotReady, ConnectionError, Timeout
     help="JSON or TOML file that names servers with TLS, SASL, AUTH or sslmode.",
 )
 @click.option("--settings", "settings_file", type=FILE, help="TOML file of detection settings; remembered.")
+@click.option(
+    "--batch-minutes",
+    type=click.FloatRange(min=0.1),
+    default=DEFAULT_INTERVAL.total_seconds() / 60,
+    show_default=True,
+    help="From one run of the cold path to the next.",
+)
 @data_dir_option
 @output_option
 @expects(*ERRORS, ExternalServersError, SettingsFileError)
@@ -64,6 +73,7 @@ def up(
     lake: str | None,
     connections_file: Path | None,
     settings_file: Path | None,
+    batch_minutes: float,
     data_dir: Path,
     output: Output,
 ) -> None:
@@ -81,7 +91,8 @@ def up(
     running = find_running(stack)
     if running is None:
         try:
-            bring_up(stack, progress.print, settings=settings)
+            interval = timedelta(minutes=batch_minutes)
+            bring_up(stack, progress.print, settings=settings, batch_interval=interval)
         except KeyboardInterrupt:
             fail("interrupted; what did start goes on: `ray-fraud up` continues, `ray-fraud down` ends it")
         if settings_file is not None:

@@ -14,11 +14,22 @@ ALERT_NAMESPACE = uuid.UUID("5f0f3a3e-8a51-5c0c-9c1e-2f1d6b7a9e10")
 
 
 class RuleName(StrEnum):
-    """The hot rules, in the order in which one transaction's alerts are listed."""
+    """The hot rules, in the order in which one transaction's alerts are listed, then the cold ones."""
 
     HIGH_AMOUNT = "high_amount"
     GEO_VELOCITY = "geo_velocity"
     ML_ANOMALY = "ml_anomaly"
+    FREQUENCY = "frequency"
+    SMALL_AMOUNTS = "small_amounts"
+    GEOGRAPHIC_CLUSTER = "geographic_cluster"
+    UNUSUAL_HOURS = "unusual_hours"
+    BURST = "burst"
+    ROBOT = "robot"
+    COORDINATED = "coordinated"
+
+
+HOT_RULES = (RuleName.HIGH_AMOUNT, RuleName.GEO_VELOCITY, RuleName.ML_ANOMALY)
+"""What one transaction can break; only their alerts go to the topic."""
 
 
 class Severity(StrEnum):

@@ -3,15 +3,17 @@
 Code, documentation, dashboards and alert rules are checked against it. Label values come from
 closed sets, so the number of series is bounded whatever the traffic contains.
 
-Never: recording anything (see `actors.meter`), a label with a user, a transaction or free text.
+Never: recording anything (see `ray_fraud.telemetry.meter`), a label with a user, a transaction or free text.
 """
 
 from enum import StrEnum
 
 import msgspec
 
-from ray_fraud.domain.alert import RuleName, Severity
+from ray_fraud.domain.alert import HOT_RULES, RuleName, Severity
 from ray_fraud.domain.rejection import RejectionCode
+
+COLD_RULES = tuple(rule for rule in RuleName if rule not in HOT_RULES)
 
 
 class MetricKind(StrEnum):
@@ -37,6 +39,14 @@ class TransactionStatus(StrEnum):
     DUPLICATE = "duplicate"
     DEAD_LETTERED = "dead_lettered"
     QUARANTINED = "quarantined"
+
+
+class RunStatus(StrEnum):
+    """How a run of the cold path stands."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -66,7 +76,7 @@ ALERTS = Metric(
     MetricKind.COUNTER,
     "alerts",
     "Alerts acknowledged by the alert topic. A jump of one rule: look at its newest alerts.",
-    {"rule_name": tuple(RuleName), "severity": tuple(Severity)},
+    {"rule_name": HOT_RULES, "severity": tuple(Severity)},
 )
 PROCESSING_LATENCY = Metric(
     "fraud_detection_processing_latency_seconds",
@@ -192,6 +202,53 @@ RECOVERY_SECONDS = Metric(
     PARTITION,
 )
 
+BATCH_RUNS = Metric(
+    "fraud_detection_batch_runs_total",
+    MetricKind.COUNTER,
+    "runs",
+    "Runs of the cold path, by how they ended. Failures in a row: see `ray-fraud batch status`.",
+    {"status": tuple(RunStatus)},
+)
+BATCH_OFFSETS = Metric(
+    "fraud_detection_batch_offsets_total",
+    MetricKind.COUNTER,
+    "offsets",
+    "Offsets that the cold path brought into the lake, by what became of them.",
+    {"outcome": ("accepted", "rejected", "hole")},
+)
+BATCH_SECONDS = Metric(
+    "fraud_detection_batch_seconds",
+    MetricKind.HISTOGRAM,
+    "seconds",
+    "Duration of a run of the cold path. Near the interval: batches fall behind.",
+    buckets=(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0),
+)
+BATCH_LAG = Metric(
+    "fraud_detection_batch_lag_records",
+    MetricKind.GAUGE,
+    "records",
+    "Offsets of the log that were not in the lake when the last run began.",
+)
+BATCH_AGE = Metric(
+    "fraud_detection_batch_age_seconds",
+    MetricKind.GAUGE,
+    "seconds",
+    "Since the last successful run of the cold path ended. More than twice the interval: it is stuck.",
+)
+FINDINGS = Metric(
+    "fraud_detection_findings_total",
+    MetricKind.COUNTER,
+    "findings",
+    "New findings of pattern rules, each one a cold alert. A jump: look at the newest in the alerts.",
+    {"rule_name": COLD_RULES},
+)
+LOG_GAPS = Metric(
+    "fraud_detection_log_gaps_total",
+    MetricKind.COUNTER,
+    "gaps",
+    "Gaps of the log that the cold path found: records are lost to the lake. Any: see table `log_gaps`.",
+)
+
 CATALOGUE: tuple[Metric, ...] = (
     TRANSACTIONS,
     ALERTS,
@@ -215,4 +272,11 @@ CATALOGUE: tuple[Metric, ...] = (
     ERRORS,
     EPOCH,
     RECOVERY_SECONDS,
+    BATCH_RUNS,
+    BATCH_OFFSETS,
+    BATCH_SECONDS,
+    BATCH_LAG,
+    BATCH_AGE,
+    FINDINGS,
+    LOG_GAPS,
 )

@@ -19,16 +19,16 @@ from ray_fraud.domain.decisions import ScoresMismatchError, decide
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.features import FEATURE_COUNT
 from ray_fraud.domain.fold import fold
+from ray_fraud.domain.future import in_future
 from ray_fraud.domain.observed import Counts, Effects, Observed, Row
 from ray_fraud.domain.payload import id_hash, payload_digest
 from ray_fraud.domain.record import Record
-from ray_fraud.domain.rejection import DeadLetter, Rejection, RejectionCode
+from ray_fraud.domain.rejection import DeadLetter, Rejection
 from ray_fraud.domain.rules import hits_without_model
 from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import Split
 from ray_fraud.domain.timeline import ControlEvent, TimelineError
-from ray_fraud.domain.transaction import Transaction
 from ray_fraud.domain.user_state import EMPTY_STATE, last_seen_ms
 from ray_fraud.domain.windows import HOUR_MS
 
@@ -212,7 +212,7 @@ class PartitionState:
         settings = self._controls.settings
         event_ms = transaction.event_ms
         if event_ms > record.timestamp_ms + settings.max_future_skew_seconds * 1000:
-            batch.reject(record, _future(transaction, record, settings))
+            batch.reject(record, in_future(transaction, record.timestamp_ms, settings))
             return
         digest = payload_digest(transaction)
         user_id = transaction.user_id
@@ -283,13 +283,3 @@ class PartitionState:
             settings=self._controls.settings,
             counts=batch.counts,
         )
-
-
-def _future(transaction: Transaction, record: Record, settings: DetectionSettings) -> Rejection:
-    skew_seconds = (transaction.event_ms - record.timestamp_ms) / 1000
-    message = (
-        f"timestamp: {transaction.timestamp!r} is {skew_seconds:,.3f} s later than its record's Kafka "
-        f"timestamp {record.timestamp_ms} ms, {settings.max_future_skew_seconds:,.15g} s are allowed; "
-        f"check the producer's clock"
-    )
-    return Rejection(RejectionCode.TIMESTAMP_IN_FUTURE, "timestamp", message)

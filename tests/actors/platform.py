@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 import tenacity
 
@@ -258,12 +260,15 @@ def _start_ray(closing: ExitStack, folder: Path) -> None:
 
 
 def _start_hot_path(config: HotPathConfig) -> None:
+    from cluster.local.cold_path import batch_config, start_cold_path
     from cluster.local.hot_path import prepare_models, prepare_stores, start_hot_path, wait_until_ready
 
     prepare_stores(config.connections, print)
     prepare_models(config, print)
     start_hot_path(config)
     wait_until_ready(print, READY_SECONDS)
+    # It runs when a test asks for it: its rhythm would fall into other tests.
+    start_cold_path(msgspec.structs.replace(batch_config(config), settle=timedelta(hours=12)))
 
 
 def _templates(folder: Path) -> list[Template]:

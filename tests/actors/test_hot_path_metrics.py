@@ -1,5 +1,6 @@
 """The one `/metrics` endpoint of a running platform, against the catalogue."""
 
+from cluster.local.cold_path_client import run_batch
 from ray_fraud.domain.metrics import CATALOGUE, MetricKind
 from tests.actors.platform import Platform, eventually
 from tests.actors.scrape import Scrape
@@ -27,6 +28,7 @@ def without_samples(scrape: Scrape) -> set[str]:
 
 def test_the_endpoint_shows_exactly_the_catalogue(platform: Platform) -> None:
     with platform.load():
+        assert run_batch(lambda _: None, 60)["status"] == "done"
         eventually("every metric has a sample", lambda: not without_samples(platform.scrape()), 30)
         scrape = platform.scrape()
     expected = {metric.name.removesuffix("_total"): metric.kind.value for metric in CATALOGUE}

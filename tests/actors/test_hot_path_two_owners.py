@@ -15,10 +15,10 @@ from actors.engine.owner import PartitionOwner
 from actors.engine.ports import Ports
 from actors.engine.publisher import Publisher
 from actors.engine.timeline_keeper import Desired
-from actors.meter import Meter
 from ray_fraud.domain.partition import Effects
 from ray_fraud.stores.errors import Fenced
 from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
+from ray_fraud.telemetry.meter import Meter
 from tests.actors.platform import Platform, eventually
 
 PARTITION = 0

@@ -7,9 +7,9 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import CollectorRegistry
 
-from actors.meter import Meter, read_snapshot
 from actors.metrics_hub import SnapshotCollector
 from ray_fraud.domain import metrics
+from ray_fraud.telemetry.meter import Meter, read_snapshot
 
 
 def scrape(*meters: Meter, hub: SnapshotCollector | None = None) -> dict[tuple[str, tuple[str, ...]], float]:

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 RECORDS = 500
 SETTLE_SECONDS = 60
-SERVICES = {"kafka", "redis", "postgres", "lake", "ray", "serve", "hot_path", "metrics"}
+SERVICES = {"kafka", "redis", "postgres", "lake", "ray", "serve", "hot_path", "cold_path", "metrics"}
 
 
 class Command:

@@ -12,7 +12,6 @@ import pytest
 from actors.engine.owner import PartitionOwner
 from actors.engine.ports import Ports
 from actors.engine.timeline_keeper import Desired
-from actors.meter import read_snapshot
 from ray_fraud.domain import metrics
 from ray_fraud.domain.alert import Alert
 from ray_fraud.domain.record import PartitionId, Record
@@ -23,6 +22,7 @@ from ray_fraud.stores.ledger.memory import MemoryLedger
 from ray_fraud.stores.ledger.port import InsertResult, Ownership
 from ray_fraud.stores.snapshots.memory import MemorySnapshotStore
 from ray_fraud.stores.snapshots.port import SnapshotHeader
+from ray_fraud.telemetry.meter import read_snapshot
 from tests.simulation.driver import Driver, Owner, check
 from tests.simulation.test_crash_points import log_with
 from tests.simulation.world import FIRST, NO_WAIT, SETTINGS, TOPICS, World

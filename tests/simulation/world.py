@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from actors.engine.ports import Ports
 from actors.engine.sink import Sink
-from actors.meter import Meter
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.scores import Scores
@@ -29,6 +28,7 @@ from ray_fraud.stores.ledger.memory import Fault as LedgerFault
 from ray_fraud.stores.ledger.memory import MemoryDatabase, MemoryLedger
 from ray_fraud.stores.log.memory import MemoryBroker
 from ray_fraud.stores.snapshots.memory import MemorySnapshotStore, SnapshotContents
+from ray_fraud.telemetry.meter import Meter
 from tests.simulation.witness import Witness
 
 TOPICS = Topics(partitions=1)

@@ -1,0 +1,1 @@
+"""From the log to the Delta table `transactions`: every accepted offset exactly once."""

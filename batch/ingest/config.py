@@ -1,0 +1,22 @@
+"""What an ingest is told.
+
+Never: a secret (connections name files).
+"""
+
+import msgspec
+
+from batch.ingest.plan import COMMIT_RECORDS, SLICE_RECORDS
+from ray_fraud.domain.settings import DetectionSettings
+from ray_fraud.stores.connections import Connections
+
+
+class IngestConfig(msgspec.Struct, frozen=True, kw_only=True):
+    connections: Connections
+    settings: DetectionSettings = DetectionSettings()
+    """Only `max_future_skew_seconds` matters here."""
+    slice_records: int = SLICE_RECORDS
+    commit_records: int = COMMIT_RECORDS
+    tasks: int = 2
+    """Slices that are read at the same time."""
+    niceness: int = 10
+    """Of the reading processes: on few cores the hot path goes first."""

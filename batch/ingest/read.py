@@ -1,0 +1,53 @@
+"""Reading one slice of the log to its end, as rows.
+
+Never: an offset left out in silence; a wait without a limit.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pyarrow as pa
+
+from batch.ingest.columns import rows_of
+from batch.ingest.plan import Slice
+from ray_fraud.domain.decode import Decoder
+from ray_fraud.domain.settings import DetectionSettings
+from ray_fraud.stores.errors import StoreUnavailable
+from ray_fraud.stores.log.port import LogReader
+
+POLL_RECORDS = 10_000
+POLL_TIMEOUT = timedelta(seconds=1)
+PATIENCE = timedelta(seconds=30)
+"""Without a new offset for longer than this, the slice fails; the next ingest reads it again."""
+
+
+def read_slice(
+    reader: LogReader,
+    piece: Slice,
+    decoder: Decoder,
+    settings: DetectionSettings,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Iterator[pa.Table]:
+    """Rows of all offsets of the slice, some thousand at a time.
+
+    Raises:
+        LogGap, TopicReplaced: the log no longer has these offsets.
+        StoreUnavailable: the broker does not answer, or nothing came for too long.
+    """
+    reader.seek(piece.from_offset)
+    expected = piece.from_offset
+    progress_at = monotonic()
+    while expected < piece.to_offset:
+        polled = reader.poll(POLL_RECORDS, POLL_TIMEOUT)
+        records = [record for record in polled if record.offset < piece.to_offset]
+        # The position lies past holes at the end of what was polled, too.
+        reached = min(piece.to_offset, reader.position())
+        if reached > expected:
+            yield rows_of(records, piece.partition, expected, reached, decoder, settings)
+            expected, progress_at = reached, monotonic()
+        elif monotonic() - progress_at > PATIENCE.total_seconds():
+            raise StoreUnavailable(
+                "kafka",
+                f"{piece.partition}: nothing at offset {expected} for {PATIENCE.total_seconds():.0f} s",
+            )

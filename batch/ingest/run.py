@@ -1,0 +1,63 @@
+"""The ingest with its real outside: Kafka, Ray Data, the lake.
+
+Never: logic.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+
+from ray.exceptions import RayTaskError
+
+from batch.ingest.config import IngestConfig
+from batch.ingest.dataset import read_and_write
+from batch.ingest.job import Ingest, IngestReport, Progress
+from batch.ingest.manifest import Written
+from ray_fraud.domain.record import PartitionId
+from ray_fraud.stores.errors import StoreError
+from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
+from ray_fraud.stores.log.kafka_reader import KafkaLogReader
+from ray_fraud.stores.log.port import LogBounds
+from ray_fraud.stores.partition_facts import partition_id
+from ray_fraud.stores.tables.delta import DeltaTransactions
+
+
+def run_ingest(config: IngestConfig, progress: Progress = lambda _: None) -> IngestReport:
+    """One ingest; needs a connection to Ray.
+
+    Raises:
+        StoreError: Kafka or the lake failed; what was committed before stays.
+    """
+    return Ingest(
+        config,
+        DeltaTransactions(config.connections.lake),
+        lambda: log_bounds(config),
+        lambda slices: _own_errors(read_and_write(config, slices)),
+        progress=progress,
+    ).run()
+
+
+def log_bounds(config: IngestConfig) -> Mapping[PartitionId, LogBounds]:
+    """Begin and end of every partition of the topic's present life.
+
+    Raises:
+        StoreError: Kafka does not answer, or has no such topic.
+    """
+    kafka, topic = config.connections.kafka, config.connections.topics.transactions
+    bounds = {}
+    with closing(KafkaLogAdmin(kafka)) as admin:
+        for number in range(admin.partition_count(topic)):
+            partition = partition_id(admin, topic, number)
+            with closing(KafkaLogReader(kafka, topic, partition)) as reader:
+                bounds[partition] = reader.bounds()
+    return bounds
+
+
+def _own_errors(written: Iterable[Written]) -> Iterator[Written]:
+    """A task's failure as the store's own error, if it was one."""
+    try:
+        yield from written
+    except RayTaskError as error:
+        cause: BaseException | None = error.cause
+        if isinstance(cause, StoreError):
+            raise cause from error
+        raise

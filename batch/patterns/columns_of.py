@@ -1,0 +1,64 @@
+"""From rows of the table `transactions` to the columns that pattern rules look at.
+
+Never: a rule; a column that no rule reads.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from h3.api import basic_int as h3
+
+from ray_fraud.domain.patterns.columns import NONE, Codes, PatternColumns
+from ray_fraud.domain.patterns.finding import Floats, Ints
+
+COLUMNS = ("user_id", "event_time", "amount", "lat", "lon", "merchant_id", "device_id")
+"""What has to be read of the table."""
+CELL_RESOLUTION = 8
+"""Of H3: cells of 0.7 km², about a shopping street (https://h3geo.org/docs/core-library/restable)."""
+
+
+def pattern_columns(rows: pa.Table) -> PatternColumns:
+    """The columns of accepted rows, in the order of the rows."""
+    event_us = rows["event_time"].cast(pa.int64())
+    return PatternColumns(
+        user_id=_ints(rows["user_id"]),
+        event_ms=_ints(pc.divide(event_us, 1_000)),
+        amount=rows["amount"].to_numpy(),
+        merchant=_codes(rows["merchant_id"]),
+        device=_codes(rows["device_id"]),
+        cell=_cells(rows["lat"], rows["lon"]),
+    )
+
+
+def _ints(column: pa.ChunkedArray) -> Ints:
+    values: Ints = column.to_numpy()
+    return values
+
+
+def _codes(column: pa.ChunkedArray) -> Codes:
+    encoded = column.combine_chunks().dictionary_encode()
+    codes: Ints = pc.fill_null(encoded.indices, NONE).to_numpy(zero_copy_only=False).astype(np.int64)
+    return Codes(codes, encoded.dictionary.to_pylist())
+
+
+def _cells(lat: pa.ChunkedArray, lon: pa.ChunkedArray) -> Codes:
+    """The cell of each place; each different place is looked up once, since addresses come again."""
+    count = len(lat)
+    codes = np.full(count, NONE, np.int64)
+    placed = np.flatnonzero(~np.isnan(_floats(lat)) & ~np.isnan(_floats(lon)))
+    if not len(placed):
+        return Codes(codes, ())
+    places = np.column_stack((_floats(lat)[placed], _floats(lon)[placed]))
+    # One 128-bit key per place: comparing rows as bytes is much faster than comparing pairs of numbers.
+    keys = np.ascontiguousarray(places).view(np.dtype((np.void, 16))).reshape(-1)
+    different, inverse = np.unique(keys, return_inverse=True)
+    pairs = different.view(np.float64).reshape(-1, 2).tolist()
+    cells = np.array([h3.latlng_to_cell(lat_, lon_, CELL_RESOLUTION) for lat_, lon_ in pairs], np.uint64)
+    known, cell_of = np.unique(cells, return_inverse=True)
+    codes[placed] = cell_of[inverse]
+    return Codes(codes, [f"{cell:x}" for cell in known.tolist()])
+
+
+def _floats(column: pa.ChunkedArray) -> Floats:
+    values: Floats = pc.fill_null(column, float("nan")).to_numpy()
+    return values

@@ -1,0 +1,1 @@
+"""When the cold path runs, and what is remembered of it."""

@@ -1,0 +1,134 @@
+"""The Ray actor that runs the cold path: detached, named, one at a time.
+
+Never: work of its own (the job does it); being needed by the hot path.
+"""
+
+import logging
+import os
+import threading
+import time
+import uuid
+from contextlib import closing
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from batch.ingest.job import IngestReport
+from batch.ingest.run import run_ingest
+from batch.patterns.job import PatternReport, search
+from batch.schedule.config import BatchConfig
+from batch.schedule.scheduler import Scheduler
+from ray_fraud.domain import metrics
+from ray_fraud.stores.connections import from_json
+from ray_fraud.stores.errors import StoreError
+from ray_fraud.stores.findings.postgres import PostgresFindings
+from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
+from ray_fraud.stores.runs.port import Run
+from ray_fraud.stores.runs.postgres import PostgresBatchRuns
+from ray_fraud.stores.tables.delta import DeltaTransactions
+from ray_fraud.telemetry.meter import Meter
+
+logger = logging.getLogger(__name__)
+
+LONGEST_PAUSE_SECONDS = 5.0
+"""Between two looks at the clock; also how often the age of the last good run is told."""
+OUTCOMES = ("accepted", "rejected", "hole")
+
+
+class BatchActor:
+    """Runs its schedule in a thread; methods answer beside it. Ray restarts it."""
+
+    def __init__(self, config: bytes) -> None:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._config = from_json(config, BatchConfig)
+        # On few cores the hot path goes first. The process is this actor's alone.
+        os.setpriority(os.PRIO_PROCESS, 0, self._config.ingest.niceness)
+        self._meter = Meter("batch", uuid.uuid4().hex)
+        for outcome in OUTCOMES:
+            self._meter.count(metrics.BATCH_OFFSETS, 0, outcome=outcome)
+        for rule in metrics.COLD_RULES:
+            self._meter.count(metrics.FINDINGS, 0, rule_name=rule)
+        self._runs = PostgresBatchRuns(self._config.ingest.connections.postgres)
+        self._progress = IngestReport()
+        self._scheduler = Scheduler(
+            self._work, self._runs, self._config.interval, self._meter, time.time, self._config.settle
+        )
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="batch", daemon=True)
+        self._thread.start()
+
+    def _loop(self) -> None:
+        recovered = False
+        while not self._stopping.is_set():
+            try:
+                if not recovered:
+                    self._scheduler.recover()
+                    recovered = True
+            except StoreError as error:
+                # Runs go on without their record; the rhythm of an earlier process is lost meanwhile.
+                logger.warning("batch: earlier runs are not known yet: %s", error)
+            self._scheduler.step()
+            self._scheduler.pause(LONGEST_PAUSE_SECONDS)
+
+    def _work(self) -> dict[str, Any]:
+        self._progress = IngestReport()
+        report = run_ingest(self._config.ingest, self._tell)
+        meter = self._meter
+        meter.set(metrics.BATCH_LAG, report.to_read)
+        counts = (report.accepted, sum(report.rejected.values()), report.holes)
+        for outcome, number in zip(OUTCOMES, counts, strict=True):
+            meter.count(metrics.BATCH_OFFSETS, number, outcome=outcome)
+        meter.count(metrics.LOG_GAPS, len(report.new_gaps))
+        done = {"ingest": msgspec.to_builtins(report)}
+        if report.accepted:
+            done["patterns"] = msgspec.to_builtins(self._search())
+        return done
+
+    def _search(self) -> PatternReport:
+        connections = self._config.ingest.connections
+        with closing(KafkaLogAdmin(connections.kafka)) as admin:
+            cluster_id = admin.cluster_id()
+        with closing(PostgresFindings(connections.postgres)) as store:
+            report = search(DeltaTransactions(connections.lake), store, cluster_id, self._config.patterns)
+        for rule, number in report.new.items():
+            self._meter.count(metrics.FINDINGS, number, rule_name=rule)
+        return report
+
+    def _tell(self, report: IngestReport) -> None:
+        self._progress = report
+
+    def request(self) -> int:
+        """Asks for a run that begins now or right after the present one; a ticket for `result`."""
+        return self._scheduler.request()
+
+    def result(self, ticket: int, timeout_seconds: float) -> bytes | None:
+        """JSON of the run that served the ticket; None if it has not ended within the timeout."""
+        run = self._scheduler.wait(ticket, timedelta(seconds=timeout_seconds))
+        return None if run is None else msgspec.json.encode(run)
+
+    def status(self, count: int = 10) -> bytes:
+        """JSON: interval, seconds to the next run, the present run with its progress, the last runs."""
+        running = self._scheduler.running
+        try:
+            last: list[Run] = list(self._scheduler.last(count))
+            error = None
+        except StoreError as failure:
+            last, error = [], str(failure)
+        return msgspec.json.encode(
+            {
+                "interval_seconds": self._config.interval.total_seconds(),
+                "next_in_seconds": self._scheduler.seconds_to_wait(),
+                "running": running,
+                "progress": None if running is None else self._progress,
+                "runs": last,
+                "error": error,
+            }
+        )
+
+    def metrics(self) -> bytes:
+        return self._meter.snapshot()
+
+    def drain(self) -> None:
+        """No new run; a present one goes on until its process ends, which loses nothing."""
+        self._stopping.set()

@@ -1,0 +1,35 @@
+"""Bringing the cold path onto a running stack.
+
+Never: a step that cannot be repeated.
+"""
+
+from datetime import timedelta
+
+import ray
+
+from actors.config import BATCH, NAMESPACE, HotPathConfig
+from batch.ingest.config import IngestConfig
+from batch.schedule.actor import BatchActor
+from batch.schedule.config import BatchConfig
+from ray_fraud.stores.connections import to_json
+
+
+def batch_config(config: HotPathConfig) -> BatchConfig:
+    """What the batch actor is told, from what the hot path was told."""
+    return BatchConfig(
+        ingest=IngestConfig(connections=config.connections, settings=config.settings),
+        interval=timedelta(seconds=config.batch_interval_seconds),
+    )
+
+
+def start_cold_path(config: BatchConfig) -> None:
+    """Starts the batch actor, detached; one that is there stays."""
+    ray.remote(BatchActor).options(
+        name=BATCH,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        get_if_exists=True,
+        max_restarts=-1,
+        max_concurrency=8,
+        num_cpus=0,
+    ).remote(to_json(config))

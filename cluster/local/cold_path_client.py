@@ -1,0 +1,71 @@
+"""Asking a deployed cold path: its status, a run now, and no further runs.
+
+Never: importing what only the cold path needs: commands that look must be quick.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import ray
+from ray.exceptions import RayError
+
+from actors.config import BATCH, NAMESPACE
+
+CALL_TIMEOUT_SECONDS = 15.0
+POLL_SECONDS = 1.0
+
+
+class NoColdPath(Exception):
+    """No batch actor runs, or it does not answer."""
+
+
+def batch_status(count: int = 10, timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> dict[str, Any]:
+    """See `batch.schedule.actor.BatchActor.status`.
+
+    Raises:
+        NoColdPath: the message says why.
+    """
+    return dict(_ask("status", count, timeout_seconds=timeout_seconds))
+
+
+def run_batch(progress: Callable[[dict[str, Any]], None], timeout_seconds: float) -> dict[str, Any]:
+    """Has the cold path run now, and waits for the end of that run; the run.
+
+    Args:
+        progress: called about once a second with the present run's own figures.
+        timeout_seconds: then the run goes on without us.
+
+    Raises:
+        NoColdPath: the message says why.
+        TimeoutError: the run has not ended in time.
+    """
+    ticket = _ask("request")
+    deadline = time.monotonic() + timeout_seconds
+    while time.monotonic() < deadline:
+        run = _ask("result", ticket, POLL_SECONDS)
+        if run is not None:
+            return dict(run)
+        figures = batch_status(0).get("progress")
+        if figures is not None:
+            progress(figures)
+    raise TimeoutError(
+        f"the run has not ended in {timeout_seconds:.0f} s and goes on; see `ray-fraud batch status`"
+    )
+
+
+def drain_cold_path() -> None:
+    """No new runs; nothing to drain is no error."""
+    with contextlib.suppress(NoColdPath):
+        _ask("drain")
+
+
+def _ask(method: str, *arguments: object, timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> Any:
+    try:
+        actor: Any = ray.get_actor(BATCH, namespace=NAMESPACE)
+        answer: Any = ray.get(getattr(actor, method).remote(*arguments), timeout=timeout_seconds)
+    except (RayError, ValueError) as error:
+        raise NoColdPath(f"the cold path does not answer: {str(error).splitlines()[0]}") from error
+    return msgspec.json.decode(answer) if isinstance(answer, bytes) else answer

@@ -1,0 +1,136 @@
+"""`ray-fraud batch run | status`: the cold path by hand, and what it did.
+
+Never: work of its own; the platform's batch actor does it, so that no two run at once.
+"""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from cluster.local.cold_path_client import NoColdPath, batch_status, run_batch
+from cluster.local.failures import LocalStackError
+from cluster.local.stack import LocalStack
+from ray_fraud.cli.output import (
+    Output,
+    data_dir_option,
+    expects,
+    fail,
+    output_option,
+    progress,
+    quiet_libraries,
+    show,
+)
+
+ERRORS = (LocalStackError, NoColdPath, ConnectionError, TimeoutError)
+STYLES = {"done": "green", "running": "yellow", "failed": "red"}
+
+
+@click.group()
+def batch() -> None:
+    """The cold path: the log into the lake, every few minutes."""
+
+
+@batch.command("run")
+@click.option("--timeout", type=click.FloatRange(min=1), default=3600.0, show_default=True, metavar="SECONDS")
+@data_dir_option
+@output_option
+@expects(*ERRORS)
+def run(timeout: float, data_dir: Path, output: Output) -> None:
+    """Run the cold path now, and wait for its end; exit code 0 if it did its work."""
+    _connect(data_dir)
+    done = run_batch(_tell, timeout)
+    good = done["status"] == "done"
+    show("batch run", done, output, lambda: _run_table(done), "ok" if good else "failed")
+    if not good:
+        sys.exit(1)
+
+
+@batch.command("status")
+@click.option("--count", type=click.IntRange(1, 1000), default=10, show_default=True, help="Runs to show.")
+@data_dir_option
+@output_option
+@expects(*ERRORS)
+def status(count: int, data_dir: Path, output: Output) -> None:
+    """The last runs, the present one, and when the next is due."""
+    _connect(data_dir)
+    state = batch_status(count)
+    show("batch status", state, output, lambda: _status(state))
+
+
+def _connect(data_dir: Path) -> None:
+    quiet_libraries()
+    if not LocalStack(data_dir).connect_if_running():
+        fail(f"{data_dir}: no platform runs here; start one with `ray-fraud up`")
+
+
+def _tell(figures: dict[str, Any]) -> None:
+    done = figures["accepted"] + sum(figures["rejected"].values()) + figures["holes"]
+    if figures["to_read"]:
+        progress.print(f"ingest: {done:,} of {figures['to_read']:,} offsets, {figures['commits']} commits")
+
+
+def _status(state: dict[str, Any]) -> Group:
+    columns = ("began", "cause", "status", "seconds", "rows", "refused", "gaps", "new findings")
+    table = Table(*columns, box=None, header_style="bold")
+    for each in state["runs"]:
+        ingest = (each.get("report") or {}).get("ingest", {})
+        patterns = (each.get("report") or {}).get("patterns", {})
+        ended = each.get("ended")
+        table.add_row(
+            datetime.fromtimestamp(each["started"], UTC).strftime("%Y-%m-%d %H:%M:%S"),
+            each["cause"],
+            Text(each["status"], STYLES[each["status"]]),
+            "–" if ended is None else f"{ended - each['started']:.1f}",
+            _figure(ingest.get("accepted")),
+            _figure(sum(ingest["rejected"].values()) if ingest else None),
+            _figure(len(ingest["new_gaps"]) if ingest else None),
+            _figure(sum(patterns["new"].values()) if patterns else None),
+        )
+    failures = [
+        Text(f"last failure: {each['error']}", "red") for each in state["runs"][:1] if each.get("error")
+    ]
+    if state["running"] is not None:
+        when = Text("a run is under way")
+    else:
+        when = Text(
+            f"next run in {state['next_in_seconds']:,.0f} s, every {state['interval_seconds']:,.0f} s"
+        )
+    return Group(table, Text(), *failures, when)
+
+
+def _run_table(done: dict[str, Any]) -> Table:
+    table = Table(title="Batch run", box=None, show_header=False, title_justify="left")
+    table.add_row("status", Text(done["status"], STYLES[done["status"]]))
+    if done.get("error"):
+        table.add_row("error", Text(done["error"]))
+        return table
+    ingest = done["report"]["ingest"]
+    table.add_row("rows written", _figure(ingest["accepted"]))
+    table.add_row("records refused", _figure(sum(ingest["rejected"].values())))
+    table.add_row("offsets without a record", _figure(ingest["holes"]))
+    table.add_row("files, commits", f"{ingest['files']:,}, {ingest['commits']:,}")
+    table.add_row(
+        "version of the table", "unchanged" if ingest["version"] is None else str(ingest["version"])
+    )
+    table.add_row("seconds", f"{done['ended'] - done['started']:.1f}")
+    for gap in ingest["new_gaps"]:
+        end = "its end" if gap["to_offset"] is None else f"{gap['to_offset']:,}"
+        place = f"partition {gap['partition'][2]}: offsets {gap['from_offset']:,} to {end}"
+        table.add_row(Text("LOST", "red"), Text(f"{place}: {gap['reason']}"))
+    patterns = done["report"].get("patterns")
+    if patterns is not None:
+        new = ", ".join(f"{rule} {number}" for rule, number in sorted(patterns["new"].items())) or "none"
+        table.add_row("rows looked at for patterns", _figure(patterns["rows"]))
+        table.add_row("new findings", new)
+        table.add_row("findings that grew", _figure(patterns["grown"]))
+    return table
+
+
+def _figure(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"

@@ -1,0 +1,70 @@
+"""Unusually many different users in one place within one window, against that place's own baseline.
+
+The baseline of a cell is the mean number of different users of its other windows in which there was anybody:
+a market square is crowded every noon, a parking lot never. A cell without another such window counts as
+empty.
+
+Never: counting one user twice in a window.
+"""
+
+import numpy as np
+
+from ray_fraud.domain.alert import RuleName
+from ray_fraud.domain.patterns.columns import NONE, PatternColumns
+from ray_fraud.domain.patterns.finding import Finding, Ints
+from ray_fraud.domain.patterns.frequency import MINUTE_MS
+from ray_fraud.domain.patterns.runs import poisson_tail, run_numbers, run_starts
+from ray_fraud.domain.patterns.settings import GeographicSettings
+
+
+def geographic_clusters(columns: PatternColumns, settings: GeographicSettings) -> list[Finding]:
+    """Findings by cell and window."""
+    window_ms = round(settings.window_minutes * MINUTE_MS)
+    placed = np.flatnonzero(columns.cell.codes != NONE)
+    if not len(placed):
+        return []
+    cell, window = columns.cell.codes[placed], columns.event_ms[placed] // window_ms
+    order = np.lexsort((columns.event_ms[placed], columns.user_id[placed], window, cell))
+    rows, cell, window = placed[order], cell[order], window[order]
+    users = columns.user_id[rows]
+    starts = run_starts(cell, window)
+    new_user = np.zeros(len(rows), np.int64)
+    new_user[run_starts(cell, window, users)] = 1
+    different = np.add.reduceat(new_user, starts)
+    windows = max(1, int(window.max() - window.min()) + 1)
+    cells = run_numbers(run_starts(cell[starts]), len(starts))
+    # The window itself does not vouch for its own normality.
+    others = np.bincount(cells, weights=different)[cells] - different
+    occupied = np.bincount(cells)[cells] - 1
+    mean = np.maximum(others / np.maximum(occupied, 1), 1.0 / windows)
+    hit = (different >= settings.users) & (poisson_tail(different, mean) < settings.surprise)
+    ends = np.append(starts[1:], len(rows))
+    return [
+        _finding(
+            columns, rows[starts[index] : ends[index]], int(different[index]), float(others[index]), settings
+        )
+        for index in np.flatnonzero(hit).tolist()
+    ]
+
+
+def _finding(
+    columns: PatternColumns, members: Ints, different: int, mean: float, settings: GeographicSettings
+) -> Finding:
+    window_ms = round(settings.window_minutes * MINUTE_MS)
+    members = members[np.argsort(columns.event_ms[members], kind="stable")]
+    first, last = int(columns.event_ms[members[0]]), int(columns.event_ms[members[-1]])
+    cell = columns.cell.names[int(columns.cell.codes[members[0]])]
+    reason = (
+        f"{different} users in cell {cell} within {settings.window_minutes:g} min, where {mean:.3g} are usual"
+    )
+    return Finding(
+        RuleName.GEOGRAPHIC_CLUSTER,
+        f"cell:{cell}",
+        first // window_ms * window_ms,
+        first,
+        last,
+        settings.severity,
+        reason,
+        tuple(np.unique(columns.user_id[members]).tolist()),
+        tuple(members.tolist()),
+    )

@@ -1,0 +1,1 @@
+"""Delta tables of the lake: a port, the real ones (delta-rs), and one in memory."""

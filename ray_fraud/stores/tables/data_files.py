@@ -1,0 +1,59 @@
+"""Writing rows as the Parquet files that a later commit names.
+
+Never: a file that is changed once it is written; a statistic that is not exact.
+"""
+
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from ray_fraud.stores.tables.columns import PARTITION_COLUMN
+from ray_fraud.stores.tables.port import DataFile
+
+INTEGERS, TIMES = ("partition", "offset", "user_id"), ("record_time", "event_time")
+"""Columns with minimum and maximum in the log, by which engines skip files. Times are whole milliseconds,
+which is what Delta's statistics can say exactly."""
+
+
+def write_data_files(filesystem: fs.FileSystem, folder: str, rows: pa.Table) -> list[DataFile]:
+    """One file per event date of `rows`; the table's columns but the date, which is in the path."""
+    files = []
+    for date, part in _by_date(rows):
+        path = f"{PARTITION_COLUMN}={date}/part-{uuid.uuid4()}.parquet"
+        filesystem.create_dir(f"{folder}/{PARTITION_COLUMN}={date}", recursive=True)
+        with filesystem.open_output_stream(f"{folder}/{path}") as stream:
+            pq.write_table(part, stream, compression="zstd")
+            size = stream.tell()
+        files.append(DataFile(path, size, date, part.num_rows, round(time.time() * 1000), _stats(part)))
+    return files
+
+
+def _by_date(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    dates = rows[PARTITION_COLUMN]
+    rest = rows.drop_columns([PARTITION_COLUMN])
+    for date in sorted(pc.unique(dates).to_pylist()):
+        yield date.isoformat(), rest.filter(pc.equal(dates, pa.scalar(date)))
+
+
+def _stats(rows: pa.Table) -> str:
+    lows: dict[str, Any] = {}
+    highs: dict[str, Any] = {}
+    for name in INTEGERS + TIMES:
+        ends = pc.min_max(rows[name]).as_py()
+        lows[name], highs[name] = (_shown(ends[end]) for end in ("min", "max"))
+    nulls = {name: rows[name].null_count for name in rows.column_names}
+    content = {"numRecords": rows.num_rows, "minValues": lows, "maxValues": highs, "nullCount": nulls}
+    return msgspec.json.encode(content).decode()
+
+
+def _shown(value: Any) -> Any:
+    return (
+        value if isinstance(value, int) else value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )

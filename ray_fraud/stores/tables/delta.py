@@ -1,0 +1,257 @@
+"""The table `transactions` as a Delta table, through delta-rs.
+
+A view is one handle of delta-rs. Its conflict check looks at what was committed since the handle was loaded,
+so a commit on the handle whose positions were read loses against any other that moved one of them. On a fresh
+handle it would not: delta-rs accepts an application transaction of the same or a lower version.
+
+Never: a commit on another handle than the view's; a position that is not an application transaction's.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction
+
+from ray_fraud.domain.record import PartitionId
+from ray_fraud.stores.connections import LakeLocation
+from ray_fraud.stores.delta_location import delta_location
+from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
+from ray_fraud.stores.lake import lake_filesystem
+from ray_fraud.stores.tables.columns import PARTITION_COLUMN, SCHEMA, TRANSACTIONS
+from ray_fraud.stores.tables.data_files import write_data_files
+from ray_fraud.stores.tables.port import Append, DataFile, LogGapRow, TableMoved
+
+log = logging.getLogger(__name__)
+
+RUN, RANGES, POSITIONS = "ray_fraud.run", "ray_fraud.ranges", "ray_fraud.positions"
+"""Keys of a commit's metadata; their values are JSON."""
+SEARCHED_COMMITS = 1_000
+"""How far back the newest commit of an ingest is looked for: care and corrections commit between them."""
+GAPS = "log_gaps"
+GAP_SCHEMA: pa.Schema = pa.schema(
+    [
+        pa.field("cluster_id", pa.string(), nullable=False),
+        pa.field("topic_id", pa.string(), nullable=False),
+        pa.field("partition", pa.int32(), nullable=False),
+        pa.field("topic", pa.string(), nullable=False),
+        pa.field("from_offset", pa.int64(), nullable=False),
+        pa.field("to_offset", pa.int64()),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("noticed_ms", pa.int64(), nullable=False),
+    ]
+)
+GAP_ATTEMPTS = 5
+
+Positions = list[tuple[str, PartitionId, int]]
+_positions = msgspec.json.Decoder(Positions)
+
+
+class DeltaView:
+    """See `TableView`."""
+
+    def __init__(self, table: DeltaTable) -> None:
+        self.table = table
+        self._version = table.version()
+
+    @property
+    def version(self) -> int:
+        return self._version
+
+    def position(self, partition: PartitionId) -> int | None:
+        return self.table.transaction_version(_app_id(partition))
+
+    def last_positions(self) -> Positions:
+        for commit in _history(self.table, SEARCHED_COMMITS):
+            if POSITIONS in commit:
+                return _positions.decode(commit[POSITIONS])
+        return []
+
+    def holds(self, run_id: str) -> bool:
+        """Whether one of the newest commits is that run's."""
+        return any(commit.get(RUN) == run_id for commit in _history(self.table, SEARCHED_COMMITS))
+
+
+class DeltaTransactions:
+    """See `TransactionTable`; on a folder or on S3."""
+
+    def __init__(self, location: LakeLocation) -> None:
+        """Nothing is read yet.
+
+        Raises:
+            ValueError, StoreRefused, PermissionError: as `delta_location`.
+        """
+        self._address, self._options = delta_location(location, TRANSACTIONS)
+        self._gaps_address, _ = delta_location(location, GAPS)
+        self._filesystem, root = lake_filesystem(location)
+        self._folder = f"{root}/{TRANSACTIONS}"
+
+    def create(self) -> None:
+        with _delta_errors("create the tables"):
+            for address, schema, by in (
+                (self._address, SCHEMA, [PARTITION_COLUMN]),
+                (self._gaps_address, GAP_SCHEMA, []),
+            ):
+                DeltaTable.create(
+                    address, schema, mode="ignore", partition_by=by, storage_options=self._options
+                )
+
+    def view(self) -> DeltaView:
+        with _delta_errors("open transactions"):
+            return DeltaView(DeltaTable(self._address, storage_options=self._options))
+
+    def rows(self) -> int:
+        """How many rows the newest version has, from the statistics of its files."""
+        with _delta_errors("count transactions"):
+            return int(DeltaTable(self._address, storage_options=self._options).count())
+
+    def write_files(self, rows: pa.Table) -> list[DataFile]:
+        with _delta_errors("write data files"):
+            return write_data_files(self._filesystem, self._folder, rows)
+
+    def append(self, append: Append) -> int:
+        view = self.view()
+        if self._moved(view, append):
+            return self._committed(view, append)
+        try:
+            view.table.create_write_transaction(
+                [_add(file) for file in append.files],
+                mode="append",
+                schema=Schema.from_arrow(SCHEMA),
+                partition_by=[PARTITION_COLUMN],
+                commit_properties=_properties(view, append),
+            )
+        except (DeltaError, OSError) as error:
+            log.warning("lake: commit of run %s: %s; looking what became of it", append.run_id, error)
+            after = self.view()
+            if self._moved(after, append):
+                return self._committed(after, append)
+            raise StoreUnavailable("lake", f"run {append.run_id} was not committed: {error}") from error
+        return self.view().version
+
+    def _moved(self, view: DeltaView, append: Append) -> bool:
+        return any((view.position(read.partition) or 0) > read.from_offset for read in append.ranges)
+
+    def _committed(self, view: DeltaView, append: Append) -> int:
+        """The version if it was this very append that moved the table: its reply was lost."""
+        if view.holds(append.run_id):
+            return view.version
+        raise TableMoved("lake", f"run {append.run_id}: another one committed these offsets first; plan anew")
+
+    def recent(self, columns: Sequence[str], span_ms: int) -> pa.Table:
+        with _delta_errors("read transactions"):
+            table = DeltaTable(self._address, storage_options=self._options)
+            newest = _newest_event(table)
+            if newest is None:
+                return SCHEMA.empty_table().select(list(columns))
+            since = newest - timedelta(milliseconds=span_ms)
+            filters = [(PARTITION_COLUMN, ">=", since.date()), ("event_time", ">=", since)]
+            return table.to_pyarrow_table(filters=filters, columns=list(columns))
+
+    def record_gaps(self, gaps: Sequence[LogGapRow]) -> list[LogGapRow]:
+        for _ in range(GAP_ATTEMPTS):
+            with _delta_errors("open log gaps"):
+                table = DeltaTable(self._gaps_address, storage_options=self._options)
+            new = [gap for gap in gaps if table.transaction_version(_gap_id(gap)) is None]
+            if not new:
+                return []
+            try:
+                write_deltalake(
+                    table,
+                    pa.Table.from_pylist([_gap_row(gap) for gap in new], schema=GAP_SCHEMA),
+                    mode="append",
+                    commit_properties=CommitProperties(
+                        app_transactions=[Transaction(_gap_id(gap), 1) for gap in new]
+                    ),
+                )
+            except (DeltaError, OSError) as error:
+                log.warning("lake: gaps not recorded, looking again: %s", error)
+                continue
+            return new
+        raise StoreUnavailable("lake", f"{len(gaps)} gaps of the log not recorded in {GAP_ATTEMPTS} attempts")
+
+    def gaps(self) -> list[LogGapRow]:
+        with _delta_errors("read log gaps"):
+            rows = (
+                DeltaTable(self._gaps_address, storage_options=self._options).to_pyarrow_table().to_pylist()
+            )
+        found = [
+            LogGapRow(
+                PartitionId(row["cluster_id"], row["topic_id"], row["partition"]),
+                row["topic"],
+                row["from_offset"],
+                row["to_offset"],
+                row["reason"],
+                row["noticed_ms"],
+            )
+            for row in rows
+        ]
+        return sorted(found, key=lambda gap: gap.noticed_ms)
+
+
+def _newest_event(table: DeltaTable) -> datetime | None:
+    """From the statistics of the files; None for a table without rows."""
+    newest = pc.max(pa.table(table.get_add_actions(flatten=True))["max.event_time"]).as_py()
+    return None if newest is None else newest.astimezone(UTC)
+
+
+def _app_id(partition: PartitionId) -> str:
+    return f"cold:{partition}"
+
+
+def _gap_id(gap: LogGapRow) -> str:
+    return f"gap:{gap.partition}:{gap.from_offset}"
+
+
+def _gap_row(gap: LogGapRow) -> dict[str, Any]:
+    row: dict[str, Any] = msgspec.structs.asdict(gap)
+    partition: PartitionId = row.pop("partition")
+    return row | partition._asdict()
+
+
+def _add(file: DataFile) -> AddAction:
+    return AddAction(
+        path=file.path,
+        size=file.size,
+        partition_values={PARTITION_COLUMN: file.event_date},
+        modification_time=file.modified_ms,
+        data_change=True,
+        stats=file.stats,
+    )
+
+
+def _properties(view: DeltaView, append: Append) -> CommitProperties:
+    moved = {read.partition: (read.topic, read.partition, read.to_offset) for read in append.ranges}
+    kept = [entry for entry in view.last_positions() if entry[1] not in moved]
+    return CommitProperties(
+        custom_metadata={
+            RUN: append.run_id,
+            RANGES: msgspec.json.encode(append.ranges).decode(),
+            POSITIONS: msgspec.json.encode([*kept, *moved.values()]).decode(),
+        },
+        app_transactions=[Transaction(_app_id(read.partition), read.to_offset) for read in append.ranges],
+    )
+
+
+def _history(table: DeltaTable, limit: int) -> Iterator[dict[str, Any]]:
+    """Newest first."""
+    with _delta_errors("read the table's history"):
+        yield from table.history(limit)
+
+
+@contextmanager
+def _delta_errors(what: str) -> Iterator[None]:
+    """Errors of delta-rs and of the file system as the platform's own."""
+    try:
+        yield
+    except TableNotFoundError as error:
+        raise StoreRefused("lake", f"{what}: {error}") from error
+    except (DeltaError, OSError) as error:
+        raise StoreUnavailable("lake", f"{what}: {error}") from error

@@ -1,0 +1,125 @@
+"""What the cold path needs of the table `transactions`, and what it may rely on.
+
+Files first, commit last: data files are written by any number of processes and mean nothing until one commit
+names them. The commit carries, in one atomic step, the files and how far each partition of the log has been
+read, so each accepted offset is in the table exactly once, whatever is killed in between.
+
+Never: a row without its offset's commit; a commit that moves a partition which another one moved meanwhile.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+import pyarrow as pa
+
+from ray_fraud.domain.record import PartitionId
+from ray_fraud.stores.errors import StoreError
+
+
+class TableMoved(StoreError):
+    """Another writer committed these offsets first: plan anew."""
+
+    code = "table_moved"
+
+
+class DataFile(msgspec.Struct, frozen=True):
+    """A written Parquet file that no commit names yet."""
+
+    path: str
+    """Relative to the table's folder."""
+    size: int
+    """Bytes."""
+    event_date: str
+    """ISO date: the partition of the table it belongs to."""
+    rows: int
+    modified_ms: int
+    stats: str
+    """Delta's statistics of the file, JSON."""
+
+
+class ReadRange(msgspec.Struct, frozen=True):
+    """What became of the offsets `[from_offset, to_offset)` of one partition."""
+
+    partition: PartitionId
+    topic: str
+    from_offset: int
+    to_offset: int
+    accepted: int
+    """Rows of the table."""
+    rejected: dict[str, int]
+    """By rejection code; counted, never written."""
+    holes: int
+    """Offsets without a record: transaction markers, compaction."""
+
+
+class LogGapRow(msgspec.Struct, frozen=True):
+    """Offsets that were gone before they were read."""
+
+    partition: PartitionId
+    topic: str
+    from_offset: int
+    to_offset: int | None
+    """None: the rest of a topic that was made again; how much it held is not known."""
+    reason: str
+    noticed_ms: int
+
+
+class Append(msgspec.Struct, frozen=True):
+    """One commit."""
+
+    run_id: str
+    """Unique; a lost reply is recognised by it."""
+    ranges: Sequence[ReadRange]
+    files: Sequence[DataFile]
+
+
+class TableView(Protocol):
+    """The table at one version."""
+
+    @property
+    def version(self) -> int: ...
+
+    def position(self, partition: PartitionId) -> int | None:
+        """The next offset to read; None if nothing of this partition was ever committed."""
+
+    def last_positions(self) -> Sequence[tuple[str, PartitionId, int]]:
+        """(topic, partition, next offset) as the newest commits name them, earlier lives of a topic too."""
+
+
+class TransactionTable(Protocol):
+    """The table; safe for use by several processes at once."""
+
+    def create(self) -> None:
+        """Make the table if there is none."""
+
+    def view(self) -> TableView:
+        """The newest version.
+
+        Raises:
+            StoreUnavailable: the object store does not answer.
+        """
+
+    def write_files(self, rows: pa.Table) -> list[DataFile]:
+        """Write accepted rows (`columns.SCHEMA`), one file per event date; nothing sees them yet."""
+
+    def append(self, append: Append) -> int:
+        """Commit; the new version. Repeating it after a lost reply finds its own commit and succeeds.
+
+        Raises:
+            TableMoved: one of the partitions is past its range's begin already; nothing was committed.
+            StoreUnavailable: the result is unknown; repeat the same append.
+        """
+
+    def record_gaps(self, gaps: Sequence[LogGapRow]) -> list[LogGapRow]:
+        """Write gaps that are not there yet, each one once; the new ones."""
+
+    def gaps(self) -> list[LogGapRow]:
+        """All gaps, oldest first."""
+
+    def recent(self, columns: Sequence[str], span_ms: int) -> pa.Table:
+        """These columns of all rows whose event time lies within `span_ms` of the newest one.
+
+        Raises:
+            StoreUnavailable: the object store does not answer.
+        """

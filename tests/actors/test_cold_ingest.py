@@ -1,0 +1,82 @@
+"""The ingest beside a running hot path: Ray Data, Kafka, a Delta table; every accepted offset once."""
+
+import time
+from collections import Counter
+from datetime import timedelta
+
+import msgspec
+from deltalake import DeltaTable
+
+from batch.ingest.config import IngestConfig
+from batch.ingest.run import run_ingest
+from cluster.local.cold_path_client import batch_status, run_batch
+from ray_fraud.domain.alert import RuleName, Source
+from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
+from ray_fraud.stores.ledger.queries import AlertFilter
+from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
+from ray_fraud.stores.tables.delta import DeltaTransactions
+from tests.actors.platform import Platform
+from tests.domain.samples import record, transaction
+
+FIRST_MEMBER = 10_000_000
+
+
+def test_the_lake_holds_every_accepted_offset_once_and_then_only_what_is_new(platform: Platform) -> None:
+    with platform.load(500):
+        first = run_ingest(config := IngestConfig(connections=platform.config.connections, slice_records=500))
+    ends = platform.settle()
+    second = run_ingest(config)
+    third = run_ingest(config)
+
+    assert first.accepted > 0
+    assert first.complete
+    assert (third.accepted, third.commits, third.version) == (0, 0, None)
+    view = DeltaTransactions(platform.config.connections.lake).view()
+    assert {number: view.position(place) for number, place in platform.partitions.items()} == ends
+
+    table = DeltaTable(f"{platform.config.connections.lake.url}/transactions")
+    rows = table.to_pyarrow_table(columns=["partition", "offset"]).to_pydict()
+    places = Counter(zip(*rows.values(), strict=True))
+    assert set(places.values()) == {1}
+    rejected, holes = Counter(first.rejected), first.holes + second.holes
+    rejected.update(second.rejected)
+    assert len(places) + rejected.total() + holes == sum(ends.values())
+    audit = platform.assert_exact()
+    assert (len(places), rejected.total()) == (audit.processed + audit.duplicates, audit.dead_lettered)
+
+
+def test_a_ring_in_the_stream_becomes_one_cold_alert_beside_the_hot_ones(platform: Platform) -> None:
+    connections = platform.config.connections
+    writer = KafkaLogWriter(connections.kafka)
+    began = time.time()
+    for number in range(25):
+        member = transaction(
+            f"ring-{began}-{number}",
+            user_id=10_000_000 + number,
+            amount=700.0 + number % 7,
+            merchant_id="ring-shop",
+        )
+        at = began + 5.0 * number - 120.0
+        sent = record(0, msgspec.structs.replace(member, timestamp=at))
+        writer.send(
+            connections.topics.transactions, key=sent.key, value=sent.value, timestamp_ms=round(began * 1000)
+        ).wait(timedelta(seconds=20))
+    writer.close()
+    platform.settle()
+    assert run_batch(lambda _: None, 90)["status"] == "done"
+    second = run_batch(lambda _: None, 90)
+
+    queries = PostgresAlertQueries(connections.postgres)
+    rings = [
+        stored.alert
+        for stored in queries.list(AlertFilter(rule_name=RuleName.COORDINATED), limit=50)
+        if stored.alert.details["subject"] in ("merchant:ring-shop",)
+        or 10_000_000 in stored.alert.details["users"]
+    ]
+    queries.close()
+    (ring,) = rings
+    assert ring.source is Source.COLD
+    assert ring.details["users"] == [FIRST_MEMBER + number for number in range(25)]
+    assert second["report"]["ingest"]["accepted"] == 0
+    assert [run["status"] for run in batch_status(2)["runs"]] == ["done", "done"]
+    platform.assert_exact()

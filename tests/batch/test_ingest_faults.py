@@ -1,0 +1,223 @@
+"""An ingest that is killed, loses replies or meets another one, at any step: each offset once, gaps told."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import TypeVar
+
+import pytest
+
+from batch.ingest.config import IngestConfig
+from batch.ingest.job import Ingest, IngestReport
+from batch.ingest.manifest import Written, write_rows
+from batch.ingest.plan import Slice
+from batch.ingest.read import read_slice
+from ray_fraud.domain.record import PartitionId
+from ray_fraud.domain.settings import DetectionSettings
+from ray_fraud.stores.connections import (
+    Connections,
+    KafkaConnection,
+    LakeLocation,
+    PostgresConnection,
+    RedisConnection,
+    Topics,
+)
+from ray_fraud.stores.errors import StoreError
+from ray_fraud.stores.faults import Crashed, Fault, FaultPlan
+from ray_fraud.stores.log.memory import MemoryBroker
+from ray_fraud.stores.log.port import LogBounds
+from ray_fraud.stores.tables.memory import MemoryTransactions, TableContents
+from ray_fraud.stores.tables.port import TableMoved
+from tests.domain.samples import decoder, record, transaction
+
+T = TypeVar("T")
+
+TOPICS = Topics(partitions=2)
+CONFIG = IngestConfig(
+    connections=Connections(
+        KafkaConnection(""), RedisConnection(""), PostgresConnection(""), LakeLocation("file:///none"), TOPICS
+    ),
+    slice_records=7,
+    commit_records=40,
+)
+RECORDS = 60
+"""Of each partition: two commits, nine slices in each."""
+
+
+class World:
+    """A log and a table; ingests come and go."""
+
+    def __init__(self) -> None:
+        self.broker = MemoryBroker()
+        self.broker.admin().ensure_topics(TOPICS)
+        self.contents = TableContents()
+        self.sent = 0
+
+    def send(self, count: int) -> None:
+        """Every seventh record breaks the contract, and every tenth is followed by a hole."""
+        for number in range(TOPICS.partitions):
+            log = self.broker.topic(TOPICS.transactions).logs[number]
+            for _ in range(count):
+                self.sent += 1
+                value = b"?" if self.sent % 7 == 0 else record(0, transaction(f"t{self.sent}")).value
+                log.append(1_700_000_000_000, b"k", value, ())
+                if self.sent % 10 == 0:
+                    self.broker.add_hole(TOPICS.transactions, number)
+
+    def partitions(self) -> list[PartitionId]:
+        return [self.broker.partition_id(TOPICS.transactions, number) for number in range(TOPICS.partitions)]
+
+    def bounds(self) -> Mapping[PartitionId, LogBounds]:
+        return {
+            partition: self.broker.reader(TOPICS.transactions, partition).bounds()
+            for partition in self.partitions()
+        }
+
+    def ingest(self, faults: FaultPlan | None = None) -> Ingest:
+        """A new process; all of its I/O on the lake and its reads of the log follow one plan."""
+        plan = faults or FaultPlan()
+        table = MemoryTransactions(self.contents, plan)
+
+        def read_and_write(slices: list[Slice]) -> Iterable[Written]:
+            return itertools.chain.from_iterable(self._one(table, plan, piece) for piece in slices)
+
+        return Ingest(
+            CONFIG, table, self.bounds, read_and_write, now=lambda: 1_700_000_000.0, sleep=lambda _: None
+        )
+
+    def _one(self, table: MemoryTransactions, plan: FaultPlan, piece: Slice) -> Iterator[Written]:
+        reader = self.broker.reader(TOPICS.transactions, piece.partition, plan)
+        for rows in read_slice(reader, piece, decoder(), DetectionSettings()):
+            yield from write_rows(table, rows)
+
+    def expected(self) -> list[tuple[str, int, int]]:
+        """Place of every record that the contract accepts."""
+        return sorted(
+            (partition.topic_id, partition.partition, found.offset)
+            for partition in self.partitions()
+            for found in self.broker.topic(TOPICS.transactions).logs[partition.partition].records
+            if found.value != b"?"
+        )
+
+    def stored(self) -> list[tuple[str, int, int]]:
+        rows = self.contents.rows().select(["topic_id", "partition", "offset"]).to_pydict()
+        return sorted(zip(*rows.values(), strict=True))
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    made.send(RECORDS)
+    return made
+
+
+def steps_of_a_run() -> int:
+    faults, one = FaultPlan(), World()
+    one.send(RECORDS)
+    one.ingest(faults).run()
+    return faults.steps
+
+
+STEPS = steps_of_a_run()
+
+
+def test_one_ingest_brings_every_accepted_offset(world: World) -> None:
+    report = world.ingest().run()
+    assert world.stored() == world.expected()
+    assert report.complete
+    assert report.commits == 4
+    assert report.accepted == len(world.expected())
+    assert report.rejected == {"not_json": 2 * RECORDS // 7}
+    assert report.holes == 2 * RECORDS // 10
+    assert report.to_read == sum(end for _, end in world.bounds().values())
+
+
+def test_the_next_ingest_goes_on_where_the_last_one_ended(world: World) -> None:
+    world.ingest().run()
+    assert world.ingest().run() == IngestReport(complete=True)
+    world.send(5)
+    world.ingest().run()
+    assert world.stored() == world.expected()
+
+
+@pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.OK])
+def test_whatever_ends_an_ingest_at_any_step_each_offset_is_there_once(fault: Fault) -> None:
+    ended = 0
+    for step in range(STEPS):
+        world = World()
+        world.send(RECORDS)
+        try:
+            world.ingest(FaultPlan([*[Fault.OK] * step, fault])).run()
+        except (Crashed, StoreError):
+            ended += 1
+        stored = world.stored()
+        assert len(stored) == len(set(stored)), step
+        world.ingest().run()
+        assert world.stored() == world.expected(), step
+    assert ended > STEPS // 2
+
+
+@pytest.mark.parametrize("fault", [Fault.FAIL_BEFORE, Fault.FAIL_AFTER, Fault.SLOW_DOWN])
+def test_a_commit_that_fails_or_loses_its_reply_is_repeated(world: World, fault: Fault) -> None:
+    noting, other = Noting(), World()
+    other.send(RECORDS)
+    other.ingest(noting).run()
+    first_commit = noting.names.index("commit")
+    world.ingest(FaultPlan([*[Fault.OK] * first_commit, fault])).run()
+    assert world.stored() == world.expected()
+
+
+class Noting(FaultPlan):
+    """No faults; the names of the steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def step(self, store: str, name: str, action: Callable[[], T]) -> T:
+        self.names.append(name)
+        return super().step(store, name, action)
+
+
+def test_of_two_ingests_at_once_one_commits_each_range(world: World) -> None:
+    late = world.ingest()
+    inner = late._read_and_write
+
+    def overtaken(slices: list[Slice]) -> Iterable[Written]:
+        written = list(inner(slices))
+        world.ingest().run()
+        return written
+
+    late._read_and_write = overtaken
+    with pytest.raises(TableMoved):
+        late.run()
+    assert world.stored() == world.expected()
+
+
+def test_what_retention_took_is_told_once_and_the_rest_is_read(world: World) -> None:
+    world.broker.delete_before(TOPICS.transactions, 0, 20)
+    first = world.ingest().run()
+    second = world.ingest().run()
+    (gap,) = first.new_gaps
+    assert (gap.partition.partition, gap.from_offset, gap.to_offset) == (0, 0, 20)
+    assert second.new_gaps == []
+    assert world.stored() == world.expected()
+
+
+def test_a_topic_made_again_is_a_gap_and_then_a_log_of_its_own(world: World) -> None:
+    world.ingest().run()
+    before = world.stored()
+    world.broker.recreate(TOPICS.transactions)
+    world.send(5)
+    report = world.ingest().run()
+    assert [gap.to_offset for gap in report.new_gaps] == [None, None]
+    assert world.stored() == sorted(before + world.expected())
+
+
+def test_a_gap_is_told_before_the_commit_that_passes_it(world: World) -> None:
+    world.broker.delete_before(TOPICS.transactions, 0, 20)
+    names = [Fault.OK, Fault.OK, Fault.CRASH_AFTER]
+    with suppress(Crashed):
+        world.ingest(FaultPlan(names)).run()
+    assert MemoryTransactions(world.contents).gaps()
+    assert world.stored() == []

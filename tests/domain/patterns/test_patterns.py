@@ -1,0 +1,267 @@
+"""Pattern rules: what each finds, what it leaves alone, and that the order of rows means nothing."""
+
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batch.patterns.rules import find_patterns
+from ray_fraud.domain.alert import RuleName
+from ray_fraud.domain.patterns.columns import PatternColumns
+from ray_fraud.domain.patterns.coordinated import coordinated
+from ray_fraud.domain.patterns.finding import Finding
+from ray_fraud.domain.patterns.frequency import frequency
+from ray_fraud.domain.patterns.geographic import geographic_clusters
+from ray_fraud.domain.patterns.runs import dense, episodes, poisson_tail, surprising_count
+from ray_fraud.domain.patterns.settings import (
+    CoordinatedSettings,
+    FrequencySettings,
+    GeographicSettings,
+    PatternSettings,
+    TemporalSettings,
+)
+from ray_fraud.domain.patterns.temporal import temporal
+from tests.domain.patterns.pattern_samples import DAY, HOUR, MINUTE, START, Tx, columns_of, habits
+
+ODD_DAY = 25 * DAY
+
+
+def of(findings: list[Finding], rule: RuleName) -> list[Finding]:
+    return [finding for finding in findings if finding.rule is rule]
+
+
+def test_no_rows_no_findings() -> None:
+    assert find_patterns(columns_of([]), PatternSettings()) == []
+
+
+def test_a_quiet_life_breaks_no_rule() -> None:
+    rows = [row for user in range(1, 30) for row in habits(user)]
+    assert find_patterns(columns_of(rows), PatternSettings()) == []
+
+
+def test_many_small_amounts_of_one_user_are_found_with_their_numbers() -> None:
+    tests = [Tx(7, ODD_DAY + number * 15_000, 5.0 + number % 4) for number in range(15)]
+    rows = [*habits(7), *habits(8), *tests]
+    (finding,) = of(frequency(columns_of(rows), FrequencySettings()), RuleName.SMALL_AMOUNTS)
+    assert (finding.subject, finding.users) == ("user:7", (7,))
+    assert sorted(finding.rows) == list(range(len(rows) - 15, len(rows)))
+    assert "15 amounts up to 8.00 in 3.5 min" in finding.reason
+    assert finding.window_start_ms == START + ODD_DAY
+
+
+def test_many_transactions_of_one_user_are_found() -> None:
+    spree = [Tx(7, ODD_DAY + number * 20_000, 90.0) for number in range(25)]
+    (finding,) = of(frequency(columns_of([*habits(7), *spree]), FrequencySettings()), RuleName.FREQUENCY)
+    assert len(finding.rows) == 25
+
+
+def test_a_user_who_is_always_that_busy_is_left_alone() -> None:
+    rows = [Tx(7, number * 20_000, 9.0) for number in range(20_000)]
+    assert frequency(columns_of(rows), FrequencySettings()) == []
+
+
+def test_one_short_of_the_count_is_not_enough() -> None:
+    few = [Tx(7, ODD_DAY + number * 15_000, 5.0) for number in range(FrequencySettings().small_count - 1)]
+    assert frequency(columns_of([*habits(7), *few]), FrequencySettings()) == []
+
+
+def test_a_crowd_in_a_place_that_is_usually_empty_is_found() -> None:
+    usual = [Tx(user, day * DAY + 12 * HOUR, cell="square") for day in range(30) for user in range(12)]
+    crowd = [Tx(100 + user, ODD_DAY + user * MINUTE, cell="parking") for user in range(12)]
+    (finding,) = geographic_clusters(columns_of([*usual, *crowd]), GeographicSettings(users=10))
+    assert (finding.subject, len(finding.users)) == ("cell:parking", 12)
+    assert "12 users in cell parking" in finding.reason
+
+
+def test_a_place_that_is_crowded_all_day_is_left_alone() -> None:
+    rows = [Tx(user, hour * HOUR // 4, cell="square") for hour in range(400) for user in range(12)]
+    assert geographic_clusters(columns_of(rows), GeographicSettings()) == []
+
+
+def test_one_user_many_times_is_no_crowd() -> None:
+    rows = [*habits(1), *(Tx(7, ODD_DAY + second * 1000, cell="parking") for second in range(50))]
+    assert geographic_clusters(columns_of(rows), GeographicSettings()) == []
+
+
+def test_transactions_at_night_of_a_user_who_sleeps_then_are_found() -> None:
+    night = [Tx(7, ODD_DAY + 3 * HOUR + number * 10 * MINUTE) for number in range(4)]
+    (finding,) = of(
+        temporal(columns_of([*habits(7), *habits(8), *night]), TemporalSettings()), RuleName.UNUSUAL_HOURS
+    )
+    assert len(finding.rows) == 4
+    assert "around Saturday 03:00 UTC" in finding.reason
+
+
+def test_nights_of_a_user_who_always_works_then_are_left_alone() -> None:
+    night = [Tx(7, ODD_DAY + 3 * HOUR + number * 10 * MINUTE) for number in range(4)]
+    rows = [*habits(7, hours=(2, 3, 4)), *night]
+    assert of(temporal(columns_of(rows), TemporalSettings()), RuleName.UNUSUAL_HOURS) == []
+
+
+def test_a_user_without_history_has_no_unusual_hours() -> None:
+    night = [Tx(7, 3 * HOUR + number * 10 * MINUTE) for number in range(6)]
+    assert of(temporal(columns_of(night), TemporalSettings()), RuleName.UNUSUAL_HOURS) == []
+
+
+def test_a_burst_within_seconds_is_found() -> None:
+    burst = [Tx(7, ODD_DAY + 13 * HOUR + number * 4_000) for number in range(7)]
+    (finding,) = of(temporal(columns_of([*habits(7), *burst]), TemporalSettings()), RuleName.BURST)
+    assert "7 transactions in 24 s" in finding.reason
+
+
+def test_intervals_that_no_person_keeps_are_found() -> None:
+    robot = [Tx(7, ODD_DAY + 13 * HOUR + number * 300_000 + number % 2) for number in range(12)]
+    (finding,) = of(temporal(columns_of([*habits(8), *robot]), TemporalSettings()), RuleName.ROBOT)
+    assert len(finding.rows) == 12
+    assert "every 300 s" in finding.reason
+
+
+def test_a_person_s_intervals_are_left_alone() -> None:
+    rng = random.Random(3)
+    at = np.cumsum([rng.randint(100_000, 500_000) for _ in range(200)]).tolist()
+    assert of(temporal(columns_of([Tx(7, t) for t in at]), TemporalSettings()), RuleName.ROBOT) == []
+
+
+def ring(users: range, at: int, amount: float, **join: str) -> list[Tx]:
+    return [
+        Tx(user, at + number * MINUTE, amount * (0.96 + 0.007 * number % 0.08), **join)
+        for number, user in enumerate(users)
+    ]
+
+
+def test_a_ring_at_one_merchant_is_one_finding_with_its_members() -> None:
+    members = ring(range(100, 112), ODD_DAY, 400.0, merchant="shop", cell="here")
+    background = [row for user in range(50) for row in habits(user)]
+    (finding,) = coordinated(columns_of([*background, *members]), CoordinatedSettings())
+    assert finding.users == tuple(range(100, 112))
+    assert "12 users pay" in finding.reason
+    assert finding.subject in ("merchant:shop", "cell:here")
+
+
+def test_groups_that_share_members_are_one_finding() -> None:
+    one = ring(range(100, 110), ODD_DAY, 400.0, merchant="shop", device="phone")
+    other = ring(range(110, 120), ODD_DAY + MINUTE, 400.0, merchant="other", device="phone")
+    (finding,) = coordinated(columns_of([*habits(1), *one, *other]), CoordinatedSettings())
+    assert finding.users == tuple(range(100, 120))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ring(range(100, 107), ODD_DAY, 400.0, merchant="shop"),
+        [Tx(100, ODD_DAY + n * MINUTE, 400.0, merchant="shop") for n in range(12)],
+        [Tx(100 + n, ODD_DAY + n * MINUTE, 50.0 * 1.3**n, merchant="shop") for n in range(12)],
+        [Tx(100 + n, ODD_DAY + n * HOUR, 400.0, merchant="shop") for n in range(12)],
+        [Tx(100 + n, ODD_DAY + n * MINUTE, 400.0, merchant=f"shop{n}") for n in range(12)],
+        [Tx(100 + n, ODD_DAY + n * MINUTE, 400.0) for n in range(12)],
+    ],
+    ids=["too few users", "one user", "different amounts", "spread over hours", "different shops", "no join"],
+)
+def test_what_is_no_ring_is_left_alone(rows: list[Tx]) -> None:
+    assert coordinated(columns_of([*habits(1), *rows]), CoordinatedSettings()) == []
+
+
+def test_the_same_pattern_has_the_same_identity_when_more_of_it_is_seen() -> None:
+    tests = [Tx(7, ODD_DAY + number * 15_000, 5.0) for number in range(18)]
+    (early,) = frequency(columns_of([*habits(7), *tests[:14]]), FrequencySettings())
+    (late,) = of(frequency(columns_of([*habits(7), *tests]), FrequencySettings()), RuleName.SMALL_AMOUNTS)
+    assert early.uid == late.uid
+    assert len(late.rows) == 18
+
+
+messy = st.lists(
+    st.builds(
+        Tx,
+        st.integers(1, 4),
+        st.integers(0, 40).map(lambda step: step * 20_000),
+        st.sampled_from([5.0, 6.0, 40.0, 41.0, 900.0]),
+        st.sampled_from([None, "a", "b"]),
+        st.sampled_from([None, "x"]),
+        st.sampled_from([None, "c", "d"]),
+    ),
+    max_size=60,
+)
+EAGER = PatternSettings(
+    FrequencySettings(count=4, small_count=3, surprise=0.999),
+    GeographicSettings(users=2, surprise=0.999),
+    TemporalSettings(history=2, unusual_count=2, burst_count=3, burst_surprise=0.999, robot_count=2),
+    CoordinatedSettings(users=2, surprise=0.999),
+)
+
+
+def shape(columns: PatternColumns, findings: list[Finding], order: list[int]) -> list[tuple[object, ...]]:
+    return sorted(
+        (f.rule, f.subject, f.window_start_ms, f.users, tuple(sorted(order[row] for row in f.rows)))
+        for f in findings
+    )
+
+
+@given(messy, st.randoms(use_true_random=False))
+def test_the_order_of_rows_means_nothing(rows: list[Tx], rng: random.Random) -> None:
+    order = list(range(len(rows)))
+    straight = columns_of(rows)
+    expected = shape(straight, find_patterns(straight, EAGER), order)
+    rng.shuffle(order)
+    shuffled = columns_of([rows[index] for index in order])
+    assert shape(shuffled, find_patterns(shuffled, EAGER), order) == expected
+
+
+@given(messy)
+def test_members_and_users_of_a_finding_belong_together(rows: list[Tx]) -> None:
+    columns = columns_of(rows)
+    for finding in find_patterns(columns, EAGER):
+        members = [rows[index] for index in finding.rows]
+        assert finding.users == tuple(sorted({member.user for member in members}))
+        times = [START + member.at for member in members]
+        assert times == sorted(times)
+        assert (finding.first_ms, finding.last_ms) == (times[0], times[-1])
+        assert finding.window_start_ms <= finding.first_ms
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30)), max_size=40),
+    st.integers(1, 5),
+    st.integers(0, 10),
+)
+def test_dense_rows_are_those_of_a_naive_search(
+    pairs: list[tuple[int, int]], count: int, window: int
+) -> None:
+    group, at = (np.array([pair[i] for pair in pairs], np.int64) for i in (0, 1))
+    expected = set()
+    for end in range(len(pairs)):
+        begin = end - count + 1
+        if begin >= 0 and pairs[begin][0] == pairs[end][0] and pairs[end][1] - pairs[begin][1] <= window:
+            expected |= set(range(begin, end + 1))
+    assert set(np.flatnonzero(dense(group, at, count, window)).tolist()) == expected
+
+
+def test_episodes_end_with_the_group_and_after_a_gap() -> None:
+    group, at = np.array([1, 1, 1, 2, 2]), np.array([0, 5, 50, 51, 52])
+    found = episodes(np.ones(5, np.bool_), group, at, 10)
+    assert [piece.tolist() for piece in found] == [[0, 1], [2], [3, 4]]
+
+
+@given(st.floats(1e-6, 500), st.floats(1e-12, 0.1), st.integers(2, 20))
+def test_a_surprising_count_is_the_first_that_surprises(mean: float, surprise: float, least: int) -> None:
+    (count,) = surprising_count(np.array([mean]), surprise, least)
+    assert count >= least
+    assert poisson_tail(np.array([count]), np.array([mean]))[0] < surprise
+    if count > least:
+        assert poisson_tail(np.array([count - 1]), np.array([mean]))[0] >= surprise
+
+
+def rules() -> list[Callable[[PatternColumns], list[Finding]]]:
+    return [
+        lambda columns: frequency(columns, EAGER.frequency),
+        lambda columns: geographic_clusters(columns, EAGER.geographic),
+        lambda columns: temporal(columns, EAGER.temporal),
+        lambda columns: coordinated(columns, EAGER.coordinated),
+    ]
+
+
+@pytest.mark.parametrize("rule", rules(), ids=["frequency", "geographic", "temporal", "coordinated"])
+def test_a_single_transaction_is_no_pattern(rule: Callable[[PatternColumns], list[Finding]]) -> None:
+    assert rule(columns_of([Tx(1, 0, 5.0, "m", "d", "c")])) == []

@@ -1,0 +1,180 @@
+"""What every table `transactions` promises: run on the memory one and on a real Delta table in a folder."""
+
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from ray_fraud.domain.record import PartitionId
+from ray_fraud.stores.connections import LakeLocation
+from ray_fraud.stores.tables.delta import DeltaTransactions
+from ray_fraud.stores.tables.memory import MemoryTransactions, TableContents
+from ray_fraud.stores.tables.port import Append, ReadRange, TableMoved, TransactionTable
+from tests.stores.table_samples import FIRST, SECOND, TOPIC, gap, read_range, rows
+
+
+class Writers:
+    """Any number of writers of one table, and a look at what it holds."""
+
+    def __init__(self, writer: Callable[[], TransactionTable], content: Callable[[], pa.Table]) -> None:
+        self.writer = writer
+        self.content = content
+
+    def offsets(self) -> list[tuple[int, int]]:
+        """(partition, offset) of all committed rows, sorted."""
+        content = self.content()
+        return sorted(zip(content["partition"].to_pylist(), content["offset"].to_pylist(), strict=True))
+
+
+@pytest.fixture(params=["memory", "delta"])
+def writers(request: pytest.FixtureRequest, tmp_path: Path) -> Writers:
+    if request.param == "memory":
+        contents = TableContents()
+        made = Writers(lambda: MemoryTransactions(contents), contents.rows)
+    else:
+        location = LakeLocation(tmp_path.as_uri())
+        made = Writers(
+            lambda: DeltaTransactions(location),
+            lambda: DeltaTable(f"{tmp_path.as_uri()}/transactions").to_pyarrow_table(),
+        )
+    made.writer().create()
+    return made
+
+
+def append(table: TransactionTable, *reads: ReadRange, days: tuple[date, ...] = ()) -> Append:
+    """Files for the rows of all ranges, and the commit that names them; not committed."""
+    parts = [rows(read.partition, read.from_offset, read.to_offset, *days) for read in reads]
+    files = [file for part in parts for file in table.write_files(part)]
+    return Append(uuid.uuid4().hex, reads, files)
+
+
+def test_an_empty_table_knows_no_position(writers: Writers) -> None:
+    view = writers.writer().view()
+    assert view.position(FIRST) is None
+    assert list(view.last_positions()) == []
+    assert writers.offsets() == []
+
+
+def test_creating_again_keeps_what_is_there(writers: Writers) -> None:
+    table = writers.writer()
+    table.append(append(table, read_range(FIRST, 0, 3)))
+    writers.writer().create()
+    assert writers.offsets() == [(0, 0), (0, 1), (0, 2)]
+
+
+def test_files_without_a_commit_are_not_rows(writers: Writers) -> None:
+    table = writers.writer()
+    append(table, read_range(FIRST, 0, 3))
+    assert writers.offsets() == []
+    assert table.view().position(FIRST) is None
+
+
+def test_one_commit_brings_rows_and_positions_of_several_partitions(writers: Writers) -> None:
+    table = writers.writer()
+    before = table.view().version
+    after = table.append(append(table, read_range(FIRST, 0, 3), read_range(SECOND, 10, 12)))
+    view = table.view()
+    assert before < after == view.version
+    assert (view.position(FIRST), view.position(SECOND)) == (3, 12)
+    assert writers.offsets() == [(0, 0), (0, 1), (0, 2), (1, 10), (1, 11)]
+
+
+def test_rows_of_two_days_lie_in_two_files(writers: Writers) -> None:
+    table = writers.writer()
+    both = pa.concat_tables([rows(FIRST, 0, 2, date(2026, 11, 24)), rows(FIRST, 2, 5, date(2026, 11, 25))])
+    files = table.write_files(both)
+    assert sorted((file.event_date, file.rows) for file in files) == [("2026-11-24", 2), ("2026-11-25", 3)]
+    table.append(Append(uuid.uuid4().hex, [read_range(FIRST, 0, 5)], files))
+    assert len(writers.offsets()) == 5
+
+
+def test_the_same_offsets_are_not_committed_twice(writers: Writers) -> None:
+    table = writers.writer()
+    table.append(append(table, read_range(FIRST, 0, 3)))
+    with pytest.raises(TableMoved):
+        table.append(append(table, read_range(FIRST, 0, 3)))
+    assert writers.offsets() == [(0, 0), (0, 1), (0, 2)]
+
+
+def test_a_commit_of_which_one_partition_moved_is_refused_whole(writers: Writers) -> None:
+    table = writers.writer()
+    table.append(append(table, read_range(FIRST, 0, 3)))
+    with pytest.raises(TableMoved):
+        table.append(append(table, read_range(SECOND, 0, 3), read_range(FIRST, 2, 4)))
+    assert table.view().position(SECOND) is None
+
+
+def test_repeating_an_append_whose_reply_was_lost_finds_it(writers: Writers) -> None:
+    table = writers.writer()
+    wanted = append(table, read_range(FIRST, 0, 3))
+    version = table.append(wanted)
+    assert writers.writer().append(wanted) == version
+    assert writers.offsets() == [(0, 0), (0, 1), (0, 2)]
+
+
+def test_of_many_writers_of_the_same_offsets_one_wins(writers: Writers) -> None:
+    def race(number: int) -> bool:
+        table = writers.writer()
+        wanted = append(table, read_range(FIRST, 0, 3))
+        try:
+            table.append(wanted)
+        except TableMoved:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(race, range(8)))
+    assert won.count(True) == 1
+    assert writers.offsets() == [(0, 0), (0, 1), (0, 2)]
+
+
+def test_writers_of_different_partitions_do_not_hinder_each_other(writers: Writers) -> None:
+    partitions = [PartitionId("cluster", "topic-id", number) for number in range(6)]
+
+    def work(partition: PartitionId) -> None:
+        table = writers.writer()
+        for begin in (0, 2, 4):
+            table.append(append(table, read_range(partition, begin, begin + 2)))
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, partitions))
+    assert writers.offsets() == [(number, offset) for number in range(6) for offset in range(6)]
+
+
+def test_positions_of_an_earlier_life_of_the_topic_stay_known(writers: Writers) -> None:
+    table, later = writers.writer(), PartitionId("cluster", "another-topic-id", 0)
+    table.append(append(table, read_range(FIRST, 0, 3)))
+    table.append(append(table, read_range(later, 0, 5)))
+    assert sorted(table.view().last_positions()) == [(TOPIC, later, 5), (TOPIC, FIRST, 3)]
+
+
+def test_a_range_without_an_accepted_row_moves_the_position(writers: Writers) -> None:
+    table = writers.writer()
+    table.append(Append("run", [ReadRange(FIRST, TOPIC, 0, 4, 0, {"not_json": 3}, 1)], []))
+    assert table.view().position(FIRST) == 4
+    assert writers.offsets() == []
+
+
+def test_recent_rows_are_those_near_the_newest_event(writers: Writers) -> None:
+    table = writers.writer()
+    assert table.recent(["offset"], 1_000).num_rows == 0
+    shifts = (0, 1_500, 2_500)
+    for offset, shift_ms in enumerate(shifts):
+        files = table.write_files(rows(FIRST, offset, offset + 1, shift_ms=shift_ms))
+        table.append(Append(uuid.uuid4().hex, [read_range(FIRST, offset, offset + 1)], files))
+    assert sorted(table.recent(["offset", "user_id"], 1_000)["offset"].to_pylist()) == [1, 2]
+    assert table.recent(["offset", "user_id"], 2_500).column_names == ["offset", "user_id"]
+    assert table.recent(["offset"], 2_500).num_rows == 3
+
+
+def test_each_gap_is_recorded_once(writers: Writers) -> None:
+    table = writers.writer()
+    one, other = gap(FIRST, 5, 9), gap(SECOND, 3, None)
+    assert table.record_gaps([one]) == [one]
+    assert writers.writer().record_gaps([one, other]) == [other]
+    assert sorted(table.gaps(), key=lambda found: found.partition) == [one, other]
