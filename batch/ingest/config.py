@@ -18,5 +18,3 @@ class IngestConfig(msgspec.Struct, frozen=True, kw_only=True):
     commit_records: int = COMMIT_RECORDS
     tasks: int = 2
     """Slices that are read at the same time."""
-    niceness: int = 10
-    """Of the reading processes: on few cores the hot path goes first."""

@@ -2,14 +2,12 @@
 
     KafkaSlices (one read task per slice) → rows → write_block → one row per written block
 
-Rows never pass the driver. Tasks run in worker processes of their own (their runtime environment differs from
-the actors'), so that their lower priority never falls upon an owner of a partition.
+Rows never pass the driver. Tasks run in worker processes of their own, with low priority.
 
 Never: `ray.data.read_kafka` (it needs another client, and hangs on transaction markers).
 """
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -24,6 +22,7 @@ from batch.ingest.config import IngestConfig
 from batch.ingest.manifest import Written, write_rows
 from batch.ingest.plan import Slice
 from batch.ingest.read import read_slice
+from batch.priority import low_priority_env
 from ray_fraud.stores.connections import from_json, to_json
 from ray_fraud.stores.log.kafka_reader import KafkaLogReader
 from ray_fraud.stores.partition_facts import decoder_of
@@ -31,7 +30,6 @@ from ray_fraud.stores.tables.delta import DeltaTransactions
 
 BYTES_PER_ROW = 250
 """In memory, roughly; Ray Data plans its buffers by it."""
-RUNTIME_ENV = {"env_vars": {"RAY_FRAUD_ROLE": "batch"}}
 _WRITTEN = "written"
 
 
@@ -67,7 +65,6 @@ class KafkaSlices(Datasource):
 def _read(packed: bytes, piece: Slice) -> Iterator[pa.Table]:
     """One slice as one block."""
     config = from_json(packed, IngestConfig)
-    os.setpriority(os.PRIO_PROCESS, 0, config.niceness)
     reader = KafkaLogReader(config.connections.kafka, config.connections.topics.transactions, piece.partition)
     try:
         parts = list(read_slice(reader, piece, decoder_of(config.connections), config.settings))
@@ -78,7 +75,6 @@ def _read(packed: bytes, piece: Slice) -> Iterator[pa.Table]:
 
 def _write_block(rows: pa.Table, packed: bytes) -> pa.Table:
     config = from_json(packed, IngestConfig)
-    os.setpriority(os.PRIO_PROCESS, 0, config.niceness)
     written = write_rows(DeltaTransactions(config.connections.lake), rows)
     return pa.table({_WRITTEN: [msgspec.json.encode(one) for one in written]})
 
@@ -100,7 +96,7 @@ def read_and_write(config: IngestConfig, slices: list[Slice]) -> Iterator[Writte
     # The same resources for both, so that Ray Data makes one task of reading a slice and writing it.
     resources: dict[str, Any] = {
         "num_cpus": 1,
-        "runtime_env": RUNTIME_ENV,
+        "runtime_env": low_priority_env(),
         "compute": TaskPoolStrategy(config.tasks),
     }
     dataset = ray.data.read_datasource(

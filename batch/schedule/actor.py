@@ -4,7 +4,6 @@ Never: work of its own (the job does it); being needed by the hot path.
 """
 
 import logging
-import os
 import threading
 import time
 import uuid
@@ -42,8 +41,6 @@ class BatchActor:
     def __init__(self, config: bytes) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         self._config = from_json(config, BatchConfig)
-        # On few cores the hot path goes first. The process is this actor's alone.
-        os.setpriority(os.PRIO_PROCESS, 0, self._config.ingest.niceness)
         self._meter = Meter("batch", uuid.uuid4().hex)
         for outcome in OUTCOMES:
             self._meter.count(metrics.BATCH_OFFSETS, 0, outcome=outcome)

@@ -9,6 +9,7 @@ import ray
 
 from actors.config import BATCH, NAMESPACE, HotPathConfig
 from batch.ingest.config import IngestConfig
+from batch.priority import low_priority_env
 from batch.schedule.actor import BatchActor
 from batch.schedule.config import BatchConfig
 from ray_fraud.stores.connections import to_json
@@ -32,4 +33,5 @@ def start_cold_path(config: BatchConfig) -> None:
         max_restarts=-1,
         max_concurrency=8,
         num_cpus=0,
+        runtime_env=low_priority_env(),
     ).remote(to_json(config))

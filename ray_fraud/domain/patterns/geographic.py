@@ -31,7 +31,9 @@ def geographic_clusters(columns: PatternColumns, settings: GeographicSettings) -
     new_user = np.zeros(len(rows), np.int64)
     new_user[run_starts(cell, window, users)] = 1
     different = np.add.reduceat(new_user, starts)
-    windows = max(1, int(window.max() - window.min()) + 1)
+    windows = int(window.max() - window.min()) + 1
+    if windows < settings.windows:
+        return []
     cells = run_numbers(run_starts(cell[starts]), len(starts))
     # The window itself does not vouch for its own normality.
     others = np.bincount(cells, weights=different)[cells] - different

@@ -39,6 +39,8 @@ class GeographicSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     window_minutes: Positive = 15.0
     users: Count = 10
+    windows: Count = 8
+    """Length of the period, at least: less says nothing about what is usual in a place."""
     surprise: Probability = 1e-6
     """At the place's own mean of users per window over the period (Poisson)."""
     severity: Severity = Severity.MEDIUM

@@ -9,7 +9,7 @@ from uuid import UUID
 from ray_fraud.domain.alert import RuleName
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.findings.alerts import alert_of, check_alert
-from ray_fraud.stores.findings.merge import Held, Outcome, outcome_of
+from ray_fraud.stores.findings.merge import Held, Key, changes_of
 from ray_fraud.stores.findings.port import Known, Member, Pattern, Place, Saved
 from ray_fraud.stores.ledger.memory import MemoryDatabase
 from ray_fraud.stores.ledger.port import TopicAlert
@@ -30,43 +30,33 @@ class MemoryFindings:
 
     def save(self, patterns: Sequence[Pattern]) -> Saved:
         with self._database.call("save findings"):
-            for pattern in patterns:
-                check_alert(alert_of(pattern, pattern.members))
-            new: list[RuleName] = []
-            grown = 0
-            for pattern in patterns:
-                outcome = self._outcome(pattern)
-                if outcome is None:
-                    continue
-                if outcome.joins is None:
-                    self._insert(pattern, outcome.members)
-                    new.append(pattern.rule)
-                else:
-                    grown += 1
-                    self._reasons[outcome.joins] = pattern.reason
-                uid = outcome.joins or pattern.uid
-                for member in outcome.members:
-                    self._owners[pattern.rule, member.place] = uid, member
-            return Saved(tuple(new), grown)
+            changes = changes_of(patterns, self._taken(patterns), self._held())
+            for change in changes.findings:
+                if change.is_new:
+                    check_alert(alert_of(change.pattern, change.members))
+            for change in changes.findings:
+                if change.is_new:
+                    self._insert(change.pattern, change.members)
+                self._reasons[change.uid] = change.pattern.reason
+                for member in change.members:
+                    self._owners[change.pattern.rule, member.place] = change.uid, member
+            return changes.saved
 
-    def _outcome(self, pattern: Pattern) -> Outcome | None:
-        taken = {
-            member.place: self._owners[pattern.rule, member.place][0]
-            for member in pattern.members
-            if (pattern.rule, member.place) in self._owners
-        }
-        order = list(self._patterns)
-        held = [
-            Held(uid, order.index(uid), self._database.alerts[uid].feedback is not None)
-            for uid in {*taken.values(), pattern.uid} & self._patterns.keys()
+    def _taken(self, patterns: Sequence[Pattern]) -> dict[Key, UUID]:
+        keys = ((pattern.rule, member.place) for pattern in patterns for member in pattern.members)
+        return {key: self._owners[key][0] for key in keys if key in self._owners}
+
+    def _held(self) -> list[Held]:
+        return [
+            Held(uid, order, self._database.alerts[uid].feedback is not None)
+            for order, uid in enumerate(self._patterns)
         ]
-        return outcome_of(pattern, taken, held)
 
     def _insert(self, pattern: Pattern, members: tuple[Member, ...]) -> None:
         first = members[0].place
         place = PartitionId(first.cluster_id, first.topic_id, first.partition)
         self._database.store([TopicAlert(alert_of(pattern, members), place, NO_EPOCH)])
-        self._patterns[pattern.uid], self._reasons[pattern.uid] = pattern, pattern.reason
+        self._patterns[pattern.uid] = pattern
 
     def known(self, count: int) -> Sequence[Known]:
         return [self._known(pattern) for pattern in list(self._patterns.values())[::-1][:count]]

@@ -81,6 +81,11 @@ def test_a_place_that_is_crowded_all_day_is_left_alone() -> None:
     assert geographic_clusters(columns_of(rows), GeographicSettings()) == []
 
 
+def test_a_short_period_says_nothing_about_a_place() -> None:
+    crowd = [Tx(100 + user, user * MINUTE, cell="parking") for user in range(40)]
+    assert geographic_clusters(columns_of(crowd), GeographicSettings()) == []
+
+
 def test_one_user_many_times_is_no_crowd() -> None:
     rows = [*habits(1), *(Tx(7, ODD_DAY + second * 1000, cell="parking") for second in range(50))]
     assert geographic_clusters(columns_of(rows), GeographicSettings()) == []
@@ -186,7 +191,7 @@ messy = st.lists(
 )
 EAGER = PatternSettings(
     FrequencySettings(count=4, small_count=3, surprise=0.999),
-    GeographicSettings(users=2, surprise=0.999),
+    GeographicSettings(users=2, windows=2, surprise=0.999),
     TemporalSettings(history=2, unusual_count=2, burst_count=3, burst_surprise=0.999, robot_count=2),
     CoordinatedSettings(users=2, surprise=0.999),
 )

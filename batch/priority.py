@@ -1,0 +1,27 @@
+"""The low priority of batch processes: on few cores the hot path goes first.
+
+Never: a change of a process that is not the batch's own.
+"""
+
+import shlex
+import sys
+from typing import Any
+
+NICENESS = 19
+"""The lowest priority there is. A batch then takes what the hot path leaves."""
+
+
+def low_priority_env(niceness: int = NICENESS) -> dict[str, Any]:
+    """A Ray runtime environment whose processes begin with low priority.
+
+    From their first instruction: importing what a batch needs costs seconds of a core, each time. Ray gives
+    such processes to no other work, so the priority never falls upon an owner of a partition.
+
+    Linux may share cores among sessions first, and a niceness counts only within one (sched(7), autogroup
+    feature). There the process gets a session of its own, and the session the niceness.
+    """
+    python = f"exec nice -n {niceness} {shlex.quote(sys.executable)}"
+    own = f'{{ echo {niceness} > /proc/self/autogroup; }} 2>/dev/null; {python} "$@"'
+    session = "[ -w /proc/self/autogroup ] && command -v setsid >/dev/null"
+    start = f'if {session}; then exec setsid sh -c {shlex.quote(own)} sh "$@"; fi; {python} "$@"'
+    return {"py_executable": f"sh -c {shlex.quote(start)} sh"}

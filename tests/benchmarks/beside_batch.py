@@ -1,0 +1,130 @@
+"""Latency of the hot path while a batch of the cold path runs: `python -m tests.benchmarks.beside_batch`.
+
+A stack of its own; the backlog is drained first and is what the batch then has to bring into the lake (by
+default what five minutes of 500 transactions a second leave). The latency of alerts is measured from outside
+at a steady rate, once without a batch and once with one: of the second only the alerts count whose
+transactions were sent while it ran. The batch starts with cold worker processes, as it does every time.
+
+Never: rates of two runs side by side; the ratio of one run is the result.
+"""
+
+import shutil
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import numpy as np
+
+from cluster.local.bench.children import observing
+from cluster.local.bench.observer import Seen
+from cluster.local.bench.plan import QUICK
+from cluster.local.bench.run import Bench, progress_of_partitions
+from cluster.local.cold_path import batch_config, start_cold_path
+from cluster.local.cold_path_client import NoColdPath, run_batch
+from cluster.local.failures import LocalStackError
+from cluster.local.hot_path import HotPathNotReady, start_hot_path, wait_until_ready
+from cluster.local.ray_node import RayOptions
+from cluster.local.running import bring_down
+from cluster.local.stack import LocalStack
+from ray_fraud.cli.output import expects, progress, quiet_libraries
+from ray_fraud.stores.errors import StoreError
+
+BATCH_TIMEOUT_SECONDS = 300.0
+WARM_UP_SECONDS = 5.0
+FIRST_NOTICE_SECONDS = 20.0
+
+
+class Latency(msgspec.Struct, frozen=True):
+    alerts: int
+    p50_ms: float
+    p99_ms: float
+
+
+class Measured(msgspec.Struct, frozen=True):
+    rows: int
+    batch_seconds: float
+    report: dict[str, Any]
+    alone: Latency
+    beside: Latency
+    ratio: float
+    """p99 beside a batch ÷ p99 alone."""
+
+
+class Beside(Bench):
+    """The benchmark's stack and load, with a cold path that runs when it is asked."""
+
+    def measure(self, records: int, tps: int, seconds: float) -> Measured:
+        config = self._prepare()
+        try:
+            start_hot_path(config)
+            wait_until_ready(progress.print)
+            start_cold_path(msgspec.structs.replace(batch_config(config), settle=timedelta(days=1)))
+            self._load("--tps", "0", "--count", str(records))
+            while progress_of_partitions()[1]:
+                time.sleep(0.5)
+            self._warm_up()
+            alone = self._watched(tps, seconds, None)[0]
+            progress.print(f"alone: {alone}")
+            with ThreadPoolExecutor(1) as pool:
+                run = pool.submit(self._batch)
+                beside, done = self._watched(tps, seconds, run.result)
+            progress.print(f"beside a batch: {beside}")
+        finally:
+            bring_down(self._stack, progress.print)
+        report = done["report"]
+        rows = report["ingest"]["accepted"]
+        return Measured(
+            rows, done["ended"] - done["started"], report, alone, beside, beside.p99_ms / alone.p99_ms
+        )
+
+    def _batch(self) -> dict[str, Any]:
+        time.sleep(WARM_UP_SECONDS)
+        return run_batch(lambda _: None, BATCH_TIMEOUT_SECONDS)
+
+    def _watched(self, tps: int, seconds: float, batch: Any) -> tuple[Latency, dict[str, Any]]:
+        """Latency over the load's time, or over that of the batch."""
+        with observing(self._connections_file) as observer:
+            observer.wait_for_first(FIRST_NOTICE_SECONDS)
+            load = self._load("--tps", str(tps), "--seconds", str(seconds))
+            done = {} if batch is None else batch()
+            time.sleep(2.0)
+            reports = observer.stop()
+        begin, end = (done["started"] * 1000, done["ended"] * 1000) if done else (0.0, float("inf"))
+        return _latency(reports, max(begin, load.started_ms + WARM_UP_SECONDS * 1000), end), done
+
+
+def _latency(reports: list[Seen], from_ms: float, to_ms: float) -> Latency:
+    chosen = [
+        latency
+        for seen in reports
+        for sent, latency in zip(seen.sent_ms, seen.latencies_ms, strict=True)
+        if from_ms <= sent <= to_ms
+    ]
+    p50, p99 = np.percentile(chosen, (50, 99))
+    return Latency(len(chosen), float(p50), float(p99))
+
+
+@click.command(help=__doc__)
+@click.option("--records", type=click.IntRange(min=1), default=150_000, show_default=True)
+@click.option("--tps", type=click.IntRange(min=1), default=500, show_default=True)
+@click.option("--seconds", type=float, default=45.0, show_default=True, help="Of each of the two loads.")
+@expects(LocalStackError, StoreError, HotPathNotReady, NoColdPath, TimeoutError, ConnectionError)
+def main(records: int, tps: int, seconds: float) -> None:
+    quiet_libraries()
+    folder = Path(tempfile.mkdtemp(prefix="ray-fraud-beside-"))
+    try:
+        stack = LocalStack(folder, ray=RayOptions(dashboard=False), progress=progress.print)
+        measured = Beside(stack, QUICK, progress.print).measure(records, tps, seconds)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(measured)).decode() + "\n")
+
+
+if __name__ == "__main__":
+    main()
