@@ -103,9 +103,13 @@ def quality(findings: list[Finding], labels: list[str | None]) -> list[Quality]:
 def repeated(table: pa.Table, rows: int, users: int) -> pa.Table:
     """At least that many rows: the same history again and again under new users."""
     copies = []
+    at = table.schema.get_field_index("event_time")
+    times = table["event_time"].cast(pa.int64()).to_numpy()
+    span = int(times.max() - times.min()) + 1
     for number in range(-(-rows // table.num_rows)):
         copy = table.set_column(0, "user_id", pa.array(table["user_id"].to_numpy() + number * users))
-        copies.append(copy)
+        later = pa.array(times + number * span).cast(pa.timestamp("us", "UTC"))
+        copies.append(copy.set_column(at, "event_time", later))
     return pa.concat_tables(copies).slice(0, rows).combine_chunks()
 
 

@@ -31,7 +31,7 @@ def coordinated(columns: PatternColumns, settings: CoordinatedSettings) -> list[
     groups: list[tuple[str, Ints]] = []
     for kind, codes in (("merchant", columns.merchant), ("cell", columns.cell), ("device", columns.device)):
         groups += _groups(columns, kind, codes, settings)
-    found = [_finding(columns, group, settings) for group in _joined(groups, len(columns))]
+    found = [_finding(columns, group, settings) for group in _joined(groups)]
     return sorted(found, key=lambda finding: (finding.first_ms, finding.subject))
 
 
@@ -75,16 +75,18 @@ def _of_one_grid(
     return found
 
 
-def _joined(groups: list[tuple[str, Ints]], size: int) -> list[list[tuple[str, Ints]]]:
+def _joined(groups: list[tuple[str, Ints]]) -> list[list[tuple[str, Ints]]]:
     """Groups that share a row, directly or through others, together."""
     if not groups:
         return []
-    members = np.concatenate([rows for _, rows in groups])
+    # A graph of groups and rows: as large as the groups together, however much they overlap.
+    rows, members = np.unique(np.concatenate([rows for _, rows in groups]), return_inverse=True)
     owners = np.repeat(np.arange(len(groups)), [len(rows) for _, rows in groups])
-    shared = coo_array((np.ones(len(members), np.int8), (owners, members)), shape=(len(groups), size)).tocsr()
-    _, labels = connected_components(shared @ shared.T, directed=False)
+    nodes = len(groups) + len(rows)
+    edges = (np.ones(len(members), np.int8), (owners, len(groups) + members))
+    _, labels = connected_components(coo_array(edges, shape=(nodes, nodes)), directed=False)
     together: dict[int, list[tuple[str, Ints]]] = {}
-    for label, group in zip(labels.tolist(), groups, strict=True):
+    for label, group in zip(labels[: len(groups)].tolist(), groups, strict=True):
         together.setdefault(label, []).append(group)
     return list(together.values())
 
