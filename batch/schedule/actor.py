@@ -48,6 +48,8 @@ class BatchActor:
             self._meter.count(metrics.FINDINGS, 0, rule_name=rule)
         self._runs = PostgresBatchRuns(self._config.ingest.connections.postgres)
         self._progress = IngestReport()
+        self._unseen = True
+        """There may be rows that no search has looked at."""
         self._scheduler = Scheduler(
             self._work, self._runs, self._config.interval, self._meter, time.time, self._config.settle
         )
@@ -76,10 +78,13 @@ class BatchActor:
         counts = (report.accepted, sum(report.rejected.values()), report.holes)
         for outcome, number in zip(OUTCOMES, counts, strict=True):
             meter.count(metrics.BATCH_OFFSETS, number, outcome=outcome)
-        meter.count(metrics.LOG_GAPS, len(report.new_gaps))
+        # All there are: a run that found one and failed afterwards has told nobody.
+        meter.set(metrics.LOG_GAPS, len(DeltaTransactions(self._config.ingest.connections.lake).gaps()))
         done = {"ingest": msgspec.to_builtins(report)}
-        if report.accepted:
+        self._unseen |= report.accepted > 0
+        if self._unseen:
             done["patterns"] = msgspec.to_builtins(self._search())
+            self._unseen = False
         return done
 
     def _search(self) -> PatternReport:

@@ -60,7 +60,6 @@ class Scheduler:
         for status in RunStatus:
             if status is not RunStatus.RUNNING:
                 meter.count(metrics.BATCH_RUNS, 0, status=status)
-        meter.count(metrics.LOG_GAPS, 0)
 
     @property
     def running(self) -> Run | None:

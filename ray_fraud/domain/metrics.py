@@ -243,10 +243,10 @@ FINDINGS = Metric(
     {"rule_name": COLD_RULES},
 )
 LOG_GAPS = Metric(
-    "fraud_detection_log_gaps_total",
-    MetricKind.COUNTER,
+    "fraud_detection_log_gaps",
+    MetricKind.GAUGE,
     "gaps",
-    "Gaps of the log that the cold path found: records are lost to the lake. Any: see table `log_gaps`.",
+    "Gaps of the log that the cold path ever found: records are lost to the lake. A new one: see `log_gaps`.",
 )
 
 CATALOGUE: tuple[Metric, ...] = (
