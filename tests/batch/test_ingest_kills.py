@@ -64,7 +64,7 @@ def offsets(lake: Path) -> list[tuple[int, int]]:
     return sorted(zip(*rows.values(), strict=True))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(240 + 60 * REPEATS)
 def test_an_ingest_killed_at_any_step_loses_and_doubles_nothing(
     filled: KafkaConnection, tmp_path: Path
 ) -> None:

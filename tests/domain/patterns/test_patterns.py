@@ -58,6 +58,15 @@ def test_many_transactions_of_one_user_are_found() -> None:
     assert len(finding.rows) == 25
 
 
+def test_a_window_does_not_vouch_for_its_own_normality() -> None:
+    """The attack is a quarter of these twenty minutes: a rate that counts it would excuse it."""
+    others = [Tx(user, user * 30_000, 6.0) for user in range(40)]
+    tests = [Tx(99, 10 * MINUTE + number * 15_000, 5.0) for number in range(15)]
+    findings = frequency(columns_of([*others, *tests]), FrequencySettings())
+    (finding,) = of(findings, RuleName.SMALL_AMOUNTS)
+    assert finding.users == (99,)
+
+
 def test_a_user_who_is_always_that_busy_is_left_alone() -> None:
     rows = [Tx(7, number * 20_000, 9.0) for number in range(20_000)]
     assert frequency(columns_of(rows), FrequencySettings()) == []
@@ -158,15 +167,25 @@ def test_groups_that_share_members_are_one_finding() -> None:
     [
         ring(range(100, 107), ODD_DAY, 400.0, merchant="shop"),
         [Tx(100, ODD_DAY + n * MINUTE, 400.0, merchant="shop") for n in range(12)],
+        [Tx(100 + n % 3, ODD_DAY + n * MINUTE, 400.0, merchant="shop") for n in range(12)],
         [Tx(100 + n, ODD_DAY + n * MINUTE, 50.0 * 1.3**n, merchant="shop") for n in range(12)],
         [Tx(100 + n, ODD_DAY + n * HOUR, 400.0, merchant="shop") for n in range(12)],
         [Tx(100 + n, ODD_DAY + n * MINUTE, 400.0, merchant=f"shop{n}") for n in range(12)],
         [Tx(100 + n, ODD_DAY + n * MINUTE, 400.0) for n in range(12)],
     ],
-    ids=["too few users", "one user", "different amounts", "spread over hours", "different shops", "no join"],
+    ids=[
+        "too few users",
+        "one user",
+        "three users",
+        "different amounts",
+        "spread over hours",
+        "different shops",
+        "no join",
+    ],
 )
 def test_what_is_no_ring_is_left_alone(rows: list[Tx]) -> None:
-    assert coordinated(columns_of([*habits(1), *rows]), CoordinatedSettings()) == []
+    # A hundred days: so long that even three in one window are improbable.
+    assert coordinated(columns_of([*habits(1, days=100), *rows]), CoordinatedSettings()) == []
 
 
 def test_the_same_pattern_has_the_same_identity_when_more_of_it_is_seen() -> None:
