@@ -21,6 +21,7 @@ from pathlib import Path
 
 import click
 import msgspec
+import ray
 from kafka import KafkaConsumer, TopicPartition
 from rich.table import Table
 
@@ -125,6 +126,8 @@ def main(records: int, rounds: int, output: Output) -> None:
             progress.print(f"round {number + 1}: {rates} = {one.ratio:.2f}")
             measured.append(one)
     finally:
+        # A driver that is connected when Ray ends would end its own process.
+        ray.shutdown()
         stack.stop()
         shutil.rmtree(folder, ignore_errors=True)
     result = Measured(records, measured, statistics.median(one.ratio for one in measured))
