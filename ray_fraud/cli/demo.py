@@ -176,7 +176,7 @@ def _summary(result: DemoResult) -> Table:
     table.add_row(
         "model versions", ", ".join(f"{label} {share:.1%}" for label, share in audit.ab_share.items())
     )
-    lake = "every accepted record once" if result.lake_agrees else "[red]DIFFERS from the log[/red]"
+    lake = "as many as accepted records" if result.lake_agrees else "[red]DIFFERS from the log[/red]"
     table.add_row("rows in the lake", f"{result.lake_rows:,}: {lake}")
     first = figures.first_alert_seconds
     table.add_row("healthy / first alert after", f"{figures.startup_seconds:.1f} s / {first or 0:.1f} s")
