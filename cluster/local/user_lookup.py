@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from actors.engine.audit import read_log
+from ray_fraud.domain.feature_tables import StateOnly
 from ray_fraud.domain.partition import FOLD_VERSION, PartitionState
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.timeline import ControlEvent
@@ -132,6 +133,7 @@ class _Past:
             watermark_ms=header.watermark_ms if header else 0,
             users=dict(self.snapshots.read_users(header)) if header else {},
             timeline=self.timeline,
+            tables=StateOnly(),
         )
 
     def _is_valid(self, header: SnapshotHeader, offset: int) -> bool:

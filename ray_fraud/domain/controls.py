@@ -4,14 +4,16 @@ Never: an event applied before its offset, or out of the order of its number amo
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from ray_fraud.domain.feature_tables import NO_TABLES, FeatureTables
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import RULES_ONLY, Split
 from ray_fraud.domain.timeline import (
     Content,
     ControlEvent,
     EventKind,
+    FeatureRefresh,
     FoldVersion,
     Gap,
     Quarantine,
@@ -19,7 +21,7 @@ from ray_fraud.domain.timeline import (
     content_of,
 )
 
-FOLD_VERSION: int = 1
+FOLD_VERSION: int = 2
 """Version of everything that computes state and features; any change of their bytes needs a new one."""
 
 NEVER = sys.maxsize
@@ -40,20 +42,37 @@ class FoldVersionError(Exception):
         )
 
 
-class Controls:
-    """Split, settings and quarantined offsets that hold now, and the events that are still to come."""
+class TablesMissingError(Exception):
+    """The timeline names feature tables that were not given; whoever folds has to load them first."""
 
-    def __init__(self, timeline: Sequence[ControlEvent], next_offset: int) -> None:
+    def __init__(self, digest: str) -> None:
+        super().__init__(digest)
+        self.digest = digest
+
+    def __str__(self) -> str:
+        return f"feature tables {self.digest} are not loaded"
+
+
+class Controls:
+    """Split, settings, feature tables and quarantined offsets that hold now; the events still to come."""
+
+    def __init__(
+        self, timeline: Sequence[ControlEvent], next_offset: int, tables: Mapping[str, FeatureTables]
+    ) -> None:
         """All events wait. Of the fold versions due at `next_offset` only the last one counts.
+
+        `tables`: feature tables by digest; whatever it raises for one, nothing has been applied.
 
         Raises:
             TimelineError: an event is damaged, or its number does not follow on the one before.
         """
         self.split: Split = RULES_ONLY
         self.settings = DetectionSettings()
+        self.tables: FeatureTables = NO_TABLES
         self.quarantined: set[int] = set()
         self.next_due: int = NEVER
         """The lowest offset at which a waiting event has to be applied."""
+        self._known_tables = tables
         self._waiting: list[tuple[ControlEvent, Content]] = []
         self._last_seq: int | None = None
         for event in timeline:
@@ -79,14 +98,26 @@ class Controls:
 
         Raises:
             FoldVersionError: one of them asks for another version; none was applied.
+            TablesMissingError: feature tables are not at hand; none was applied.
         """
         due = self._due(offset)
+        tables = self.tables
         for event, content in due:
             if isinstance(content, FoldVersion) and content.version != FOLD_VERSION:
                 raise FoldVersionError(event.from_offset, content.version)
+        # Only the last refresh holds; the tables of those before it may be gone.
+        for content in [each for _, each in due if isinstance(each, FeatureRefresh)][-1:]:
+            tables = self._find(content.tables)
+        self.tables = tables
         self._waiting = [waiting for waiting in self._waiting if waiting[0].from_offset > offset]
         self.next_due = min((event.from_offset for event, _ in self._waiting), default=NEVER)
         return max((self._apply(content) for _, content in due), default=0)
+
+    def _find(self, digest: str) -> FeatureTables:
+        try:
+            return self._known_tables[digest]
+        except KeyError:
+            raise TablesMissingError(digest) from None
 
     def _due(self, offset: int) -> list[tuple[ControlEvent, Content]]:
         return [waiting for waiting in self._waiting if waiting[0].from_offset <= offset]
@@ -101,6 +132,6 @@ class Controls:
                 self.quarantined.add(offset)
             case Gap(to_offset=to_offset):
                 return to_offset
-            case FoldVersion():
+            case FoldVersion() | FeatureRefresh():
                 pass
         return 0

@@ -1,6 +1,7 @@
 """The catalogue of features: the only definition of what a model sees.
 
-The hot path computes them in this order for every scored row; `docs/semantics.md` says how.
+The hot path computes them in this order for every scored row; `docs/semantics.md` says how. The first ones
+come from the fold of the user's own transactions, the others are looked up in tables that batches refresh.
 
 Never: reordering or changing a feature without a new fold version: models refer to them by name and
 replays must give the same numbers.
@@ -20,7 +21,7 @@ class Feature(msgspec.Struct, frozen=True):
     meaning: str
 
 
-FEATURES: tuple[Feature, ...] = (
+FOLDED: tuple[Feature, ...] = (
     Feature("amount", "base currency", "amount of the transaction"),
     Feature("lat", "degree", "latitude as decoded; missing without a location"),
     Feature("lon", "degree", "longitude as decoded; missing without a location"),
@@ -39,6 +40,20 @@ FEATURES: tuple[Feature, ...] = (
     Feature("km_from_previous", "km", "distance from the nearest earlier transaction with a place"),
     Feature("kmh_from_previous", "km/h", "speed needed to come from there"),
 )
+"""Of the transaction and the state of its user."""
+
+LOOKED_UP: tuple[Feature, ...] = (
+    Feature("merchant_risk", "share", "fraud among the verdicts on this merchant's alerts, smoothed"),
+    Feature("merchant_verdicts", "verdicts", "number of those verdicts"),
+    Feature("profile_hour_share", "share", "of the user's profile within an hour of this time of day"),
+    Feature("profile_amount_z", "deviations", "amount against mean and deviation of the user's profile"),
+    Feature("profile_amount_over_max", "ratio", "amount over the largest amount of the user's profile"),
+    Feature("profile_km_from_home", "km", "distance from where the user usually is"),
+)
+"""Of the transaction and the feature tables that hold at its offset (`ray_fraud.domain.feature_tables`)."""
+
+FEATURES: tuple[Feature, ...] = FOLDED + LOOKED_UP
+FOLDED_COUNT: int = len(FOLDED)
 
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
 FEATURE_COUNT: int = len(FEATURES)

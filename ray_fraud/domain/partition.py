@@ -10,19 +10,22 @@ Never: I/O, a clock, a thread; the engine moves records in and effects out.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TypeVar
 
 import numpy as np
 
-from ray_fraud.domain.controls import FOLD_VERSION, Controls, FoldVersionError
+from ray_fraud.domain.controls import FOLD_VERSION, Controls, FoldVersionError, TablesMissingError
 from ray_fraud.domain.decisions import ScoresMismatchError, decide
 from ray_fraud.domain.decode import Decoder
-from ray_fraud.domain.features import FEATURE_COUNT
+from ray_fraud.domain.feature_tables import FeatureTables, looked_up
+from ray_fraud.domain.features import FOLDED_COUNT
 from ray_fraud.domain.fold import fold
 from ray_fraud.domain.future import in_future
 from ray_fraud.domain.observed import Counts, Effects, Observed, Row
 from ray_fraud.domain.payload import id_hash, payload_digest
-from ray_fraud.domain.record import Record
+from ray_fraud.domain.record import DecodedRecord, Record
 from ray_fraud.domain.rejection import DeadLetter, Rejection
 from ray_fraud.domain.rules import hits_without_model
 from ray_fraud.domain.scores import Scores
@@ -42,9 +45,12 @@ __all__ = [
     "PartitionState",
     "Row",
     "ScoresMismatchError",
+    "TablesMissingError",
 ]
 
-_FEATURE_ROW = struct.Struct(f"<{FEATURE_COUNT}d")
+R = TypeVar("R", Record, DecodedRecord)
+
+_FEATURE_ROW = struct.Struct(f"<{FOLDED_COUNT}d")
 
 
 class OffsetOrderError(Exception):
@@ -92,21 +98,24 @@ class PartitionState:
         watermark_ms: int = 0,
         users: dict[int, bytes] | None = None,
         timeline: Sequence[ControlEvent] = (),
+        tables: Mapping[str, FeatureTables] = MappingProxyType({}),
     ) -> None:
         """State restored from a base, or empty; of `timeline` the part due at `next_offset` is applied.
 
-        `users` is taken over, not copied.
+        `users` is taken over, not copied. `tables` is asked for the feature tables of a digest when an event
+        that names them is due (`timeline.tables_needed`); its owner may add to it.
 
         Raises:
             TimelineError: the timeline is damaged or has a hole.
             FoldVersionError: another fold version holds at `next_offset`.
+            TablesMissingError: tables that hold at `next_offset` are not in `tables`.
         """
         self.partition = partition
         self.next_offset = next_offset
         self.watermark_ms = watermark_ms
         self.users: dict[int, bytes] = {} if users is None else users
         self._decode = decoder.decode
-        self._controls = Controls(timeline, next_offset)
+        self._controls = Controls(timeline, next_offset, tables)
         self._lowest_allowed = next_offset
         self._oldest_seen_hour: int | None = None
         self._apply_due(next_offset)
@@ -140,6 +149,7 @@ class PartitionState:
         Raises:
             TimelineError: the event is not due yet, is damaged, or its number does not follow.
             FoldVersionError: it asks for another fold version.
+            TablesMissingError: it names feature tables that are not loaded.
         """
         if event.from_offset > self.next_offset:
             raise TimelineError(
@@ -159,7 +169,19 @@ class PartitionState:
         Raises:
             OffsetOrderError: offsets go back; nothing was observed.
             FoldVersionError: from the first record on another fold version holds; nothing was observed.
+            TablesMissingError: from the first record on feature tables hold that are not loaded; nothing was
+                observed.
         """
+        return self._observe(records, self._take)
+
+    def observe_decoded(self, records: Sequence[DecodedRecord]) -> Observed:
+        """The same for records that a decoder has accepted and the lake has kept.
+
+        What the decoder refused moves no state, so the lake's rows of a log give the state of the log.
+        """
+        return self._observe(records, self._fold_in)
+
+    def _observe(self, records: Sequence[R], take: "Callable[[R, _Batch], None]") -> Observed:
         self._check_order(records)
         from_offset = self.next_offset
         batch = _Batch()
@@ -178,7 +200,7 @@ class PartitionState:
             if offset in controls.quarantined:
                 batch.counts.quarantined += 1
             else:
-                self._take(record, batch)
+                take(record, batch)
         return self._observed(from_offset, batch)
 
     def decide(self, observed: Observed, scores: Scores | None) -> Effects:
@@ -189,7 +211,7 @@ class PartitionState:
         """
         return decide(self.partition, observed, scores)
 
-    def _check_order(self, records: Sequence[Record]) -> None:
+    def _check_order(self, records: Sequence[Record] | Sequence[DecodedRecord]) -> None:
         # Not `next_offset`: a declared gap moves that ahead of records that are still to be passed over.
         lowest = self._lowest_allowed
         for record in records:
@@ -202,19 +224,25 @@ class PartitionState:
             self.next_offset = max(self.next_offset, self._controls.apply_due(offset))
 
     def _take(self, record: Record, batch: _Batch) -> None:
-        """Steps 2 to 7 of one record."""
-        if record.timestamp_ms > self.watermark_ms:
-            self._raise_watermark(record.timestamp_ms, batch)
+        """Step 2 of one record, then the others."""
         transaction = self._decode(record.value)
         if isinstance(transaction, Rejection):
             batch.reject(record, transaction)
             return
         settings = self._controls.settings
-        event_ms = transaction.event_ms
-        if event_ms > record.timestamp_ms + settings.max_future_skew_seconds * 1000:
+        if transaction.event_ms > record.timestamp_ms + settings.max_future_skew_seconds * 1000:
             batch.reject(record, in_future(transaction, record.timestamp_ms, settings))
             return
         digest = payload_digest(transaction)
+        self._fold_in(DecodedRecord(record.offset, record.timestamp_ms, transaction, digest), batch)
+
+    def _fold_in(self, record: DecodedRecord, batch: _Batch) -> None:
+        """Steps 4 to 7 of one accepted record."""
+        timestamp_ms, transaction, digest = record.timestamp_ms, record.transaction, record.digest
+        if timestamp_ms > self.watermark_ms:
+            self._raise_watermark(timestamp_ms, batch)
+        settings = self._controls.settings
+        event_ms = transaction.event_ms
         user_id = transaction.user_id
         before = self.users.get(user_id)
         step = fold(
@@ -236,7 +264,7 @@ class PartitionState:
         batch.before.setdefault(user_id, before)
         self.users[user_id] = step.state
         hits = hits_without_model(transaction.amount, step.previous, step.next, settings)
-        batch.rows.append(Row(record.offset, record.timestamp_ms, transaction, digest, step.state, hits))
+        batch.rows.append(Row(record.offset, timestamp_ms, transaction, digest, step.state, hits))
         batch.feature_rows.append(_FEATURE_ROW.pack(*step.features))
 
     def _raise_watermark(self, timestamp_ms: int, batch: _Batch) -> None:
@@ -266,7 +294,10 @@ class PartitionState:
         self._oldest_seen_hour = oldest_ms // HOUR_MS
 
     def _observed(self, from_offset: int, batch: _Batch) -> Observed:
-        wide = np.frombuffer(b"".join(batch.feature_rows)).reshape(-1, FEATURE_COUNT)
+        user_ids = np.array([row.transaction.user_id for row in batch.rows], dtype=np.int64)
+        folded = np.frombuffer(b"".join(batch.feature_rows)).reshape(-1, FOLDED_COUNT)
+        transactions = [row.transaction for row in batch.rows]
+        wide = np.hstack((folded, looked_up(self._controls.tables, transactions, user_ids)))
         with np.errstate(over="ignore"):  # A ratio beyond float32 is infinite, which is what it means.
             features = wide.astype(np.float32)
         return Observed(
@@ -274,7 +305,7 @@ class PartitionState:
             next_offset=self.next_offset,
             rows=batch.rows,
             features=features,
-            user_ids=np.array([row.transaction.user_id for row in batch.rows], dtype=np.int64),
+            user_ids=user_ids,
             dead_letters=batch.dead_letters,
             changed={user_id: self.users.get(user_id) for user_id in batch.before},
             before=batch.before,

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from ray_fraud.domain.transaction import Transaction
+
 Headers = tuple[tuple[str, bytes], ...]
 
 
@@ -30,3 +32,14 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+
+
+class DecodedRecord(msgspec.Struct, frozen=True, gc=False):
+    """A record that the decoder has accepted, without its bytes."""
+
+    offset: int
+    timestamp_ms: int
+    """As the record's."""
+    transaction: Transaction
+    digest: bytes
+    """Payload digest, 16 bytes."""

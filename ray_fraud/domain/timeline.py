@@ -3,6 +3,7 @@
 Never: appending by anyone but the partition's owner; an event below an observed offset.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
@@ -18,6 +19,7 @@ class EventKind(StrEnum):
     SPLIT = "split"
     QUARANTINE = "quarantine"
     GAP = "gap"
+    FEATURES = "features"
 
 
 class ControlEvent(msgspec.Struct, frozen=True):
@@ -64,7 +66,17 @@ class Gap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=_GAP_N
             raise ValueError(f"0 <= from < to must hold, got from {self.from_offset}, to {self.to_offset}")
 
 
-Content = Split | DetectionSettings | FoldVersion | Quarantine | Gap
+class FeatureRefresh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """From here on features are looked up in the tables of this digest."""
+
+    tables: str
+    """SHA-256 of the tables' file, hex."""
+
+    def canonical(self) -> bytes:
+        return canonical_json(self)
+
+
+Content = Split | DetectionSettings | FoldVersion | Quarantine | Gap | FeatureRefresh
 
 CONTENT_TYPES: dict[EventKind, type[Content]] = {
     EventKind.FOLD_VERSION: FoldVersion,
@@ -72,6 +84,7 @@ CONTENT_TYPES: dict[EventKind, type[Content]] = {
     EventKind.SPLIT: Split,
     EventKind.QUARANTINE: Quarantine,
     EventKind.GAP: Gap,
+    EventKind.FEATURES: FeatureRefresh,
 }
 
 
@@ -117,6 +130,11 @@ def fold_version_event(seq: int, from_offset: int, version: int) -> ControlEvent
     return inline_event(seq, from_offset, EventKind.FOLD_VERSION, canonical_json(FoldVersion(version)))
 
 
+def features_event(seq: int, from_offset: int, tables: str) -> ControlEvent:
+    """From this offset on, the feature tables of this digest are looked up."""
+    return inline_event(seq, from_offset, EventKind.FEATURES, FeatureRefresh(tables).canonical())
+
+
 def quarantine_event(seq: int, offset: int) -> ControlEvent:
     """The record at `offset` is not processed."""
     return inline_event(seq, offset, EventKind.QUARANTINE, canonical_json(Quarantine(offset)))
@@ -125,3 +143,12 @@ def quarantine_event(seq: int, offset: int) -> ControlEvent:
 def gap_event(seq: int, from_offset: int, to_offset: int, reason: str) -> ControlEvent:
     """The offsets `from_offset` <= o < `to_offset` are not processed; the fold goes on at `to_offset`."""
     return inline_event(seq, from_offset, EventKind.GAP, canonical_json(Gap(from_offset, to_offset, reason)))
+
+
+def tables_needed(timeline: Sequence[ControlEvent], next_offset: int) -> list[str]:
+    """Digests of the feature tables that hold at `next_offset` or later, in order; without repetition."""
+    refreshes = [event for event in timeline if event.kind is EventKind.FEATURES]
+    later = [event for event in refreshes if event.from_offset > next_offset]
+    due = [event for event in refreshes if event.from_offset <= next_offset][-1:]
+    contents = [content_of(event) for event in (*due, *later)]
+    return list(dict.fromkeys(each.tables for each in contents if isinstance(each, FeatureRefresh)))

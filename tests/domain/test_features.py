@@ -1,6 +1,6 @@
 """The catalogue is what models and stored alerts refer to: it is pinned."""
 
-from ray_fraud.domain.features import FEATURE_COUNT, FEATURE_NAMES, FEATURES
+from ray_fraud.domain.features import FEATURE_COUNT, FEATURE_NAMES, FEATURES, FOLDED_COUNT
 from ray_fraud.domain.fold import fold
 from ray_fraud.domain.user_state import EMPTY_STATE
 from tests.domain.samples import transaction
@@ -25,6 +25,12 @@ def test_names_and_order_are_pinned() -> None:
         "seconds_since_previous",
         "km_from_previous",
         "kmh_from_previous",
+        "merchant_risk",
+        "merchant_verdicts",
+        "profile_hour_share",
+        "profile_amount_z",
+        "profile_amount_over_max",
+        "profile_km_from_home",
     )
 
 
@@ -36,4 +42,4 @@ def test_every_feature_has_a_unit_and_a_meaning() -> None:
 def test_the_fold_gives_every_feature() -> None:
     step = fold(EMPTY_STATE, transaction(), 1, bytes(16), bytes(4), 0, 64)
     assert step is not None
-    assert len(step.features) == FEATURE_COUNT
+    assert len(step.features) == FOLDED_COUNT

@@ -16,7 +16,7 @@ from tests.oracle.streams import DAY_MS, EVERYTHING, ORDINARY, StreamOptions, ma
 
 RECORDS = int(os.environ.get("ORACLE_RECORDS", "4000"))
 SMALLEST_MEMORY, LARGEST_MEMORY = 2, 1024
-NO_CHANGES = Changes(settings=0, splits=0, quarantines=0, gaps=0)
+NO_CHANGES = Changes(settings=0, splits=0, quarantines=0, gaps=0, refreshes=0)
 
 STREAMS = {
     "default": StreamOptions(seed=11, records=RECORDS),

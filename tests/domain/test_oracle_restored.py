@@ -14,6 +14,7 @@ from tests.oracle.oracle import run_oracle
 from tests.oracle.product import collect_all, position_of, run_product, scores_of
 from tests.oracle.scores import score_row
 from tests.oracle.streams import Stream, StreamOptions, make_stream
+from tests.oracle.tables import DRAWN
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def observed_batches(state: PartitionState, stream: Stream, batch_records: int) 
 
 @pytest.mark.parametrize("batch_records", [1, 50])
 def test_the_changes_of_all_batches_add_up_to_the_state(stream: Stream, batch_records: int) -> None:
-    state = PartitionState(partition=0, decoder=Decoder(None), timeline=stream.timeline)
+    state = PartitionState(partition=0, decoder=Decoder(None), timeline=stream.timeline, tables=DRAWN)
     stored: dict[int, bytes] = {}
     for observed in observed_batches(state, stream, batch_records):
         assert observed.before == {user_id: stored.get(user_id) for user_id in observed.changed}
@@ -46,7 +47,7 @@ def test_the_changes_of_all_batches_add_up_to_the_state(stream: Stream, batch_re
 
 def test_a_partition_restored_at_any_cut_goes_on_alike(stream: Stream) -> None:
     rng = random.Random(56)
-    state = PartitionState(partition=0, decoder=Decoder(None), timeline=stream.timeline)
+    state = PartitionState(partition=0, decoder=Decoder(None), timeline=stream.timeline, tables=DRAWN)
     pieces = []
     position = 0
     while position < len(stream.records):
@@ -59,6 +60,7 @@ def test_a_partition_restored_at_any_cut_goes_on_alike(stream: Stream) -> None:
             watermark_ms=state.watermark_ms,
             users=dict(state.users),
             timeline=stream.timeline,
+            tables=DRAWN,
         )
         # Not the batch's: a gap that is due there is already behind the restored partition.
         position = position_of(stream.records, state.next_offset)

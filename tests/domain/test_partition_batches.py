@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ray_fraud.domain.observed import Effects
-from ray_fraud.domain.partition import PartitionState
+from ray_fraud.domain.partition import FOLD_VERSION, PartitionState
 from ray_fraud.domain.record import Record
 from ray_fraud.domain.replay import replay
 from ray_fraud.domain.scores import Scores
@@ -33,7 +33,7 @@ SMALL = StateSettings(max_events=4, idle_hours=24)
 OLD = Split((Arm("forest", 1, "d1", 0.9, 10_000),), "salt")
 NEW = Split((Arm("forest", 1, "d1", 0.9, 5_000), Arm("forest", 2, "d2", 0.8, 5_000)), "salt")
 TIMELINE = (
-    fold_version_event(1, 0, 1),
+    fold_version_event(1, 0, FOLD_VERSION),
     settings_event(2, 0, DetectionSettings(state=SMALL)),
     split_event(3, 0, OLD),
     split_event(4, 211, NEW),

@@ -44,6 +44,7 @@ class Txn:
     timestamp: float
     lat: float | None
     lon: float | None
+    merchant_id: str | None
     payload_digest: bytes
 
     @property
@@ -80,13 +81,14 @@ def decode(value: bytes | None) -> Txn:
     location = fields.get("location")
     lat, lon, places = place(location) if location is not None else (None, None, [None, None])
     texts = [optional_text(fields, name, name, longest) for name, longest in TEXTS.items()]
+    merchant = texts[list(TEXTS).index("merchant_id")]
     if fields.get("card_number") is not None:
         raise RefusedError("bad_card_number", "card_number")  # this deployment has no card key
     refuse_hidden(fields)
     digest = blake2b(
         message_pack_array([transaction_id, user_id, amount, timestamp, lat, lon, *places, *texts]), 16
     )
-    return Txn(transaction_id, user_id, amount, timestamp, lat, lon, digest)
+    return Txn(transaction_id, user_id, amount, timestamp, lat, lon, merchant, digest)
 
 
 class Object(dict[str, Any]):

@@ -15,6 +15,7 @@ from ray_fraud.domain.split import RULES_ONLY, Arm, Split
 from ray_fraud.domain.timeline import (
     ControlEvent,
     EventKind,
+    FeatureRefresh,
     FoldVersion,
     gap_event,
     inline_event,
@@ -30,6 +31,7 @@ class Changes:
     splits: int = 4
     quarantines: int = 5
     gaps: int = 1
+    refreshes: int = 3
     max_events: int = 64
     idle_hours: int = 744
 
@@ -73,6 +75,14 @@ def split_of(rng: random.Random, version: int) -> Split:
     return Split((production, testing), salt=f"salt-{rng.randrange(5)}")
 
 
+def changed_to(rng: random.Random, kind: EventKind, version: int, changes: Changes) -> bytes:
+    if kind is EventKind.SETTINGS:
+        return settings_of(rng, changes, first=False).canonical()
+    if kind is EventKind.FEATURES:
+        return FeatureRefresh(f"{rng.randrange(4):064x}").canonical()
+    return split_of(rng, version).canonical()
+
+
 def control_events(rng: random.Random, records: int, changes: Changes) -> list[ControlEvent]:
     """Numbered events; settings and splits never go back to a lower offset, quarantines may."""
     contents: list[tuple[int, EventKind, bytes]] = [
@@ -82,11 +92,9 @@ def control_events(rng: random.Random, records: int, changes: Changes) -> list[C
     ]
     middle = [(rng.randrange(records), EventKind.SETTINGS) for _ in range(changes.settings)]
     middle += [(rng.randrange(records), EventKind.SPLIT) for _ in range(changes.splits)]
+    middle += [(rng.randrange(records), EventKind.FEATURES) for _ in range(changes.refreshes)]
     for version, (offset, kind) in enumerate(sorted(middle), start=2):
-        changed = (
-            settings_of(rng, changes, first=False) if kind is EventKind.SETTINGS else split_of(rng, version)
-        )
-        contents.append((offset, kind, changed.canonical()))
+        contents.append((offset, kind, changed_to(rng, kind, version, changes)))
     timeline = [inline_event(seq, *content) for seq, content in enumerate(contents, start=1)]
     timeline += [
         quarantine_event(seq, rng.randrange(records))

@@ -130,7 +130,8 @@ class FutureOneMillisecondMore(Oracle):
 
 class FutureByWatermark(Oracle):
     def guard_future(self, txn: Txn, record: RecordLike) -> None:
-        if txn.event_ms > self.watermark() + self.settings.max_future_skew_seconds * 1000:
+        watermark_ms = max(self.watermark_ms or 0, record.timestamp_ms)
+        if txn.event_ms > watermark_ms + self.settings.max_future_skew_seconds * 1000:
             raise RefusedError("timestamp_in_future", "timestamp")
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.oracle.contract import RefusedError, Txn, decode
+from tests.oracle.tables import PlainTables, look_up, plain_tables
 from tests.oracle.user import HOUR_MS, Moved, Pair, User
 from tests.oracle.values import alert_uid
 
@@ -80,12 +81,12 @@ class OracleResult:
 
     alerts: list[dict[str, Any]] = field(default_factory=list)
     features: dict[int, Row] = field(default_factory=dict)
-    """By offset, float32, shape (17,)."""
+    """By offset, float32, shape (23,)."""
     users: dict[int, dict[str, Any]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     rejected: dict[int, tuple[str, str]] = field(default_factory=dict)
     """Offset to (code, field)."""
-    watermark_ms: int | None = None
+    watermark_ms: int = 0
 
 
 class Oracle:
@@ -98,6 +99,7 @@ class Oracle:
         self.score = score
         self.settings = Settings()
         self.split = RULES_ONLY
+        self.tables: PlainTables | None = None
         self.quarantined: set[int] = set()
         self.gaps: list[range] = []
         self.watermark_ms: int | None = None
@@ -108,7 +110,7 @@ class Oracle:
         for record in records:
             self.take(record)
         self.result.users = {user_id: plain_user(user) for user_id, user in self.users.items()}
-        self.result.watermark_ms = self.watermark_ms
+        self.result.watermark_ms = self.watermark_ms or 0
         return self.result
 
     def take(self, record: RecordLike) -> None:
@@ -120,7 +122,6 @@ class Oracle:
         if record.offset in self.quarantined:
             self.result.counts["quarantined"] += 1
             return
-        self.move_watermark(record.timestamp_ms)
         try:
             txn = decode(record.value)
             self.guard_future(txn, record)
@@ -128,6 +129,7 @@ class Oracle:
             self.result.counts["rejected"] += 1
             self.result.rejected[record.offset] = (refusal.code, refusal.field)
             return
+        self.move_watermark(record.timestamp_ms)
         user = self.users.setdefault(txn.user_id, self.new_user())
         if user.is_duplicate(txn):
             self.result.counts["duplicate"] += 1
@@ -148,6 +150,8 @@ class Oracle:
                 self.split = event.reference
             elif event.kind == "quarantine":
                 self.quarantined.add(json.loads(event.reference)["offset"])
+            elif event.kind == "features":
+                self.tables = plain_tables(json.loads(event.reference)["tables"])
             elif event.kind == "gap":
                 gap = json.loads(event.reference)
                 self.gaps.append(range(gap["from"], gap["to"]))
@@ -175,7 +179,8 @@ class Oracle:
 
     def decide(self, record: RecordLike, txn: Txn, user: User, moved: Moved) -> None:
         """Features, then the rules in their order."""
-        features = np.array(user.features(txn, moved), dtype=np.float32)
+        looked_up = look_up(self.tables, txn)
+        features = np.array([*user.features(txn, moved), *looked_up], dtype=np.float32)
         self.result.features[record.offset] = features
         scored = self.score(self.split, txn.user_id, features)
         hits: list[tuple[str, str, dict[str, Any]]] = []

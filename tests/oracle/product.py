@@ -19,6 +19,7 @@ from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.domain.user_state import decode_state
 from tests.oracle.oracle import OracleResult
 from tests.oracle.scores import row_score
+from tests.oracle.tables import DRAWN
 
 COUNT_NAMES = {
     "processed": "processed",
@@ -64,7 +65,7 @@ def run_product(
     records: Sequence[Record], timeline: Sequence[ControlEvent], batch_records: int = 500
 ) -> OracleResult:
     """What the product makes of the log, in micro-batches of at most `batch_records`."""
-    state = PartitionState(partition=0, decoder=Decoder(None), timeline=timeline)
+    state = PartitionState(partition=0, decoder=Decoder(None), timeline=timeline, tables=DRAWN)
     pieces = []
     position = 0
     while position < len(records):
