@@ -19,7 +19,10 @@ from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.split import Split
 from ray_fraud.stores.cuts.redis_store import RedisCutStore
 from ray_fraud.stores.errors import StoreError
-from ray_fraud.stores.lake import lake_filesystem
+from ray_fraud.stores.feature_tables.cached import CachedFeatureTables
+from ray_fraud.stores.feature_tables.lake import LakeFeatureTables
+from ray_fraud.stores.feature_tables.postgres import PostgresFeatureRefreshes
+from ray_fraud.stores.lake import lake_filesystem, local_folder
 from ray_fraud.stores.ledger.postgres import PostgresLedger
 from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
 from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
@@ -45,12 +48,22 @@ def scorer_config(config: HotPathConfig) -> ScorerConfig:
     return ScorerConfig(lake=config.connections.lake, cache_folder=cache.expanduser())
 
 
+def feature_table_files(config: HotPathConfig) -> CachedFeatureTables:
+    """The lake's feature tables, and beside the node's model files its copies of them."""
+    copies = scorer_config(config).cache_folder
+    return CachedFeatureTables(
+        LakeFeatureTables(*lake_filesystem(config.connections.lake)),
+        LakeFeatureTables(*local_folder(copies)),
+    )
+
+
 @dataclass(slots=True)
 class BuiltPorts:
     """The ports of one partition actor, and how to close them."""
 
     ports: Ports
     partition: PartitionId
+    feature_tables: CachedFeatureTables
     closing: ExitStack = field(default_factory=ExitStack)
 
     def close(self) -> None:
@@ -81,11 +94,14 @@ def build_ports(config: HotPathConfig, partition: int, meter: Meter) -> BuiltPor
         mode = ScoringMode(
             serve=config.scoring is Scoring.SERVE, timeout=timedelta(milliseconds=config.scoring_timeout_ms)
         )
+        filesystem, root = lake_filesystem(connections.lake)
+        feature_tables = feature_table_files(config)
         ports = Ports(
             ledger=ledger,
             alert_ledger=alert_ledger,
             cuts=cuts,
-            snapshots=LakeSnapshotStore(*lake_filesystem(connections.lake)),
+            snapshots=LakeSnapshotStore(filesystem, root),
+            feature_tables=feature_tables,
             reader=reader,
             writer=writer,
             scorer=open_scorer_client(scorer_config(config), mode),
@@ -93,7 +109,7 @@ def build_ports(config: HotPathConfig, partition: int, meter: Meter) -> BuiltPor
             meter=meter,
             topics=connections.topics,
         )
-        return BuiltPorts(ports, own, closing.pop_all())
+        return BuiltPorts(ports, own, feature_tables, closing.pop_all())
 
 
 def build_sinks(config: HotPathConfig) -> tuple[list[Sink], Callable[[], None]]:
@@ -120,6 +136,7 @@ class SupervisorPorts:
         self._config = config
         connections = config.connections
         self.registry = PostgresRegistry(connections.postgres, name="ray-fraud supervisor")
+        self.refreshes = PostgresFeatureRefreshes(connections.postgres, name="ray-fraud supervisor")
         self._admin: KafkaLogAdmin | None = None
         self._cuts = RedisCutStore(connections.redis)
         self._scorer = scorer_config(config)

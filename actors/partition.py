@@ -14,8 +14,10 @@ import uuid
 from datetime import timedelta
 
 import msgspec
+import numpy as np
 import psutil
 import tenacity
+from numpy.typing import NDArray
 
 from actors.build import BuiltPorts, build_ports
 from actors.config import HotPathConfig
@@ -67,8 +69,10 @@ class PartitionEnd(msgspec.Struct, frozen=True):
 class PartitionActor:
     """One owner of one partition. Methods run in threads beside the pipeline's."""
 
-    def __init__(self, config: bytes, partition: int, split: bytes) -> None:
+    def __init__(self, config: bytes, partition: int, split: bytes, tables: str | None = None) -> None:
         """Takes the partition over and starts.
+
+        `tables`: digest of the feature tables that were published last.
 
         Raises:
             StoreUnavailable: PostgreSQL or Kafka did not answer for a minute.
@@ -78,7 +82,7 @@ class PartitionActor:
         self._config = from_json(config, HotPathConfig)
         self._meter = Meter(f"partition-{partition}", uuid.uuid4().hex)
         self._built: BuiltPorts = build_ports(self._config, partition, self._meter)
-        desired = Desired(self._config.settings, msgspec.json.decode(split, type=Split))
+        desired = Desired(self._config.settings, msgspec.json.decode(split, type=Split), tables)
         self._owner = self._take_over(desired)
         pace = Pace(
             linger=timedelta(milliseconds=self._config.linger_ms),
@@ -110,6 +114,15 @@ class PartitionActor:
             split=msgspec.json.decode(split, type=Split),
             settings=None if settings is None else msgspec.json.decode(settings, type=DetectionSettings),
         )
+
+    def refresh(self, digest: str, content: "NDArray[np.uint8] | None" = None) -> None:
+        """Asks for other feature tables; they hold from an offset that the timeline records.
+
+        `content`: the file's bytes, which this node then keeps; None: it is in the lake.
+        """
+        if content is not None:
+            self._built.feature_tables.keep(content.tobytes())
+        self._owner.desire(tables=digest)
 
     def ended(self, timeout_seconds: float) -> PartitionEnd | None:
         """Waits for the end; None if the actor still runs after the timeout."""

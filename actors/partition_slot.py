@@ -68,12 +68,12 @@ class PartitionSlot:
         self._watch(handle)
         return True
 
-    def step(self, split: bytes) -> None:
-        """Starts, checks or replaces the actor; returns at once."""
+    def step(self, split: bytes, tables: str | None) -> None:
+        """Starts, checks or replaces the actor; returns at once. `tables`: digest of the newest ones."""
         now = time.monotonic()
         if self._handle is None:
             if now >= self._not_before:
-                self._start(split)
+                self._start(split, tables)
             return
         ready, _ = ray.wait([self._probe], timeout=0)
         if ready:
@@ -127,7 +127,7 @@ class PartitionSlot:
         self._not_before = time.monotonic() + backoff
         self.restarts += 1
 
-    def _start(self, split: bytes) -> None:
+    def _start(self, split: bytes, tables: str | None) -> None:
         actor = ray.remote(PartitionActor).options(
             name=partition_actor_name(self._partition),
             namespace=NAMESPACE,
@@ -138,7 +138,7 @@ class PartitionSlot:
             num_cpus=self._config.partition_cpus,
         )
         try:
-            handle = actor.remote(self._packed_config, self._partition, split)
+            handle = actor.remote(self._packed_config, self._partition, split, tables)
         except ValueError as error:
             # The name of an actor that just died is free a moment later.
             logger.info("partition %d: %s", self._partition, error)

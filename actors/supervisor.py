@@ -17,6 +17,7 @@ from ray.exceptions import RayError
 
 from actors.build import SupervisorPorts, build_supervisor_ports
 from actors.config import HotPathConfig, Scoring
+from actors.feature_roll_out import FeatureRollOut
 from actors.partition_slot import PartitionSlot
 from actors.split_roll_out import SplitRollOut
 from ray_fraud.domain import metrics
@@ -48,6 +49,7 @@ class Supervisor:
         self._meter = Meter("supervisor", uuid.uuid4().hex)
         self._ports: SupervisorPorts = build_supervisor_ports(self._config)
         self._roll_out = SplitRollOut(self._ports.registry, self._deploy)
+        self._features = FeatureRollOut(self._ports.refreshes)
         self._health: dict[str, bool] = {}
         partitions = range(self._config.connections.topics.partitions)
         self._slots = [
@@ -75,6 +77,7 @@ class Supervisor:
             try:
                 if now >= next_registry:
                     self._roll_out.look()
+                    self._features.look([handle for handle in self.handles() if handle is not None])
                     next_registry = now + REGISTRY_SECONDS
                 self._propose_if_new()
                 if self._roll_out.known:
@@ -96,7 +99,7 @@ class Supervisor:
         """Looks after every slot; waits until something ends, at most a tick."""
         split = msgspec.json.encode(self._roll_out.split)
         for slot in self._slots:
-            slot.step(split)
+            slot.step(split, self._features.digest)
         probes = [slot.probe for slot in self._slots if slot.probe is not None]
         if probes:
             ray.wait(probes, timeout=TICK_SECONDS)
@@ -125,6 +128,13 @@ class Supervisor:
         if calls:
             ray.wait(calls, num_returns=len(calls), timeout=CALL_TIMEOUT_SECONDS)
 
+    def offer_features(self, digest: str, content: list[Any]) -> None:
+        """Announces feature tables that are about to be published.
+
+        `content`: one reference to the file's bytes as an array, in a list so that it is not fetched here.
+        """
+        self._features.offer(digest, content[0])
+
     def _check_health(self) -> None:
         self._health = {component.value: False for component in Component} | self._ports.health()
         for component, healthy in self._health.items():
@@ -152,6 +162,7 @@ class Supervisor:
             {
                 "health": self._health,
                 "split": {"digest": split.digest, "arms": arms},
+                "feature_tables": self._features.digest,
                 "partitions": partitions,
             }
         )

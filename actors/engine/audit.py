@@ -7,7 +7,7 @@ Never: writing anything; scoring through Serve (the same model files are scored 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
@@ -16,6 +16,7 @@ import msgspec
 
 from ray_fraud.domain.alert import Alert
 from ray_fraud.domain.decode import Decoder
+from ray_fraud.domain.feature_tables import FeatureTables
 from ray_fraud.domain.partition import Counts, PartitionState
 from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.replay import Score
@@ -80,11 +81,14 @@ def replay_partition(
     decoder: Decoder,
     score: Score,
     end: int,
+    tables: Mapping[str, FeatureTables],
     progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[Replayed, PartitionState]:
     """Folds the log from where the partition's life began up to offset `end`, one record after another."""
     start = max(reader.bounds().start, min((event.from_offset for event in timeline), default=0))
-    state = PartitionState(reader.partition.partition, decoder, next_offset=start, timeline=timeline)
+    state = PartitionState(
+        reader.partition.partition, decoder, next_offset=start, timeline=timeline, tables=tables
+    )
     replayed = Replayed(reader.partition)
     for records in read_log(reader, state.next_offset, end):
         rest: Sequence[Record] = records

@@ -22,6 +22,7 @@ from threading import RLock
 import numpy as np
 
 from actors.engine.cut_keeper import CutKeeper, Frozen
+from actors.engine.known_tables import KnownTables
 from actors.engine.ports import Ports
 from actors.engine.publisher import Publisher
 from actors.engine.recovery import Base, find_base
@@ -34,6 +35,7 @@ from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import Split
+from ray_fraud.domain.timeline import tables_needed
 from ray_fraud.domain.user_state import users_digest
 from ray_fraud.scoring.scored_batch import ScoredBatch
 from ray_fraud.stores.ledger.port import DataGap, Ownership
@@ -69,6 +71,9 @@ class PartitionOwner:
         if ports.ledger.restore_events(taken.own, base.events):
             events = ports.ledger.events(partition)
         self.drained = taken.undecided or base.next_offset == taken.own.barrier
+        tables = KnownTables(ports.feature_tables)
+        for digest in tables_needed(events, base.next_offset):
+            tables.load(digest)
         self.state = PartitionState(
             partition.partition,
             ports.decoder,
@@ -76,8 +81,9 @@ class PartitionOwner:
             watermark_ms=base.watermark_ms,
             users=base.users,
             timeline=events,
+            tables=tables,
         )
-        self._timeline = TimelineKeeper(ports, taken.own, events)
+        self._timeline = TimelineKeeper(ports, taken.own, events, tables)
         decided = ports.ledger.decided_offset(partition) or 0
         # A log that was cut short gives its offsets to new records, whose effects must not be skipped.
         self._decided_offset = min(decided, taken.bounds.end)
@@ -131,10 +137,17 @@ class PartitionOwner:
         """`read` returns nothing before all that was observed has settled."""
         return bool(self._unsettled) and not self._suspects.passed
 
-    def desire(self, *, settings: DetectionSettings | None = None, split: Split | None = None) -> None:
-        """Asks for other settings or another split; `reconcile` makes an event of it."""
-        old = self.desired
-        self.desired = Desired(settings or old.settings, split or old.split)
+    def desire(
+        self,
+        *,
+        settings: DetectionSettings | None = None,
+        split: Split | None = None,
+        tables: str | None = None,
+    ) -> None:
+        """Asks for other settings, split or feature tables; `reconcile` makes an event of it."""
+        with self._lock:
+            old = self.desired
+            self.desired = Desired(settings or old.settings, split or old.split, tables or old.tables)
 
     def reconcile(self) -> None:
         """Appends the control events that the desired settings and split need (reading thread only)."""

@@ -14,6 +14,7 @@ from ray_fraud.domain.split import Split
 from ray_fraud.scoring.scored_batch import ScoredBatch
 from ray_fraud.stores.connections import Topics
 from ray_fraud.stores.cuts.port import CutStore
+from ray_fraud.stores.feature_tables.port import FeatureTableFiles
 from ray_fraud.stores.ledger.port import Ledger
 from ray_fraud.stores.log.port import LogReader, LogWriter
 from ray_fraud.stores.snapshots.port import SnapshotStore
@@ -49,6 +50,7 @@ class Ports:
     reader: LogReader
     writer: LogWriter
     scorer: Scorer
+    feature_tables: FeatureTableFiles
     decoder: Decoder
     meter: Meter
     topics: Topics

@@ -7,7 +7,9 @@ barrier.
 import logging
 from dataclasses import dataclass
 
+from actors.engine.known_tables import KnownTables
 from actors.engine.ports import Ports
+from ray_fraud.domain import metrics
 from ray_fraud.domain.canonical import canonical_json, content_digest
 from ray_fraud.domain.model import ModelRefused
 from ray_fraud.domain.partition import FOLD_VERSION, PartitionState
@@ -17,13 +19,14 @@ from ray_fraud.domain.timeline import (
     ControlEvent,
     EventKind,
     Gap,
+    features_event,
     fold_version_event,
     inline_event,
     quarantine_event,
     settings_event,
     split_event,
 )
-from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
+from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
 from ray_fraud.stores.ledger.port import Ownership
 
 logger = logging.getLogger(__name__)
@@ -35,6 +38,8 @@ class Desired:
 
     settings: DetectionSettings
     split: Split
+    tables: str | None = None
+    """Digest of the feature tables; None: whatever the timeline says."""
 
 
 class NotDrainedError(Exception):
@@ -44,8 +49,9 @@ class NotDrainedError(Exception):
 class TimelineKeeper:
     """The partition's timeline in memory, and the only writer of its table."""
 
-    def __init__(self, ports: Ports, own: Ownership, events: list[ControlEvent]) -> None:
+    def __init__(self, ports: Ports, own: Ownership, events: list[ControlEvent], tables: KnownTables) -> None:
         self._ports = ports
+        self._tables = tables
         self._own = own
         self.events = events
 
@@ -55,7 +61,7 @@ class TimelineKeeper:
     def reconcile(self, state: PartitionState, desired: Desired, *, drained: bool) -> bool:
         """Appends what is missing; each event holds from the first offset nobody has decided.
 
-        Returns whether the timeline says what is desired; if not, a model is not usable yet.
+        Returns whether the timeline says what is desired; if not, a model or tables are not usable yet.
 
         Raises:
             StoreUnavailable: PostgreSQL does not answer; nothing changed, try again.
@@ -66,7 +72,8 @@ class TimelineKeeper:
         last_settings = self.last(EventKind.SETTINGS)
         if last_settings is None or last_settings.digest != desired.settings.digest:
             self._append(state, settings_event(self._seq(), self._from(state), desired.settings))
-        return self._split(state, desired.split)
+        tables_hold = self._feature_tables(state, desired.tables)
+        return self._split(state, desired.split) and tables_hold
 
     def declare_gap(self, state: PartitionState, lost_from: int, lost_to: int, reason: str) -> None:
         """Records `[lost_from, lost_to)` as gone."""
@@ -116,6 +123,26 @@ class TimelineKeeper:
                 self._append(state, split_event(self._seq(), self._from(state), RULES_ONLY))
             return False
         self._append(state, split_event(self._seq(), self._from(state), split))
+        return True
+
+    def _feature_tables(self, state: PartitionState, digest: str | None) -> bool:
+        last = self.last(EventKind.FEATURES)
+        if digest is None:
+            return True
+        event = features_event(self._seq(), self._from(state), digest)
+        if last is not None and last.digest == event.digest:
+            return True
+        try:
+            self._tables.load(digest)
+        except (StoreUnavailable, SlowDown, StoreRefused) as error:
+            # The partition goes on with the tables it has: features get older, nothing stops.
+            self._ports.meter.count(metrics.ERRORS, component=metrics.LAKE)
+            logger.error("partition %s: feature tables not usable: %s", self._own.partition, error)  # noqa: TRY400
+            return False
+        self._append(state, event)
+        # What held until here is folded already, unless the event lies ahead.
+        if event.from_offset <= state.next_offset:
+            self._tables.keep_only([digest])
         return True
 
     def _append(self, state: PartitionState, event: ControlEvent) -> None:

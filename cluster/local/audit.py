@@ -12,13 +12,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.build import decoder_of, partition_id, scorer_config
+from actors.build import decoder_of, feature_table_files, partition_id, scorer_config
 from actors.config import HotPathConfig
 from actors.engine.audit import Replayed, Verdict, accepted_topic_alerts, compare, replay_partition
 from ray_fraud.domain.alert import Source
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.split import Split
+from ray_fraud.stores.feature_tables.lookup import TablesFromFiles
 from ray_fraud.stores.ledger.postgres import PostgresLedger
 from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
 from ray_fraud.stores.ledger.queries import AlertFilter
@@ -74,6 +75,7 @@ class StackAuditor:
         self._connections = config.connections
         self._decoder = decoder_of(config.connections)
         self._splits = LoadedSplits(scorer_config(config).model_files())
+        self._tables = TablesFromFiles(feature_table_files(config))
         self._admin = KafkaLogAdmin(config.connections.kafka)
         self._ledger = PostgresLedger(config.connections.postgres, name="ray-fraud audit")
         self._queries = PostgresAlertQueries(config.connections.postgres)
@@ -120,7 +122,9 @@ class StackAuditor:
         reader = KafkaLogReader(self._connections.kafka, self._connections.topics.transactions, own)
         with closing(reader):
             timeline = self._ledger.events(own)
-            replayed, _ = replay_partition(reader, timeline, self._decoder, self._score, end, progress)
+            replayed, _ = replay_partition(
+                reader, timeline, self._decoder, self._score, end, self._tables, progress
+            )
         return replayed
 
     def _topic_alerts(self, own: PartitionId) -> set[UUID]:

@@ -22,6 +22,7 @@ from ray_fraud.domain.windows import HOUR_MS
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Counts = NDArray[np.int32]
 
 HOURS = 24
 PRIOR_WEIGHT = 5.0
@@ -65,7 +66,7 @@ class ProfileTable:
     """Base currency, like the deviations and the largest amounts."""
     deviations: Floats = field(default_factory=lambda: np.empty(0))
     largest: Floats = field(default_factory=lambda: np.empty(0))
-    hours: Ints = field(default_factory=lambda: np.empty((0, HOURS), np.int64))
+    hours: Counts = field(default_factory=lambda: np.empty((0, HOURS), np.int32))
     """Transactions by UTC hour, shape (u, 24)."""
     home_lat: Floats = field(default_factory=lambda: np.empty(0))
     """Degrees; NaN for a user whose transactions have no places."""

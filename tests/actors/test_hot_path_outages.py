@@ -13,6 +13,7 @@ from actors.build import decoder_of, scorer_config
 from actors.config import NAMESPACE, SINK
 from actors.engine.audit import replay_partition
 from ray_fraud.domain.alert import Source
+from ray_fraud.domain.feature_tables import StateOnly
 from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.split import Split
 from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
@@ -56,7 +57,12 @@ def assert_scores_equal_the_replay(platform: Platform) -> None:
         for number, reader in platform.readers.items():
             own = platform.partitions[number]
             replayed, _ = replay_partition(
-                reader, platform.ledger.events(own), decoder_of(connections), score, reader.bounds().end
+                reader,
+                platform.ledger.events(own),
+                decoder_of(connections),
+                score,
+                reader.bounds().end,
+                StateOnly(),
             )
             rows = queries.list(AlertFilter(source=Source.HOT, partition=own), limit=1_000_000)
             stored = {row.alert.alert_uid: (row.alert.score, row.alert.model_version) for row in rows}

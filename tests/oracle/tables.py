@@ -106,7 +106,7 @@ def product_tables(plain: PlainTables) -> FeatureTables:
             np.array([row.mean for row in rows]),
             np.array([row.deviation for row in rows]),
             np.array([row.largest for row in rows]),
-            np.array([row.hours for row in rows], np.int64).reshape(-1, 24),
+            np.array([row.hours for row in rows], np.int32).reshape(-1, 24),
             homes[:, 0],
             homes[:, 1],
         ),

@@ -20,6 +20,8 @@ from ray_fraud.domain.record import Record
 from ray_fraud.domain.split import Split
 from ray_fraud.stores.errors import Fenced, SlowDown, StoreError, StoreUnavailable
 from ray_fraud.stores.faults import Crashed, FaultPlan, RefusedByPlan
+from ray_fraud.stores.feature_tables.lookup import TablesFromFiles
+from ray_fraud.stores.feature_tables.memory import MemoryFeatureTables
 from ray_fraud.stores.ledger.memory import MemoryLedger
 from ray_fraud.stores.ledger.memory_queries import MemoryAlertQueries
 from ray_fraud.stores.ledger.queries import AlertFilter, StoredAlert
@@ -51,6 +53,7 @@ class Happened:
     lives: int = 0
     splits: int = 0
     settings: int = 0
+    refreshes: int = 0
 
 
 class Driver:
@@ -62,6 +65,7 @@ class Driver:
         self.happened = Happened()
         self.split = split
         self.settings = SETTINGS
+        self.tables: str | None = None
         self.owner: Owner | None = None
         self.zombies: list[Owner] = []
 
@@ -91,7 +95,7 @@ class Driver:
         """The owner; takes over first if there is none."""
         if self.owner is None:
             token = f"{self.rng.getrandbits(64):016x}"
-            desired = Desired(self.settings, self.split)
+            desired = Desired(self.settings, self.split, self.tables)
             ports = self.world.ports()
             steps = self.persist(
                 lambda: PartitionOwner(ports, self.world.partition, token, desired, lambda: 0.0)
@@ -116,7 +120,7 @@ class Driver:
             self.happened.fenced += 1
             self.owner = None
         except RefusedByPlan as error:
-            if error.store not in INDISPENSABLE:
+            if error.store not in INDISPENSABLE and self.owner is not None:
                 raise AssertionError(f"an owner ended: {error}") from error
             self.happened.refused += 1
             self.owner = None
@@ -193,7 +197,8 @@ def replayed(world: World) -> tuple[Replayed, PartitionState]:
     """The single-threaded replay of the world's log and timeline."""
     reader = world.broker.reader(TOPICS.transactions, world.partition)
     events = MemoryLedger(world.database).events(world.partition)
-    return replay_partition(reader, events, Decoder(None), score_rows, reader.bounds().end)
+    tables = TablesFromFiles(MemoryFeatureTables(world.tables))
+    return replay_partition(reader, events, Decoder(None), score_rows, reader.bounds().end, tables)
 
 
 def check(world: World, owner: Owner, sent: Sequence[Record]) -> Replayed:

@@ -72,6 +72,12 @@ def run(seed: int, records: int) -> Driver:
         if driver.owner is not None:
             driver.owner.steps.desire(settings=driver.settings)
 
+    def refresh_features() -> None:
+        driver.tables = rng.choice(list(world.tables))
+        driver.happened.refreshes += 1
+        if driver.owner is not None:
+            driver.owner.steps.desire(tables=driver.tables)
+
     actions: dict[Callable[[], None], int] = {
         arrive: 250,
         lambda: driver.do(lambda owner: driver.read(owner, rng.randint(1, 30))): 300,
@@ -81,6 +87,7 @@ def run(seed: int, records: int) -> Driver:
         lambda: driver.do(driver.snapshot): 20,
         change_split: 20,
         change_settings: 20,
+        refresh_features: 20,
         driver.crash: 10,
         driver.desert: 10,
         world.contents.clear: 5,
@@ -95,7 +102,7 @@ def run(seed: int, records: int) -> Driver:
 
 @pytest.mark.timeout(600)
 def test_everything_equals_the_replay_whatever_happens() -> None:
-    names = ("crashes", "retries", "slowed", "refused", "fenced", "splits", "settings")
+    names = ("crashes", "retries", "slowed", "refused", "fenced", "splits", "settings", "refreshes")
     totals = dict.fromkeys(names, 0)
     for seed in range(SEEDS):
         try:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ray_fraud.domain.decode import Decoder
+from ray_fraud.domain.feature_tables import StateOnly
 from ray_fraud.domain.partition import PartitionState
 from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.timeline import ControlEvent
@@ -90,7 +91,7 @@ def _states(
     partition: PartitionId, events: Sequence[ControlEvent], log: Sequence[Record]
 ) -> Iterator[tuple[int, PartitionState]]:
     """The replay's state before each record of the log and after its last; each counts until the next."""
-    state = PartitionState(partition.partition, Decoder(None), timeline=events)
+    state = PartitionState(partition.partition, Decoder(None), timeline=events, tables=StateOnly())
     for record in log:
         yield record.offset, state
         state.observe([record])

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from actors.engine.ports import Ports
 from actors.engine.sink import Sink
+from ray_fraud.domain.canonical import content_digest
 from ray_fraud.domain.decode import Decoder
+from ray_fraud.domain.features import FEATURE_COUNT, FOLDED_COUNT
 from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.settings import DetectionSettings, StateSettings
@@ -24,11 +26,14 @@ from ray_fraud.stores.connections import Topics
 from ray_fraud.stores.cuts.memory import CutContents, MemoryCutStore
 from ray_fraud.stores.errors import StoreUnavailable
 from ray_fraud.stores.faults import Crashed, Fault, FaultPlan
+from ray_fraud.stores.feature_tables.encoding import TableFacts, encode_tables
+from ray_fraud.stores.feature_tables.memory import MemoryFeatureTables
 from ray_fraud.stores.ledger.memory import Fault as LedgerFault
 from ray_fraud.stores.ledger.memory import MemoryDatabase, MemoryLedger
 from ray_fraud.stores.log.memory import MemoryBroker
 from ray_fraud.stores.snapshots.memory import MemorySnapshotStore, SnapshotContents
 from ray_fraud.telemetry.meter import Meter
+from tests.oracle.tables import plain_tables, product_tables
 from tests.simulation.witness import Witness
 
 TOPICS = Topics(partitions=1)
@@ -40,6 +45,17 @@ FIRST = Split(arms=(Arm("one", 1, "d1", 0.9, 10_000),), salt="a")
 SECOND = Split(arms=(Arm("one", 1, "d1", 0.9, 7_000), Arm("two", 2, "d2", 0.8, 3_000)), salt="a")
 THIRD = Split(arms=(Arm("two", 2, "d2", 0.85, 10_000),), salt="b")
 SPLITS = (FIRST, SECOND, THIRD)
+LOOKED_UP_COLUMNS = range(FOLDED_COUNT, FEATURE_COUNT)
+
+
+def _tables() -> dict[str, bytes]:
+    """A few files of feature tables, which the users and merchants of the logs are in."""
+    drawn = [product_tables(plain_tables(f"tables {number}")) for number in range(3)]
+    contents = [encode_tables(tables, TableFacts()) for tables in drawn]
+    return {content_digest(content): content for content in contents}
+
+
+TABLES = _tables()
 
 
 def score_rows(split: Split, user_ids: NDArray[np.int64], features: NDArray[np.float32]) -> Scores | None:
@@ -48,7 +64,8 @@ def score_rows(split: Split, user_ids: NDArray[np.int64], features: NDArray[np.f
         return None
     arms = split.arm_of(user_ids)
     versions = np.array([arm.version for arm in split.arms])[arms]
-    bits = np.nan_to_num(features[:, :2].astype(np.float64), nan=0.5)
+    columns = np.ascontiguousarray(features[:, [0, 1, *LOOKED_UP_COLUMNS]], np.float64)
+    bits = np.nan_to_num(columns, nan=0.5)
     values = np.modf(np.abs(bits.sum(axis=1)) * 12.9898 * versions)[0]
     return Scores(values, arms)
 
@@ -77,6 +94,7 @@ class World:
         self.partition: PartitionId = self.broker.partition_id(TOPICS.transactions, 0)
         self.contents = CutContents()
         self.snapshots = SnapshotContents()
+        self.tables = TABLES
         self.witness = Witness(self.partition, self.contents, self.snapshots)
         self._crash_after = False
         self.database = MemoryDatabase(faults=self._ledger_fault)
@@ -122,6 +140,7 @@ class World:
             reader=self.broker.reader(TOPICS.transactions, self.partition, plan),
             writer=self.broker.writer(plan),
             scorer=SimulatedScorer(),
+            feature_tables=MemoryFeatureTables(self.tables, plan),
             decoder=Decoder(None),
             meter=Meter("partition-0", "simulated"),
             topics=TOPICS,

@@ -1,0 +1,1 @@
+"""Files of feature tables, named by their digest, and which of them is the newest."""
