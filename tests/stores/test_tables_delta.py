@@ -44,6 +44,15 @@ def test_engines_can_skip_files_by_day_offset_and_time(table: DeltaTransactions,
     assert opened.to_pyarrow_table(filters=[("offset", ">", 3)]).num_rows == 2
 
 
+def test_a_filter_on_any_column_finds_the_rows(table: DeltaTransactions, tmp_path: Path) -> None:
+    files = table.write_files(rows(FIRST, 0, 3))
+    table.append(Append("run", [ReadRange(FIRST, TOPIC, 0, 3, 3, {}, 0)], files))
+    opened = DeltaTable(f"{tmp_path}/transactions")
+    for name, value in (("topic_id", "topic-id"), ("amount", 12.5), ("transaction_id", "tx-1")):
+        found = opened.to_pyarrow_table(filters=[(name, "=", value)])
+        assert found.num_rows == (1 if name == "transaction_id" else 3), name
+
+
 def test_a_lake_without_the_table_or_in_an_impossible_place_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreRefused, match="open transactions"):
         DeltaTransactions(LakeLocation(tmp_path.as_uri())).view()

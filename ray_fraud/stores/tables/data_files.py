@@ -6,6 +6,7 @@ Never: a file that is changed once it is written; a statistic that is not exact.
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -16,10 +17,6 @@ from pyarrow import fs
 
 from ray_fraud.stores.tables.columns import PARTITION_COLUMN
 from ray_fraud.stores.tables.port import DataFile
-
-INTEGERS, TIMES = ("partition", "offset", "user_id"), ("record_time", "event_time")
-"""Columns with minimum and maximum in the log, by which engines skip files. Times are whole milliseconds,
-which is what Delta's statistics can say exactly."""
 
 
 def write_data_files(filesystem: fs.FileSystem, folder: str, rows: pa.Table) -> list[DataFile]:
@@ -43,17 +40,26 @@ def _by_date(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
 
 
 def _stats(rows: pa.Table) -> str:
+    """Rows, nulls, minimum and maximum of every column that has an order.
+
+    Of every one: delta-rs takes a missing minimum for "nothing matches", and a filter on such a column would
+    find no row of the file.
+    """
     lows: dict[str, Any] = {}
     highs: dict[str, Any] = {}
-    for name in INTEGERS + TIMES:
+    for name in rows.column_names:
+        if pa.types.is_binary(rows.schema.field(name).type):
+            continue
         ends = pc.min_max(rows[name]).as_py()
-        lows[name], highs[name] = (_shown(ends[end]) for end in ("min", "max"))
+        if ends["min"] is not None:
+            lows[name], highs[name] = _shown(ends["min"]), _shown(ends["max"])
     nulls = {name: rows[name].null_count for name in rows.column_names}
     content = {"numRecords": rows.num_rows, "minValues": lows, "maxValues": highs, "nullCount": nulls}
     return msgspec.json.encode(content).decode()
 
 
 def _shown(value: Any) -> Any:
-    return (
-        value if isinstance(value, int) else value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+    """Times are whole milliseconds, which is what Delta's statistics can say exactly."""
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return value
