@@ -9,7 +9,6 @@ Never: a commit on another handle than the view's; a position that is not an app
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,16 +16,18 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.connections import LakeLocation
+from ray_fraud.stores.delta_errors import delta_errors
 from ray_fraud.stores.delta_location import delta_location
-from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
+from ray_fraud.stores.errors import StoreUnavailable
 from ray_fraud.stores.lake import lake_filesystem
 from ray_fraud.stores.tables.columns import PARTITION_COLUMN, SCHEMA, TRANSACTIONS
 from ray_fraud.stores.tables.data_files import write_data_files
+from ray_fraud.stores.tables.evolution import add_missing_columns
 from ray_fraud.stores.tables.port import Append, DataFile, LogGapRow, TableMoved
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class DeltaTransactions:
         self._folder = f"{root}/{TRANSACTIONS}"
 
     def create(self) -> None:
-        with _delta_errors("create the tables"):
+        with delta_errors("create the tables"):
             for address, schema, by in (
                 (self._address, SCHEMA, [PARTITION_COLUMN]),
                 (self._gaps_address, GAP_SCHEMA, []),
@@ -102,18 +103,19 @@ class DeltaTransactions:
                 DeltaTable.create(
                     address, schema, mode="ignore", partition_by=by, storage_options=self._options
                 )
+                add_missing_columns(address, schema, self._options)
 
     def view(self) -> DeltaView:
-        with _delta_errors("open transactions"):
+        with delta_errors("open transactions"):
             return DeltaView(DeltaTable(self._address, storage_options=self._options))
 
     def rows(self) -> int:
         """How many rows the newest version has, from the statistics of its files."""
-        with _delta_errors("count transactions"):
+        with delta_errors("count transactions"):
             return int(DeltaTable(self._address, storage_options=self._options).count())
 
     def write_files(self, rows: pa.Table) -> list[DataFile]:
-        with _delta_errors("write data files"):
+        with delta_errors("write data files"):
             return write_data_files(self._filesystem, self._folder, rows)
 
     def append(self, append: Append) -> int:
@@ -146,7 +148,7 @@ class DeltaTransactions:
         raise TableMoved("lake", f"run {append.run_id}: another one committed these offsets first; plan anew")
 
     def recent(self, columns: Sequence[str], span_ms: int) -> pa.Table:
-        with _delta_errors("read transactions"):
+        with delta_errors("read transactions"):
             table = DeltaTable(self._address, storage_options=self._options)
             newest = _newest_event(table)
             if newest is None:
@@ -157,7 +159,7 @@ class DeltaTransactions:
 
     def record_gaps(self, gaps: Sequence[LogGapRow]) -> list[LogGapRow]:
         for _ in range(GAP_ATTEMPTS):
-            with _delta_errors("open log gaps"):
+            with delta_errors("open log gaps"):
                 table = DeltaTable(self._gaps_address, storage_options=self._options)
             new = [gap for gap in gaps if table.transaction_version(_gap_id(gap)) is None]
             if not new:
@@ -178,7 +180,7 @@ class DeltaTransactions:
         raise StoreUnavailable("lake", f"{len(gaps)} gaps of the log not recorded in {GAP_ATTEMPTS} attempts")
 
     def gaps(self) -> list[LogGapRow]:
-        with _delta_errors("read log gaps"):
+        with delta_errors("read log gaps"):
             rows = (
                 DeltaTable(self._gaps_address, storage_options=self._options).to_pyarrow_table().to_pylist()
             )
@@ -242,16 +244,5 @@ def _properties(view: DeltaView, append: Append) -> CommitProperties:
 
 def _history(table: DeltaTable, limit: int) -> Iterator[dict[str, Any]]:
     """Newest first."""
-    with _delta_errors("read the table's history"):
+    with delta_errors("read the table's history"):
         yield from table.history(limit)
-
-
-@contextmanager
-def _delta_errors(what: str) -> Iterator[None]:
-    """Errors of delta-rs and of the file system as the platform's own."""
-    try:
-        yield
-    except TableNotFoundError as error:
-        raise StoreRefused("lake", f"{what}: {error}") from error
-    except (DeltaError, OSError) as error:
-        raise StoreUnavailable("lake", f"{what}: {error}") from error

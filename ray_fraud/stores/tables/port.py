@@ -91,7 +91,7 @@ class TransactionTable(Protocol):
     """The table; safe for use by several processes at once."""
 
     def create(self) -> None:
-        """Make the table if there is none."""
+        """Make the table if there is none; give an older one the columns that it lacks."""
 
     def view(self) -> TableView:
         """The newest version.
