@@ -13,6 +13,9 @@ from typing import Any
 
 import msgspec
 
+from batch.features.job import FeatureReport
+from batch.features.refresh import RefreshReport
+from batch.features.run import run_features, run_refresh
 from batch.ingest.job import IngestReport
 from batch.ingest.run import run_ingest
 from batch.patterns.job import PatternReport, search
@@ -33,6 +36,7 @@ logger = logging.getLogger(__name__)
 LONGEST_PAUSE_SECONDS = 5.0
 """Between two looks at the clock; also how often the age of the last good run is told."""
 OUTCOMES = ("accepted", "rejected", "hole")
+FOLD_OUTCOMES = ("equal", "missed", "unexpected", "without_model")
 
 
 class BatchActor:
@@ -47,6 +51,10 @@ class BatchActor:
         for rule in metrics.COLD_RULES:
             self._meter.count(metrics.FINDINGS, 0, rule_name=rule)
         self._runs = PostgresBatchRuns(self._config.ingest.connections.postgres)
+        for outcome in FOLD_OUTCOMES:
+            self._meter.count(metrics.FOLDED_ALERTS, 0, outcome=outcome)
+        self._offered: list[Any] = []
+        """Holds the content of the newest feature tables in Ray's object store."""
         self._progress = IngestReport()
         self._unseen = True
         """There may be rows that no search has looked at."""
@@ -85,7 +93,24 @@ class BatchActor:
         if self._unseen:
             done["patterns"] = msgspec.to_builtins(self._search())
             self._unseen = False
+        done["features"] = msgspec.to_builtins(self._fold())
+        done["refresh"] = msgspec.to_builtins(self._refresh())
         return done
+
+    def _fold(self) -> FeatureReport:
+        report = run_features(self._config.ingest.connections, self._config.features)
+        self._meter.count(metrics.FEATURE_ROWS, report.rows)
+        equal = report.expected - report.missed
+        for outcome, number in zip(
+            FOLD_OUTCOMES, (equal, report.missed, report.unexpected, report.found), strict=True
+        ):
+            self._meter.count(metrics.FOLDED_ALERTS, number, outcome=outcome)
+        return report
+
+    def _refresh(self) -> RefreshReport:
+        report = run_refresh(self._config.ingest.connections, self._config.features, self._offered)
+        self._meter.count(metrics.FEATURE_REFRESHES, int(report.refreshed))
+        return report
 
     def _search(self) -> PatternReport:
         connections = self._config.ingest.connections

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import msgspec
 
+from batch.features.config import FeatureConfig
 from batch.ingest.config import IngestConfig
 from batch.patterns.config import PatternConfig
 
@@ -15,6 +16,7 @@ DEFAULT_INTERVAL = timedelta(minutes=5)
 
 class BatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     ingest: IngestConfig
+    features: FeatureConfig
     patterns: PatternConfig = PatternConfig()
     interval: timedelta = DEFAULT_INTERVAL
     """From the beginning of a run to that of the next."""

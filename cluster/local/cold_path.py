@@ -7,7 +7,9 @@ from datetime import timedelta
 
 import ray
 
-from actors.config import BATCH, NAMESPACE, HotPathConfig
+from actors.build import scorer_config
+from actors.config import BATCH, NAMESPACE, SUPERVISOR, HotPathConfig
+from batch.features.config import FeatureConfig
 from batch.ingest.config import IngestConfig
 from batch.priority import low_priority_env
 from batch.schedule.actor import BatchActor
@@ -19,6 +21,9 @@ def batch_config(config: HotPathConfig) -> BatchConfig:
     """What the batch actor is told, from what the hot path was told."""
     return BatchConfig(
         ingest=IngestConfig(connections=config.connections, settings=config.settings),
+        features=FeatureConfig(
+            model_cache=scorer_config(config).cache_folder, namespace=NAMESPACE, supervisor=SUPERVISOR
+        ),
         interval=timedelta(seconds=config.batch_interval_seconds),
     )
 

@@ -129,7 +129,26 @@ def _run_table(done: dict[str, Any]) -> Table:
         table.add_row("rows looked at for patterns", _figure(patterns["rows"]))
         table.add_row("new findings", new)
         table.add_row("findings that grew", _figure(patterns["grown"]))
+    features = done["report"].get("features")
+    if features is not None:
+        _add_features(table, features, done["report"].get("refresh"))
     return table
+
+
+def _add_features(table: Table, features: dict[str, Any], refresh: dict[str, Any] | None) -> None:
+    table.add_row("rows of features", _figure(features["rows"]))
+    table.add_row("alerts found again", _figure(features["expected"] - features["missed"]))
+    differ = features["missed"] + features["unexpected"]
+    if differ:
+        what = f"{features['missed']:,} missed by the hot path, {features['unexpected']:,} unexpected"
+        table.add_row(Text("DIFFERENT", "red"), Text(what))
+    if features["without_model"]:
+        what = f"{features['found']:,} new alerts in {features['without_model']:,} rows"
+        table.add_row("decided without a model", what)
+    if refresh is not None and refresh["digest"] is not None:
+        state = "new" if refresh["refreshed"] else "unchanged"
+        sizes = f"{refresh['merchants']:,} merchants, {refresh['profiles']:,} profiles"
+        table.add_row("feature tables", f"{sizes}, {state}")
 
 
 def _figure(value: int | None) -> str:

@@ -69,6 +69,7 @@ class Controls:
         self.split: Split = RULES_ONLY
         self.settings = DetectionSettings()
         self.tables: FeatureTables = NO_TABLES
+        self.tables_digest: str | None = None
         self.quarantined: set[int] = set()
         self.next_due: int = NEVER
         """The lowest offset at which a waiting event has to be applied."""
@@ -101,14 +102,15 @@ class Controls:
             TablesMissingError: feature tables are not at hand; none was applied.
         """
         due = self._due(offset)
-        tables = self.tables
+        tables, digest = self.tables, self.tables_digest
         for event, content in due:
             if isinstance(content, FoldVersion) and content.version != FOLD_VERSION:
                 raise FoldVersionError(event.from_offset, content.version)
         # Only the last refresh holds; the tables of those before it may be gone.
         for content in [each for _, each in due if isinstance(each, FeatureRefresh)][-1:]:
-            tables = self._find(content.tables)
-        self.tables = tables
+            digest = content.tables
+            tables = self._find(digest)
+        self.tables, self.tables_digest = tables, digest
         self._waiting = [waiting for waiting in self._waiting if waiting[0].from_offset > offset]
         self.next_due = min((event.from_offset for event, _ in self._waiting), default=NEVER)
         return max((self._apply(content) for _, content in due), default=0)

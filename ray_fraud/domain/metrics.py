@@ -249,6 +249,27 @@ LOG_GAPS = Metric(
     "Gaps of the log that the cold path ever found: records are lost to the lake. A new one: see `log_gaps`.",
 )
 
+FEATURE_ROWS = Metric(
+    "fraud_detection_feature_rows_total",
+    MetricKind.COUNTER,
+    "rows",
+    "Transactions whose features the cold path wrote to the lake.",
+)
+FOLDED_ALERTS = Metric(
+    "fraud_detection_folded_alerts_total",
+    MetricKind.COUNTER,
+    "alerts",
+    "Alerts of the hot rules as the cold path finds them again. `missed`, `unexpected`: hot and cold "
+    "disagree, see its log. `without_model`: found where the hot path had no model.",
+    {"outcome": ("equal", "missed", "unexpected", "without_model")},
+)
+FEATURE_REFRESHES = Metric(
+    "fraud_detection_feature_refreshes_total",
+    MetricKind.COUNTER,
+    "refreshes",
+    "New tables of merchants' risk and users' profiles that were published to the hot path.",
+)
+
 CATALOGUE: tuple[Metric, ...] = (
     TRANSACTIONS,
     ALERTS,
@@ -279,4 +300,7 @@ CATALOGUE: tuple[Metric, ...] = (
     BATCH_AGE,
     FINDINGS,
     LOG_GAPS,
+    FEATURE_ROWS,
+    FOLDED_ALERTS,
+    FEATURE_REFRESHES,
 )

@@ -130,6 +130,11 @@ class PartitionState:
         """The settings that hold at the last offset reached."""
         return self._controls.settings
 
+    @property
+    def tables_digest(self) -> str | None:
+        """Of the feature tables that hold at the last offset reached; None before the first."""
+        return self._controls.tables_digest
+
     def extend_timeline(self, event: ControlEvent) -> None:
         """Registers an event; `observe` applies it before the first record at or after its offset.
 

@@ -77,6 +77,11 @@ SELECT (SELECT count(*) FROM accepted),
     count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new) FROM stored
 """
 
+_COLD_INSERT = f"""
+WITH {_INCOMING}, accepted AS (SELECT * FROM incoming), {_STORE}
+SELECT count(*) FILTER (WHERE is_new) FROM stored
+"""
+
 _MISSING_OWNERS = """
 INSERT INTO partition_owner (cluster_id, topic_id, partition)
 SELECT * FROM jsonb_to_recordset(%s::jsonb) AS row (cluster_id text, topic_id text, partition integer)
@@ -167,6 +172,16 @@ def insert_accepted(session: Session, batch: Batch) -> SinkResult:
             continue
         refused, inserted, promoted = refused + len(chunk) - accepted, inserted + new, promoted + turned
     return SinkResult(inserted, promoted, refused, tuple(invalid))
+
+
+def insert_cold(session: Session, alerts: Sequence[Alert], partition: PartitionId, epoch: int) -> int:
+    """Stores cold alerts of one partition that are not there yet; how many were new.
+
+    Raises:
+        ValueRefused: PostgreSQL cannot hold one of them; none was stored.
+    """
+    rows = [row_of(alert, partition, epoch) for alert in alerts]
+    return int(session.rows("insert_cold_alerts", _COLD_INSERT, {"alerts": _json(rows)})[0][0])
 
 
 def _without_value(

@@ -9,7 +9,7 @@ Never: a commit on another handle than the view's; a position that is not an app
 
 import logging
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -50,6 +50,7 @@ GAP_SCHEMA: pa.Schema = pa.schema(
     ]
 )
 GAP_ATTEMPTS = 5
+EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 Positions = list[tuple[str, PartitionId, int]]
 _positions = msgspec.json.Decoder(Positions)
@@ -147,6 +148,19 @@ class DeltaTransactions:
             return view.version
         raise TableMoved("lake", f"run {append.run_id}: another one committed these offsets first; plan anew")
 
+    def rows_of(
+        self, partition: PartitionId, from_offset: int, to_offset: int, columns: Sequence[str]
+    ) -> pa.Table:
+        with delta_errors("read transactions"):
+            table = DeltaTable(self._address, storage_options=self._options)
+            filters = [
+                ("topic_id", "=", partition.topic_id),
+                ("partition", "=", partition.partition),
+                ("offset", ">=", from_offset),
+                ("offset", "<", to_offset),
+            ]
+            return table.to_pyarrow_table(filters=filters, columns=list(columns))
+
     def recent(self, columns: Sequence[str], span_ms: int) -> pa.Table:
         with delta_errors("read transactions"):
             table = DeltaTable(self._address, storage_options=self._options)
@@ -156,6 +170,21 @@ class DeltaTransactions:
             since = newest - timedelta(milliseconds=span_ms)
             filters = [(PARTITION_COLUMN, ">=", since.date()), ("event_time", ">=", since)]
             return table.to_pyarrow_table(filters=filters, columns=list(columns))
+
+    def newest_day(self) -> int | None:
+        """UTC day of the newest event (days since 1970-01-01), from the files' dates; None without rows."""
+        with delta_errors("read transactions"):
+            table = DeltaTable(self._address, storage_options=self._options)
+            newest = _newest_event(table)
+        return None if newest is None else newest.date().toordinal() - EPOCH_DAY
+
+    def rows_of_days(self, from_day: int, until_day: int, columns: Sequence[str]) -> object:
+        """Rows of `[from_day, until_day)` as a scanner of Arrow; nothing is read yet."""
+        days = [date.fromordinal(day + EPOCH_DAY) for day in (from_day, until_day)]
+        with delta_errors("read transactions"):
+            table = DeltaTable(self._address, storage_options=self._options)
+            within = (pc.field(PARTITION_COLUMN) >= days[0]) & (pc.field(PARTITION_COLUMN) < days[1])
+            return table.to_pyarrow_dataset().scanner(columns=list(columns), filter=within)
 
     def record_gaps(self, gaps: Sequence[LogGapRow]) -> list[LogGapRow]:
         for _ in range(GAP_ATTEMPTS):

@@ -98,6 +98,21 @@ class MemoryTransactions:
         self._contents.gaps |= new
         return list(new.values())
 
+    def rows_of(
+        self, partition: PartitionId, from_offset: int, to_offset: int, columns: Sequence[str]
+    ) -> pa.Table:
+        def action() -> pa.Table:
+            rows = self._contents.rows()
+            wanted = (
+                (pc.field("topic_id") == partition.topic_id)
+                & (pc.field("partition") == partition.partition)
+                & (pc.field("offset") >= from_offset)
+                & (pc.field("offset") < to_offset)
+            )
+            return rows.filter(wanted).select(list(columns))
+
+        return self._faults.step("lake", "read rows", action)
+
     def recent(self, columns: Sequence[str], span_ms: int) -> pa.Table:
         return self._faults.step("lake", "read rows", lambda: self._recent(columns, span_ms))
 

@@ -123,3 +123,16 @@ class TransactionTable(Protocol):
         Raises:
             StoreUnavailable: the object store does not answer.
         """
+
+
+class TransactionRows(Protocol):
+    """The table's rows, by where they lie in the log."""
+
+    def rows_of(
+        self, partition: PartitionId, from_offset: int, to_offset: int, columns: Sequence[str]
+    ) -> pa.Table:
+        """These columns of the partition's rows with offsets in `[from_offset, to_offset)`, in any order.
+
+        Raises:
+            StoreUnavailable: the object store does not answer.
+        """

@@ -1,0 +1,24 @@
+"""What the building of features is told.
+
+Never: a secret (connections name files).
+"""
+
+from pathlib import Path
+
+import msgspec
+
+
+class FeatureConfig(msgspec.Struct, frozen=True, kw_only=True):
+    model_cache: Path
+    """The node's folder for model files and feature tables."""
+    namespace: str = ""
+    supervisor: str = ""
+    """Name of the actor that is told of new feature tables; empty: nobody is."""
+    stretch_records: int = 200_000
+    """Offsets of one partition that one task folds before a commit: about 10 s of work."""
+    tasks: int = 2
+    """Partitions that are folded at the same time."""
+    profile_days: int = 90
+    """Completed UTC days, up to the newest event's, that users' profiles are made of."""
+    verdict_delay_seconds: float = 0.0
+    """An analyst's verdict reaches the features this much later."""

@@ -1,0 +1,176 @@
+"""One stretch of a partition, folded again from the lake: features, the hot rules' alerts, scores.
+
+    rows of the lake + timeline + state → features, alerts, scores, state
+
+It is the hot path's own fold over the hot path's own timeline, so its alerts are the ones that the hot path
+made. Where the timeline had no model, the present one scores, and its alerts are news.
+
+Never: I/O but for models that are loaded at first use; another definition of a feature or a rule.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ray_fraud.domain.alert import Alert, Source
+from ray_fraud.domain.features import FEATURE_NAMES
+from ray_fraud.domain.observed import Counts, Observed
+from ray_fraud.domain.partition import PartitionState
+from ray_fraud.domain.record import DecodedRecord
+from ray_fraud.domain.scores import Scores
+from ray_fraud.domain.split import Arm, Split
+from ray_fraud.domain.windows import DAY_MS
+from ray_fraud.stores.tables.feature_columns import FEATURE_SCHEMA, SCORE_SCHEMA
+
+BATCH_RECORDS = 5_000
+_US_PER_MS = 1_000
+
+Rows32 = NDArray[np.float32]
+
+
+class Scoring(NamedTuple):
+    """How rows are scored."""
+
+    by_split: Callable[[Split, NDArray[np.int64], Rows32], Scores]
+    """Each row by its user's arm; a split that has arms."""
+    by_model: Callable[[Arm, Rows32], NDArray[np.float64]]
+    """All rows by one model."""
+    present: Split
+    """The versions that are live now: all of them score every row."""
+
+
+@dataclass
+class Folded:
+    """What a stretch gave."""
+
+    counts: Counts = field(default_factory=Counts)
+    expected: list[Alert] = field(default_factory=list)
+    """Alerts that the hot path has to have made."""
+    found: list[Alert] = field(default_factory=list)
+    """Alerts of the present models where the hot path had none; `source` is cold."""
+    without_model: int = 0
+    """Rows that the hot path decided by rules only."""
+    features: list[pa.Table] = field(default_factory=list)
+    scores: list[pa.Table] = field(default_factory=list)
+
+
+def fold_records(
+    state: PartitionState, records: Sequence[DecodedRecord], topic_id: str, scoring: Scoring
+) -> Folded:
+    """Folds records that `state` has not seen; it moves along.
+
+    Raises:
+        FoldVersionError, TablesMissingError: as `PartitionState.observe`.
+        StoreError, ModelRefused: a model cannot be loaded.
+    """
+    folded = Folded()
+    position = 0
+    while position < len(records):
+        observed = state.observe_decoded(records[position : position + BATCH_RECORDS])
+        position = _behind(records, position, observed.next_offset)
+        _add(folded.counts, observed.counts)
+        if observed.rows:
+            _decide(state, observed, scoring, folded)
+            tables = state.tables_digest
+            folded.features.append(_feature_rows(observed, topic_id, state.partition, tables))
+            folded.scores += _score_rows(observed, topic_id, state.partition, scoring)
+    return folded
+
+
+def skip_records(state: PartitionState, records: Sequence[DecodedRecord]) -> None:
+    """Moves the state past records whose features are in the table already."""
+    position = 0
+    while position < len(records):
+        observed = state.observe_decoded(records[position : position + BATCH_RECORDS])
+        position = _behind(records, position, observed.next_offset)
+
+
+def _behind(records: Sequence[DecodedRecord], position: int, next_offset: int) -> int:
+    """Where the records go on; a declared gap may lie in between."""
+    end = min(position + BATCH_RECORDS, len(records))
+    while position < end and records[position].offset < next_offset:
+        position += 1
+    return position
+
+
+def _decide(state: PartitionState, observed: Observed, scoring: Scoring, folded: Folded) -> None:
+    user_ids, features = observed.user_ids, observed.features
+    if observed.split.arms:
+        scores = scoring.by_split(observed.split, user_ids, features)
+        folded.expected += state.decide(observed, scores).alerts
+        return
+    expected = state.decide(observed, None).alerts
+    folded.expected += expected
+    folded.without_model += len(observed.rows)
+    if scoring.present.arms:
+        now = replace(observed, split=scoring.present)
+        alerts = state.decide(now, scoring.by_split(scoring.present, user_ids, features)).alerts
+        known = {alert.alert_uid for alert in expected}
+        folded.found += [
+            msgspec.structs.replace(alert, source=Source.COLD)
+            for alert in alerts
+            if alert.alert_uid not in known
+        ]
+
+
+def _places(observed: Observed, topic_id: str, partition: int) -> dict[str, pa.Array]:
+    rows = observed.rows
+    count = len(rows)
+    event_ms = pa.array([row.transaction.event_ms for row in rows], pa.int64())
+    record_ms = pa.array([row.timestamp_ms for row in rows], pa.int64())
+    days = np.floor_divide(event_ms.to_numpy(), DAY_MS).astype(np.int32)
+    utc = FEATURE_SCHEMA.field("event_time").type
+    return {
+        "topic_id": pa.repeat(topic_id, count),
+        "partition": pa.repeat(pa.scalar(partition, pa.int32()), count),
+        "offset": pa.array([row.offset for row in rows], pa.int64()),
+        "transaction_id": pa.array([row.transaction.transaction_id for row in rows]),
+        "user_id": pa.array(observed.user_ids),
+        "record_time": pa.array(record_ms.to_numpy() * _US_PER_MS).cast(utc),
+        "event_time": pa.array(event_ms.to_numpy() * _US_PER_MS).cast(utc),
+        "event_date": pa.array(days).cast(pa.date32()),
+    }
+
+
+def _feature_rows(observed: Observed, topic_id: str, partition: int, tables: str | None) -> pa.Table:
+    columns = {
+        name: pa.array(observed.features[:, index], from_pandas=True)
+        for index, name in enumerate(FEATURE_NAMES)
+    }
+    digest = pa.array([tables] * len(observed.rows), pa.string())
+    known = _places(observed, topic_id, partition) | {"feature_tables": digest} | columns
+    return pa.table({name: known[name] for name in FEATURE_SCHEMA.names}, schema=FEATURE_SCHEMA)
+
+
+def _score_rows(observed: Observed, topic_id: str, partition: int, scoring: Scoring) -> list[pa.Table]:
+    """Every row by every live model."""
+    places = _places(observed, topic_id, partition) if scoring.present.arms else {}
+    deciding = observed.split.arm_of(observed.user_ids) if observed.split.arms else None
+    tables = []
+    for arm in scoring.present.arms:
+        values = scoring.by_model(arm, observed.features)
+        decided = [
+            index for index, each in enumerate(observed.split.arms) if each.model_digest == arm.model_digest
+        ]
+        live = np.isin(deciding, decided) if deciding is not None else np.zeros(len(values), np.bool_)
+        count = len(values)
+        known = places | {
+            "model": pa.repeat(arm.label, count),
+            "model_digest": pa.repeat(arm.model_digest, count),
+            "score": pa.array(values),
+            "threshold": pa.repeat(arm.threshold, count),
+            "anomaly": pa.array(values > arm.threshold),
+            "live": pa.array(live),
+        }
+        tables.append(pa.table({name: known[name] for name in SCORE_SCHEMA.names}, schema=SCORE_SCHEMA))
+    return tables
+
+
+def _add(total: Counts, more: Counts) -> None:
+    for name in Counts.__slots__:
+        setattr(total, name, getattr(total, name) + getattr(more, name))

@@ -1,0 +1,199 @@
+"""The building of features with its real outside: PostgreSQL, the lake, Ray.
+
+Never: logic.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import ray
+from numpy.typing import NDArray
+from ray.exceptions import RayError, RayTaskError
+
+from batch.features.config import FeatureConfig
+from batch.features.fold import Scoring
+from batch.features.job import FeatureJob, FeatureReport, PartitionFacts
+from batch.features.refresh import RefreshReport, refresh
+from batch.features.stretch import Stretch, StretchPorts, StretchReport, fold_stretch
+from batch.priority import low_priority_env
+from ray_fraud.domain.record import PartitionId
+from ray_fraud.domain.scores import Scores
+from ray_fraud.domain.split import Arm, Split
+from ray_fraud.stores.connections import Connections, LakeLocation, from_json, to_json
+from ray_fraud.stores.errors import StoreError
+from ray_fraud.stores.feature_tables.cached import CachedFeatureTables
+from ray_fraud.stores.feature_tables.lake import LakeFeatureTables
+from ray_fraud.stores.feature_tables.lookup import TablesFromFiles
+from ray_fraud.stores.feature_tables.postgres import PostgresFeatureRefreshes
+from ray_fraud.stores.lake import lake_filesystem, local_folder
+from ray_fraud.stores.ledger.postgres import PostgresLedger
+from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
+from ray_fraud.stores.ledger.postgres_session import PATIENT
+from ray_fraud.stores.review_data.postgres import PostgresReviewData
+from ray_fraud.stores.snapshots.lake import LakeSnapshotStore
+from ray_fraud.stores.tables.delta import DeltaTransactions
+from ray_fraud.stores.tables.feature_columns import FEATURE_SCHEMA, ML_FEATURES, SCORE_SCHEMA, SCORES
+from ray_fraud.stores.tables.positioned import PositionedTable
+from serve.config import ScorerConfig
+from serve.loaded_splits import LoadedSplits
+
+logger = logging.getLogger(__name__)
+
+OFFER_SECONDS = 10.0
+STATES = "cold"
+"""Folder of the lake with the cold path's own states."""
+
+
+class Tables(NamedTuple):
+    """The two tables that features go to."""
+
+    features: PositionedTable
+    scores: PositionedTable
+
+
+def feature_tables_of(lake: LakeLocation) -> Tables:
+    return Tables(
+        PositionedTable(lake, ML_FEATURES, FEATURE_SCHEMA), PositionedTable(lake, SCORES, SCORE_SCHEMA)
+    )
+
+
+def run_features(connections: Connections, config: FeatureConfig) -> FeatureReport:
+    """One job; needs a connection to Ray.
+
+    Raises:
+        StoreError: what was committed before stays.
+    """
+    tables = feature_tables_of(connections.lake)
+    with ExitStack() as closing:
+        ledger = PostgresLedger(connections.postgres, name="ray-fraud features", limits=PATIENT)
+        closing.callback(ledger.close)
+        registry = PostgresRegistry(connections.postgres, name="ray-fraud features", limits=PATIENT)
+        closing.callback(registry.close)
+        positions = _positions(DeltaTransactions(connections.lake), connections.topics.transactions)
+        return FeatureJob(
+            tables.features,
+            tables.scores,
+            lambda partition: PartitionFacts(
+                tuple(ledger.events(partition)), ledger.decided_offset(partition) or 0
+            ),
+            registry.current_split,
+            lambda stretches: fold_all(connections, config, stretches),
+            config.stretch_records,
+        ).run(positions)
+
+
+def _positions(table: DeltaTransactions, topic: str) -> Mapping[PartitionId, int]:
+    return {
+        partition: position for name, partition, position in table.view().last_positions() if name == topic
+    }
+
+
+def fold_all(
+    connections: Connections, config: FeatureConfig, stretches: list[Stretch]
+) -> Iterator[StretchReport]:
+    """Each stretch in a task of its own, a few at a time, at low priority."""
+    task = ray.remote(_fold_in_task).options(num_cpus=0, max_retries=0, runtime_env=low_priority_env())
+    packed = to_json(connections), to_json(config)
+    waiting = [msgspec.msgpack.encode(stretch) for stretch in stretches]
+    running: list[Any] = []
+    while waiting or running:
+        while waiting and len(running) < config.tasks:
+            running.append(task.remote(*packed, waiting.pop(0)))
+        (done, *_), running = ray.wait(running)
+        yield _report(done)
+
+
+def _report(call: Any) -> StretchReport:
+    try:
+        return msgspec.msgpack.decode(ray.get(call), type=StretchReport)
+    except RayTaskError as error:
+        cause: BaseException | None = error.cause
+        if isinstance(cause, StoreError):
+            raise cause from error
+        raise
+
+
+def _fold_in_task(connections: bytes, config: bytes, stretch: bytes) -> bytes:
+    """In a worker process."""
+    where = from_json(connections, Connections)
+    ports, close = open_ports(where, from_json(config, FeatureConfig))
+    try:
+        return msgspec.msgpack.encode(fold_stretch(ports, msgspec.msgpack.decode(stretch, type=Stretch)))
+    finally:
+        close()
+
+
+def open_ports(connections: Connections, config: FeatureConfig) -> tuple[StretchPorts, Callable[[], None]]:
+    """The real outside of a stretch, and how to close it."""
+    filesystem, root = lake_filesystem(connections.lake)
+    tables = feature_tables_of(connections.lake)
+    review = PostgresReviewData(connections.postgres)
+    ports = StretchPorts(
+        transactions=DeltaTransactions(connections.lake),
+        features=tables.features,
+        scores=tables.scores,
+        states=LakeSnapshotStore(filesystem, f"{root}/{STATES}"),
+        review=review,
+        tables=TablesFromFiles(table_files(connections, config)),
+        scoring=lambda present: model_scoring(connections, config, present),
+    )
+    return ports, review.close
+
+
+def table_files(connections: Connections, config: FeatureConfig) -> CachedFeatureTables:
+    """The lake's feature tables and the node's copies of them."""
+    return CachedFeatureTables(
+        LakeFeatureTables(*lake_filesystem(connections.lake)),
+        LakeFeatureTables(*local_folder(config.model_cache)),
+    )
+
+
+def model_scoring(connections: Connections, config: FeatureConfig, present: Split) -> Scoring:
+    """The same model files and the same scorer as the hot path's."""
+    loaded = LoadedSplits(ScorerConfig(lake=connections.lake, cache_folder=config.model_cache).model_files())
+
+    def by_split(split: Split, user_ids: NDArray[np.int64], features: NDArray[np.float32]) -> Scores:
+        return (loaded.get(split.digest) or loaded.load(split)).score(user_ids, features)
+
+    def by_model(arm: Arm, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        whole = Split((msgspec.structs.replace(arm, share_bp=10_000),), salt="")
+        return by_split(whole, np.zeros(len(features), np.int64), features).values
+
+    return Scoring(by_split, by_model, present)
+
+
+def run_refresh(connections: Connections, config: FeatureConfig, offered: list[Any]) -> RefreshReport:
+    """New feature tables, if something is new. `offered` keeps a reference to the newest content.
+
+    Raises:
+        StoreError: a store did not answer; the next run does it.
+    """
+    with ExitStack() as closing:
+        review = PostgresReviewData(connections.postgres)
+        closing.callback(review.close)
+        refreshes = PostgresFeatureRefreshes(connections.postgres, limits=PATIENT)
+        closing.callback(refreshes.close)
+        return refresh(
+            config,
+            DeltaTransactions(connections.lake),
+            review,
+            table_files(connections, config),
+            refreshes,
+            lambda digest, content: _offer(config, digest, content, offered),
+        )
+
+
+def _offer(config: FeatureConfig, digest: str, content: bytes, offered: list[Any]) -> None:
+    """Puts the content into Ray's object store and tells the supervisor; without one, the file serves."""
+    if not config.supervisor:
+        return
+    try:
+        supervisor = ray.get_actor(config.supervisor, namespace=config.namespace)
+        offered[:] = [ray.put(np.frombuffer(content, np.uint8))]
+        ray.get(supervisor.offer_features.remote(digest, list(offered)), timeout=OFFER_SECONDS)
+    except (RayError, ValueError, TimeoutError) as error:
+        logger.warning("features: not offered, owners read the file: %s", str(error).splitlines()[0])

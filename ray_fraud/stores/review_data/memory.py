@@ -1,0 +1,71 @@
+"""Review data in memory, on the ledger's own database; `verdict_ms` of a feedback is the database's clock.
+
+Never: a difference to the real one that their common tests do not allow.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from ray_fraud.domain.alert import HOT_RULES, Alert, Source
+from ray_fraud.domain.record import PartitionId
+from ray_fraud.stores.ledger.memory import MemoryDatabase
+from ray_fraud.stores.ledger.port import TopicAlert
+from ray_fraud.stores.ledger.queries import Feedback, Verdict
+from ray_fraud.stores.review_data.port import MerchantVerdicts, UserFeatures
+
+
+class MemoryReviewData:
+    """See `ReviewData`."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
+        self._users: dict[int, tuple[PartitionId, UserFeatures]] = {}
+
+    def alert_uids(self, partition: PartitionId, from_offset: int, to_offset: int) -> set[UUID]:
+        with self._database.call("alert_uids"):
+            return {
+                uid
+                for uid, row in self._database.alerts.items()
+                if row.partition_id == partition
+                and from_offset <= row.alert.offset < to_offset
+                and row.alert.source is Source.HOT
+                and row.alert.rule_name in HOT_RULES
+            }
+
+    def add_cold(self, partition: PartitionId, alerts: Sequence[Alert]) -> int:
+        with self._database.call("insert_cold_alerts"):
+            new = [alert for alert in alerts if alert.alert_uid not in self._database.alerts]
+            return self._database.store([TopicAlert(alert, partition, 0) for alert in new]).inserted
+
+    def save_features(self, partition: PartitionId, rows: Sequence[UserFeatures]) -> None:
+        with self._database.call("save_features"):
+            for row in rows:
+                life, known = self._users.get(row.user_id, (None, row))
+                if life is None or life.topic_id != partition.topic_id or known.offset < row.offset:
+                    self._users[row.user_id] = partition, row
+
+    def features_of(self, user_id: int) -> dict[str, Any] | None:
+        known = self._users.get(user_id)
+        return None if known is None else dict(known[1].features)
+
+    def merchant_verdicts(self, delay_seconds: float) -> MerchantVerdicts:
+        until_ms = self._database.now_ms() - delay_seconds * 1000
+        given = [each for each in self._database.feedback if each.given_at_ms <= until_ms]
+        newest: dict[int, Feedback] = {each.alert_id: each for each in given}
+        judged: dict[tuple[str, str, int], bool] = {}
+        for row in self._database.alerts.values():
+            verdict = newest[row.alert_id].verdict if row.alert_id in newest else None
+            merchant = row.alert.details.get("transaction", {}).get("merchant_id")
+            if verdict is not None and merchant is not None:
+                key = (merchant, row.alert.transaction_id, row.alert.user_id)
+                judged[key] = judged.get(key, False) or verdict is Verdict.TRUE_FRAUD
+        counts: dict[str, tuple[int, int]] = {}
+        for (merchant, _, _), fraud in judged.items():
+            number, frauds = counts.get(merchant, (0, 0))
+            counts[merchant] = number + 1, frauds + fraud
+        rows = [(merchant, *counts[merchant]) for merchant in sorted(counts)]
+        return MerchantVerdicts(max((each.feedback_id for each in given), default=0), rows)
+
+    def close(self) -> None:
+        """Nothing is open."""

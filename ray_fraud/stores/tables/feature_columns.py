@@ -1,0 +1,60 @@
+"""The columns of the Delta tables `ml_features` and `scores`: one row per processed record, and per model.
+
+| column | type | content |
+|---|---|---|
+| topic_id, partition, offset | text … | the record's place in the log; identity, in `scores` with `model` |
+| transaction_id, user_id | text, i64 | the transaction |
+| record_time, event_time, event_date | timestamps, date | as in `transactions` |
+| feature_tables | text | digest of the tables in which features were looked up; null before the first |
+| one column per feature | f32 | by the name of the catalogue (`ray_fraud.domain.features`); null is missing |
+| model, model_digest | text | `name:version` and the SHA-256 of the manifest |
+| score, threshold, anomaly | f64, f64, bool | what the model says; `anomaly` is `score > threshold` |
+| live | bool | this model decided for this user in the hot path |
+
+The features are the values as they were known at that record's offset, the numbers that the hot path saw.
+
+Never: a value that only became known later.
+"""
+
+import pyarrow as pa
+
+from ray_fraud.domain.features import FEATURES
+from ray_fraud.stores.tables.columns import PARTITION_COLUMN
+
+ML_FEATURES = "ml_features"
+SCORES = "scores"
+
+_UTC = pa.timestamp("us", "UTC")
+_PLACE = [
+    pa.field("topic_id", pa.string(), nullable=False),
+    pa.field("partition", pa.int32(), nullable=False),
+    pa.field("offset", pa.int64(), nullable=False),
+    pa.field("transaction_id", pa.string(), nullable=False),
+    pa.field("user_id", pa.int64(), nullable=False),
+]
+_TIMES = [
+    pa.field("record_time", _UTC, nullable=False),
+    pa.field("event_time", _UTC, nullable=False),
+    pa.field(PARTITION_COLUMN, pa.date32(), nullable=False),
+]
+
+FEATURE_SCHEMA: pa.Schema = pa.schema(
+    [
+        *_PLACE,
+        pa.field("feature_tables", pa.string()),
+        *(pa.field(feature.name, pa.float32()) for feature in FEATURES),
+        *_TIMES,
+    ]
+)
+SCORE_SCHEMA: pa.Schema = pa.schema(
+    [
+        *_PLACE,
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("model_digest", pa.string(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("threshold", pa.float64(), nullable=False),
+        pa.field("anomaly", pa.bool_(), nullable=False),
+        pa.field("live", pa.bool_(), nullable=False),
+        *_TIMES,
+    ]
+)

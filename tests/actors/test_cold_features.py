@@ -1,0 +1,101 @@
+"""The lake folded beside a running hot path, and what it learns handed back to the owners."""
+
+import time
+from datetime import timedelta
+
+import pyarrow.compute as pc
+
+from batch.features.run import feature_tables_of
+from cluster.local.cold_path_client import run_batch
+from ray_fraud.domain.alert import RuleName
+from ray_fraud.domain.timeline import EventKind, FeatureRefresh, content_of
+from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
+from ray_fraud.stores.ledger.queries import AlertFilter, Verdict
+from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
+from ray_fraud.stores.review_data.postgres import PostgresReviewData
+from tests.actors.platform import Platform, eventually
+from tests.domain.samples import record, transaction
+
+MERCHANT = "judged-shop"
+
+
+def pay(platform: Platform, name: str, user_id: int, amount: float) -> None:
+    connections = platform.config.connections
+    writer = KafkaLogWriter(connections.kafka)
+    now = time.time()
+    made = record(0, transaction(name, user_id=user_id, amount=amount, merchant_id=MERCHANT))
+    writer.send(
+        connections.topics.transactions,
+        key=made.key,
+        value=made.value.replace(b"1700000000.0", f"{now:.3f}".encode()) if made.value else None,
+        timestamp_ms=round(now * 1000),
+    ).wait(timedelta(seconds=20))
+    writer.close()
+
+
+def refreshed_to(platform: Platform, digest: str) -> bool | None:
+    """Whether every partition's timeline has the tables."""
+    for own in platform.partitions.values():
+        events = [each for each in platform.ledger.events(own) if each.kind is EventKind.FEATURES]
+        contents = [content_of(event) for event in events[-1:]]
+        if not any(isinstance(each, FeatureRefresh) and each.tables == digest for each in contents):
+            return None
+    return True
+
+
+def test_the_fold_of_the_lake_is_the_hot_path_again(platform: Platform) -> None:
+    with platform.load(300):
+        pass
+    platform.settle()
+    audit = platform.assert_exact()
+    done = run_batch(lambda _: None, 120)
+    assert done["status"] == "done", done
+    features = done["report"]["features"]
+    assert (features["missed"], features["unexpected"], features["behind"]) == (0, 0, 0)
+    tables = feature_tables_of(platform.config.connections.lake)
+    rows = tables.features.read([], ["partition", "offset"])
+    places = set(zip(*rows.to_pydict().values(), strict=True))
+    assert len(places) == rows.num_rows == audit.processed
+    scores = tables.scores.read([], ["model", "live"])
+    assert scores.num_rows == 2 * audit.processed
+    assert pc.sum(scores["live"]).as_py() == audit.processed
+
+
+def test_a_verdict_reaches_the_owners_and_the_next_rows(platform: Platform) -> None:
+    connections = platform.config.connections
+    name = f"judged-{time.time()}"
+    pay(platform, name, 777, 4_321.0)
+    platform.settle()
+    queries = PostgresAlertQueries(connections.postgres)
+    rows = queries.list(AlertFilter(user_id=777, rule_name=RuleName.HIGH_AMOUNT), limit=50)
+    (stored,) = [row for row in rows if row.alert.transaction_id == name]
+    queries.add_feedback(stored.alert_id, Verdict.TRUE_FRAUD, "ann")
+    done = run_batch(lambda _: None, 120)
+    refresh = done["report"]["refresh"]
+    assert (refresh["refreshed"], refresh["merchants"]) == (True, 1)
+    eventually("the tables in every timeline", lambda: refreshed_to(platform, refresh["digest"]), 60)
+
+    pay(platform, f"{name}-again", 778, 5.0)
+    epoch = platform.epochs()[0]
+    platform.kill(0)
+    platform.await_owner_after(epoch, 0, 60)
+    pay(platform, f"{name}-once-more", 779, 5_000.0)
+    platform.settle()
+    platform.assert_exact()
+    again = run_batch(lambda _: None, 120)
+    features = again["report"]["features"]
+    assert (features["missed"], features["unexpected"]) == (0, 0)
+    assert again["report"]["refresh"]["refreshed"] is False
+    review = PostgresReviewData(connections.postgres)
+    for user_id in (778, 779):
+        newest = review.features_of(user_id)
+        assert newest is not None
+        assert (newest["merchant_verdicts"], newest["merchant_risk"]) == (1.0, 1.0)
+    (judged,) = [
+        row.alert
+        for row in queries.list(AlertFilter(user_id=779), limit=50)
+        if row.alert.rule_name is RuleName.HIGH_AMOUNT
+    ]
+    assert judged.details["features"]["merchant_risk"] == 1.0
+    review.close()
+    queries.close()

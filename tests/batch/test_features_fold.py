@@ -1,0 +1,172 @@
+"""The lake, folded, gives what the hot path saw: features bit for bit, alerts, states; and what it missed."""
+
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ray_fraud.domain.alert import RuleName, Source
+from ray_fraud.domain.features import FEATURE_NAMES
+from ray_fraud.domain.split import RULES_ONLY
+from ray_fraud.domain.timeline import split_event
+from ray_fraud.stores.snapshots.memory import MemorySnapshotStore
+from tests.batch.fold_world import PARTITION, PRESENT, FoldWorld, run_online
+from tests.oracle.controls import Changes
+from tests.oracle.streams import StreamOptions, make_stream
+
+CHANGES = Changes(settings=0, splits=5, quarantines=6, gaps=2, refreshes=4, max_events=16, idle_hours=24)
+
+
+def world(folder: Path, records: int = 3_000, seed: int = 71) -> FoldWorld:
+    options = StreamOptions(seed=seed, records=records, users=60, quiet_periods=0.002, changes=CHANGES)
+    stream = make_stream(options)
+    return FoldWorld(folder, stream.records, stream.timeline)
+
+
+def features_in_lake(made: FoldWorld) -> dict[int, np.ndarray]:
+    rows = made.features.read([])
+    values = np.column_stack([rows[name].to_numpy() for name in FEATURE_NAMES])
+    offsets = rows["offset"].to_pylist()
+    assert len(set(offsets)) == len(offsets), "a record is there twice"
+    return dict(zip(offsets, values, strict=True))
+
+
+def hot_uids(made: FoldWorld) -> set[UUID]:
+    return {uid for uid, row in made.database.alerts.items() if row.alert.source is Source.HOT}
+
+
+def test_ten_thousand_transactions_have_the_same_features_online_and_offline(tmp_path: Path) -> None:
+    made = world(tmp_path, records=12_000)
+    online = made.decide_online()
+    made.ingest(made.end)
+    report = made.fold(stretch_records=4_500)
+    offline = features_in_lake(made)
+    assert len(online.features) > 10_000
+    assert offline.keys() == online.features.keys()
+    for offset, row in online.features.items():
+        np.testing.assert_array_equal(offline[offset], row, err_msg=f"offset {offset}")
+    assert not np.isnan(np.array(list(online.features.values()))).all(axis=0).any(), "a feature has no value"
+    assert (report.missed, report.unexpected) == (0, 0)
+    assert report.expected == len(online.alerts)
+
+
+@pytest.mark.parametrize("step", [1_000, 2_999])
+def test_in_whatever_pieces_it_comes(tmp_path: Path, step: int) -> None:
+    made = world(tmp_path)
+    online = made.decide_online()
+    for until in (*range(step, made.end, step), made.end):
+        made.ingest(until)
+        made.fold()
+    offline = features_in_lake(made)
+    for offset, row in online.features.items():
+        np.testing.assert_array_equal(offline[offset], row)
+    assert made.features.position(f"fold:{PARTITION}") == made.end
+    last = made.states.newest_valid(PARTITION, lambda _: True)
+    assert last is not None
+    assert dict(made.states.read_users(last)) == online.users
+
+
+def test_nothing_is_folded_that_the_hot_path_has_not_decided(tmp_path: Path) -> None:
+    made = world(tmp_path)
+    made.decide_online()
+    made.ingest(made.end)
+    made.decided = 1_200
+    report = made.fold()
+    assert max(features_in_lake(made)) < 1_200
+    assert report.behind == made.end - 1_200
+    assert made.fold().rows == 0
+
+
+def test_an_alert_that_the_hot_path_missed_is_stored_as_cold(tmp_path: Path) -> None:
+    made = world(tmp_path)
+    made.decide_online()
+    lost = sorted(hot_uids(made))[::7]
+    taken = {uid: made.database.alerts.pop(uid).alert for uid in lost}
+    made.ingest(made.end)
+    report = made.fold()
+    assert (report.missed, report.unexpected) == (len(lost), 0)
+    for uid, alert in taken.items():
+        stored = made.database.alerts[uid].alert
+        assert stored == msgspec.structs.replace(alert, source=Source.COLD)
+
+
+def test_an_alert_that_should_not_be_there_is_counted(tmp_path: Path) -> None:
+    made = world(tmp_path)
+    made.decide_online()
+    some = next(iter(made.database.alerts.values()))
+    invented = msgspec.structs.replace(some.alert, alert_uid=UUID(int=1))
+    made.database.alerts[UUID(int=1)] = msgspec.structs.replace(some, alert=invented)
+    made.ingest(made.end)
+    assert made.fold().unexpected == 1
+
+
+def test_what_had_no_model_is_found_by_the_present_ones(tmp_path: Path) -> None:
+    made = world(tmp_path)
+    made.timeline = [*made.timeline[:2], split_event(3, 0, RULES_ONLY)]
+    online = made.decide_online()
+    assert RuleName.ML_ANOMALY not in {alert.rule_name for alert in online.alerts}
+    made.ingest(made.end)
+    report = made.fold()
+    cold = [row.alert for row in made.database.alerts.values() if row.alert.source is Source.COLD]
+    assert report.without_model == report.rows > 2_000
+    assert len(cold) == report.found > 20
+    assert {alert.rule_name for alert in cold} == {RuleName.ML_ANOMALY}
+    assert {alert.model_version for alert in cold} == {arm.label for arm in PRESENT.arms}
+    decided = run_online(made.records, [*made.timeline[:2], split_event(3, 0, PRESENT)])
+    expected = {a.alert_uid for a in decided.alerts if a.rule_name is RuleName.ML_ANOMALY}
+    assert {alert.alert_uid for alert in cold} == expected
+    assert report.missed == 0
+
+
+def test_every_live_version_scores_every_row(tmp_path: Path) -> None:
+    made = world(tmp_path)
+    made.decide_online()
+    made.ingest(made.end)
+    report = made.fold()
+    scores = made.scores.read([])
+    assert scores.num_rows == report.rows * len(PRESENT.arms)
+    by_model = scores.group_by("model").aggregate([("offset", "count_distinct")])
+    counts = set(by_model["offset_count_distinct"].to_pylist())
+    assert counts == {report.rows}
+    assert pa.compute.all(
+        pa.compute.equal(scores["anomaly"], pa.compute.greater(scores["score"], scores["threshold"]))
+    ).as_py()
+
+
+def test_without_a_live_version_there_are_no_scores(tmp_path: Path) -> None:
+    made = world(tmp_path, records=500)
+    made.decide_online()
+    made.ingest(made.end)
+    assert made.fold(present=RULES_ONLY).rows > 400
+    assert made.scores.read([]).num_rows == 0
+
+
+def test_a_lost_state_is_made_again_from_the_lake(tmp_path: Path) -> None:
+    made = world(tmp_path)
+    online = made.decide_online()
+    made.ingest(1_500)
+    made.fold()
+    made.states = MemorySnapshotStore()
+    made.ingest(made.end)
+    made.fold()
+    offline = features_in_lake(made)
+    for offset, row in online.features.items():
+        np.testing.assert_array_equal(offline[offset], row)
+
+
+def test_the_newest_features_of_each_user_are_kept_for_review(tmp_path: Path) -> None:
+    made = world(tmp_path)
+    online = made.decide_online()
+    made.ingest(made.end)
+    made.fold()
+    rows = made.features.read([], ["offset", "user_id"]).to_pylist()
+    last = {row["user_id"]: row["offset"] for row in sorted(rows, key=lambda row: row["offset"])}
+    assert len(last) > 50
+    for user_id, offset in last.items():
+        features = made.review.features_of(user_id)
+        assert features is not None
+        kept = np.array([np.nan if v is None else v for v in features.values()], np.float32)
+        np.testing.assert_array_equal(kept, online.features[offset])
