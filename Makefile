@@ -51,6 +51,10 @@ demo: $(VENV)/runtime.stamp ## Run the whole platform for 60 s in a temporary fo
 test: $(VENV)/dev.stamp ## Run the tests (TESTS="tests/domain" for a part)
 	@$(BIN)/python -m pytest $(TESTS)
 
+.PHONY: s3-server
+s3-server: $(VENV)/dev.stamp ## Build the S3 server of the tests with Go, once (about 2 min; without it they are skipped)
+	@$(BIN)/python -m tests.s3_program
+
 .PHONY: bench
 bench: $(VENV)/runtime.stamp ## Measure latency, throughput and memory on this machine (BENCH="" for the long run)
 	@$(BIN)/ray-fraud bench $(BENCH)

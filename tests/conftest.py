@@ -4,11 +4,15 @@ A test that uses one of them is marked `servers` by itself. The server modules a
 so that tests without a server do not wait for the clients' imports.
 """
 
+from __future__ import annotations
+
 import contextlib
+import os
 import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
@@ -21,9 +25,26 @@ from psycopg2 import sql
 from cluster.local.ledger import Ledger
 from cluster.local.paths import StackPaths
 from cluster.local.ports import Ports
-from ray_fraud.stores.connections import KafkaConnection, PostgresConnection, RedisConnection, read_secret
+from ray_fraud.stores.connections import (
+    KafkaConnection,
+    LakeLocation,
+    PostgresConnection,
+    RedisConnection,
+    read_secret,
+)
+from tests import s3_program
 
-SERVER_FIXTURES = {"kafka_server", "postgres_server", "redis_server", "fresh_database", "fresh_redis"}
+if TYPE_CHECKING:
+    from tests.s3_server import S3Server
+
+SERVER_FIXTURES = {
+    "kafka_server",
+    "postgres_server",
+    "redis_server",
+    "fresh_database",
+    "fresh_redis",
+    "s3_server",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -84,6 +105,26 @@ def redis_server(server_paths: StackPaths, _server_ledger: tuple[Ledger, Ports])
         yield server.start()
 
 
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """A real S3 server with an empty bucket; without its program the test is skipped."""
+    from tests.s3_server import running_s3_server
+
+    found = s3_program.program()
+    if found is None and os.environ.get(s3_program.REQUIRED_VARIABLE):
+        pytest.fail(f"{s3_program.HOW_TO_GET_IT}; {s3_program.REQUIRED_VARIABLE} asks for it")
+    if found is None:
+        pytest.skip(s3_program.HOW_TO_GET_IT)
+    with running_s3_server(found) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_lake(s3_server: S3Server) -> LakeLocation:
+    """A lake on S3 that no other test knows."""
+    return s3_server.lake(uuid.uuid4().hex)
+
+
 @pytest.fixture
 def fresh_database(postgres_server: PostgresConnection) -> Iterator[PostgresConnection]:
     """A new, empty database for this test, dropped after it."""
@@ -116,7 +157,7 @@ def fresh_redis(redis_server: RedisConnection) -> RedisConnection:
 
 
 @contextlib.contextmanager
-def _administration(connection: PostgresConnection) -> Iterator["psycopg2.extensions.cursor"]:
+def _administration(connection: PostgresConnection) -> Iterator[psycopg2.extensions.cursor]:
     assert connection.password_file is not None
     database = psycopg2.connect(
         connection.url, password=read_secret(connection.password_file), connect_timeout=10

@@ -3,12 +3,15 @@
 Never: an error swallowed.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @contextmanager
@@ -23,6 +26,11 @@ def delta_errors(what: str) -> Iterator[None]:
     try:
         yield
     except TableNotFoundError as error:
-        raise StoreRefused("lake", f"{what}: {error}") from error
+        raise StoreRefused("lake", f"{what}: {plain(error)}") from error
     except (DeltaError, OSError) as error:
-        raise StoreUnavailable("lake", f"{what}: {error}") from error
+        raise StoreUnavailable("lake", f"{what}: {plain(error)}") from error
+
+
+def plain(error: Exception) -> str:
+    """On one line: delta-rs draws a tree in colours."""
+    return " ".join(_COLOUR.sub("", str(error)).replace("↳", "").split())

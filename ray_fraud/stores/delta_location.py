@@ -1,14 +1,16 @@
 """Where delta-rs finds a table of the lake: an address and its object-store options.
 
-Never: secrets in an error message; a commit that another writer can overwrite unseen.
+Never: secrets in an error message; a commit that another writer can overwrite unseen; a wait without an end.
 """
 
 import json
 import os
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 from ray_fraud.stores.connections import LakeLocation, read_secret
 from ray_fraud.stores.errors import StoreRefused
+from ray_fraud.stores.lake_limits import PATIENT, LakeLimits
 
 _S3_OPTIONS = {
     "endpoint": "AWS_ENDPOINT_URL",
@@ -20,7 +22,9 @@ _S3_OPTIONS = {
 UNSAFE = "AWS_S3_ALLOW_UNSAFE_RENAME"
 
 
-def delta_location(location: LakeLocation, table: str) -> tuple[str, dict[str, str]]:
+def delta_location(
+    location: LakeLocation, table: str, limits: LakeLimits = PATIENT
+) -> tuple[str, dict[str, str]]:
     """(address, options) of a table for delta-rs; the lake's options are those of `lake_filesystem`.
 
     On S3 a commit is a conditional put (`If-None-Match`), which the store has to support: of two writers of
@@ -47,4 +51,16 @@ def delta_location(location: LakeLocation, table: str) -> tuple[str, dict[str, s
         given["endpoint"] = f"{scheme}://{given['endpoint']}"
     options = {_S3_OPTIONS[name]: value for name, value in given.items()}
     allow_http = str(given.get("endpoint", "").startswith("http://")).lower()
-    return address, options | {"AWS_CONDITIONAL_PUT": "etag", "AWS_ALLOW_HTTP": allow_http}
+    return address, {
+        **options,
+        "AWS_CONDITIONAL_PUT": "etag",
+        "AWS_ALLOW_HTTP": allow_http,
+        "connect_timeout": _duration(limits.connect),
+        "timeout": _duration(limits.request),
+        "retry_timeout": _duration(limits.retry),
+    }
+
+
+def _duration(of: timedelta) -> str:
+    """As delta-rs reads it."""
+    return f"{round(of.total_seconds() * 1000)}ms"

@@ -1,6 +1,6 @@
 """The lake's file system from its location.
 
-Never: secrets in an error message; a credentials file that others may read.
+Never: secrets in an error message; a credentials file that others may read; a wait without an end.
 """
 
 import json
@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from pyarrow import fs
 
 from ray_fraud.stores.connections import LakeLocation, read_secret
+from ray_fraud.stores.lake_limits import PATIENT, LakeLimits
 
 _S3_OPTIONS = {
     "endpoint": "endpoint_override",
@@ -21,7 +22,7 @@ _S3_OPTIONS = {
 }
 
 
-def lake_filesystem(location: LakeLocation) -> tuple[fs.FileSystem, str]:
+def lake_filesystem(location: LakeLocation, limits: LakeLimits = PATIENT) -> tuple[fs.FileSystem, str]:
     """(file system, root path on it) of `file:///folder` or `s3://bucket/prefix`.
 
     Options of S3: endpoint, region, scheme; in the credentials file: access_key_id,
@@ -43,7 +44,14 @@ def lake_filesystem(location: LakeLocation) -> tuple[fs.FileSystem, str]:
     if unknown:
         raise ValueError(f"lake options {unknown}: not known; known are {sorted(_S3_OPTIONS)}")
     arguments = {_S3_OPTIONS[name]: value for name, value in options.items()}
-    return fs.S3FileSystem(**arguments), f"{url.netloc}{url.path}".rstrip("/")
+    filesystem = fs.S3FileSystem(
+        **arguments,
+        connect_timeout=limits.connect.total_seconds(),
+        # Said to be ignored on Linux; there it is the longest silence (measured with pyarrow 26).
+        request_timeout=limits.silence.total_seconds(),
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=limits.attempts),
+    )
+    return filesystem, f"{url.netloc}{url.path}".rstrip("/")
 
 
 def local_folder(folder: Path) -> tuple[fs.FileSystem, str]:

@@ -46,8 +46,10 @@ IMPLEMENTATIONS: dict[str, Callable[[Path], ModelFiles]] = {
 }
 
 
-@pytest.fixture(params=IMPLEMENTATIONS)
+@pytest.fixture(params=[*IMPLEMENTATIONS, pytest.param("s3", marks=pytest.mark.servers)])
 def files(request: pytest.FixtureRequest, tmp_path: Path) -> ModelFiles:
+    if request.param == "s3":
+        return LakeModelFiles(*lake_filesystem(request.getfixturevalue("s3_lake")))
     return IMPLEMENTATIONS[request.param](tmp_path)
 
 

@@ -1,4 +1,5 @@
-"""What every store of snapshots promises: run on the memory one and on a local folder."""
+"""What every store of snapshots promises: run on the memory one, on a local folder and on an S3
+server."""
 
 from pathlib import Path
 
@@ -7,17 +8,19 @@ import pytest
 
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.errors import StoreRefused
-from ray_fraud.stores.lake import local_folder
+from ray_fraud.stores.lake import lake_filesystem, local_folder
 from ray_fraud.stores.snapshots.lake import LakeSnapshotStore
 from ray_fraud.stores.snapshots.memory import MemorySnapshotStore
 from ray_fraud.stores.snapshots.port import SnapshotDamaged, SnapshotHeader, SnapshotStore
 from tests.stores.cut_samples import EVENTS, PARTITION, USERS, digest_of
 
 
-@pytest.fixture(params=["memory", "local folder"])
+@pytest.fixture(params=["memory", "local folder", pytest.param("s3", marks=pytest.mark.servers)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> SnapshotStore:
     if request.param == "memory":
         return MemorySnapshotStore()
+    if request.param == "s3":
+        return LakeSnapshotStore(*lake_filesystem(request.getfixturevalue("s3_lake")))
     return LakeSnapshotStore(*local_folder(tmp_path / "lake"))
 
 

@@ -1,4 +1,5 @@
-"""What every table `transactions` promises: run on the memory one and on a real Delta table in a folder."""
+"""What every table `transactions` promises: run on the memory one and on real Delta tables in a folder
+and on an S3 server."""
 
 import uuid
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from deltalake import DeltaTable
 
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.connections import LakeLocation
+from ray_fraud.stores.delta_location import delta_location
 from ray_fraud.stores.tables.delta import DeltaTransactions
 from ray_fraud.stores.tables.memory import MemoryTransactions, TableContents
 from ray_fraud.stores.tables.port import Append, ReadRange, TableMoved, TransactionTable
@@ -31,16 +33,18 @@ class Writers:
         return sorted(zip(content["partition"].to_pylist(), content["offset"].to_pylist(), strict=True))
 
 
-@pytest.fixture(params=["memory", "delta"])
+@pytest.fixture(params=["memory", "delta", pytest.param("s3", marks=pytest.mark.servers)])
 def writers(request: pytest.FixtureRequest, tmp_path: Path) -> Writers:
     if request.param == "memory":
         contents = TableContents()
         made = Writers(lambda: MemoryTransactions(contents), contents.rows)
     else:
-        location = LakeLocation(tmp_path.as_uri())
+        on_s3 = request.param == "s3"
+        location = request.getfixturevalue("s3_lake") if on_s3 else LakeLocation(tmp_path.as_uri())
+        address, options = delta_location(location, "transactions")
         made = Writers(
             lambda: DeltaTransactions(location),
-            lambda: DeltaTable(f"{tmp_path.as_uri()}/transactions").to_pyarrow_table(),
+            lambda: DeltaTable(address, storage_options=options).to_pyarrow_table(),
         )
     made.writer().create()
     return made
@@ -134,16 +138,18 @@ def test_of_many_writers_of_the_same_offsets_one_wins(writers: Writers) -> None:
 
 
 def test_writers_of_different_partitions_do_not_hinder_each_other(writers: Writers) -> None:
-    partitions = [PartitionId("cluster", "topic-id", number) for number in range(6)]
+    partitions = [PartitionId("cluster", "topic-id", number) for number in range(8)]
 
     def work(partition: PartitionId) -> None:
         table = writers.writer()
         for begin in (0, 2, 4):
             table.append(append(table, read_range(partition, begin, begin + 2)))
 
-    with ThreadPoolExecutor(6) as pool:
+    before = writers.writer().view().version
+    with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, partitions))
-    assert writers.offsets() == [(number, offset) for number in range(6) for offset in range(6)]
+    assert writers.offsets() == [(number, offset) for number in range(8) for offset in range(6)]
+    assert writers.writer().view().version == before + 24
 
 
 def test_positions_of_an_earlier_life_of_the_topic_stay_known(writers: Writers) -> None:
@@ -170,6 +176,13 @@ def test_recent_rows_are_those_near_the_newest_event(writers: Writers) -> None:
     assert sorted(table.recent(["offset", "user_id"], 1_000)["offset"].to_pylist()) == [1, 2]
     assert table.recent(["offset", "user_id"], 2_500).column_names == ["offset", "user_id"]
     assert table.recent(["offset"], 2_500).num_rows == 3
+
+
+def test_of_many_writers_of_the_same_gap_one_records_it(writers: Writers) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        recorded = list(pool.map(lambda _: writers.writer().record_gaps([gap(FIRST, 5, 9)]), range(4)))
+    assert sorted(map(len, recorded)) == [0, 0, 0, 1]
+    assert writers.writer().gaps() == [gap(FIRST, 5, 9)]
 
 
 def test_each_gap_is_recorded_once(writers: Writers) -> None:

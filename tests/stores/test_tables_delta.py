@@ -1,9 +1,11 @@
 """What a Delta table shows to others: metadata of a commit, statistics, refusals."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import pytest
 from deltalake import DeltaTable
 
@@ -62,6 +64,18 @@ def test_a_lake_without_the_table_or_in_an_impossible_place_is_refused(tmp_path:
         DeltaTransactions(LakeLocation(blocked.as_uri())).create()
 
 
+@pytest.mark.parametrize("kind", ["folder", pytest.param("s3", marks=pytest.mark.servers)])
+def test_many_may_create_the_tables_at_once(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    lake = LakeLocation(tmp_path.as_uri()) if kind == "folder" else request.getfixturevalue("s3_lake")
+    for number in range(5):  # a race; not each is a close one
+        location = msgspec.structs.replace(lake, url=f"{lake.url}/{number}")
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _, at=location: DeltaTransactions(at).create(), range(8)))
+        assert DeltaTransactions(location).rows() == 0
+
+
 def test_unsafe_renames_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(UNSAFE, "true")
     with pytest.raises(StoreRefused, match=UNSAFE):
@@ -82,4 +96,7 @@ def test_s3_options_are_those_of_delta_rs(tmp_path: Path) -> None:
         "AWS_SECRET_ACCESS_KEY": "key",
         "AWS_CONDITIONAL_PUT": "etag",
         "AWS_ALLOW_HTTP": "true",
+        "connect_timeout": "3000ms",
+        "timeout": "20000ms",
+        "retry_timeout": "30000ms",
     }

@@ -8,6 +8,7 @@ Never: a commit on another handle than the view's; a position that is not an app
 """
 
 import logging
+import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -21,13 +22,14 @@ from deltalake.transaction import AddAction
 
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.connections import LakeLocation
-from ray_fraud.stores.delta_errors import delta_errors
+from ray_fraud.stores.delta_errors import delta_errors, plain
 from ray_fraud.stores.delta_location import delta_location
 from ray_fraud.stores.errors import StoreUnavailable
 from ray_fraud.stores.lake import lake_filesystem
+from ray_fraud.stores.lake_limits import PATIENT, LakeLimits
 from ray_fraud.stores.tables.columns import PARTITION_COLUMN, SCHEMA, TRANSACTIONS
 from ray_fraud.stores.tables.data_files import write_data_files
-from ray_fraud.stores.tables.evolution import add_missing_columns
+from ray_fraud.stores.tables.evolution import add_missing_columns, create_table
 from ray_fraud.stores.tables.port import Append, DataFile, LogGapRow, TableMoved
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,7 @@ RUN, RANGES, POSITIONS = "ray_fraud.run", "ray_fraud.ranges", "ray_fraud.positio
 """Keys of a commit's metadata; their values are JSON."""
 SEARCHED_COMMITS = 1_000
 """How far back the newest commit of an ingest is looked for: care and corrections commit between them."""
+NEAR_COMMITS = 10
 GAPS = "log_gaps"
 GAP_SCHEMA: pa.Schema = pa.schema(
     [
@@ -84,15 +87,15 @@ class DeltaView:
 class DeltaTransactions:
     """See `TransactionTable`; on a folder or on S3."""
 
-    def __init__(self, location: LakeLocation) -> None:
+    def __init__(self, location: LakeLocation, limits: LakeLimits = PATIENT) -> None:
         """Nothing is read yet.
 
         Raises:
             ValueError, StoreRefused, PermissionError: as `delta_location`.
         """
-        self._address, self._options = delta_location(location, TRANSACTIONS)
-        self._gaps_address, _ = delta_location(location, GAPS)
-        self._filesystem, root = lake_filesystem(location)
+        self._address, self._options = delta_location(location, TRANSACTIONS, limits)
+        self._gaps_address, _ = delta_location(location, GAPS, limits)
+        self._filesystem, root = lake_filesystem(location, limits)
         self._folder = f"{root}/{TRANSACTIONS}"
 
     def create(self) -> None:
@@ -101,9 +104,7 @@ class DeltaTransactions:
                 (self._address, SCHEMA, [PARTITION_COLUMN]),
                 (self._gaps_address, GAP_SCHEMA, []),
             ):
-                DeltaTable.create(
-                    address, schema, mode="ignore", partition_by=by, storage_options=self._options
-                )
+                create_table(address, schema, by, self._options)
                 add_missing_columns(address, schema, self._options)
 
     def view(self) -> DeltaView:
@@ -132,11 +133,13 @@ class DeltaTransactions:
                 commit_properties=_properties(view, append),
             )
         except (DeltaError, OSError) as error:
-            log.warning("lake: commit of run %s: %s; looking what became of it", append.run_id, error)
+            log.warning("lake: commit of run %s: %s; looking what became of it", append.run_id, plain(error))
             after = self.view()
             if self._moved(after, append):
                 return self._committed(after, append)
-            raise StoreUnavailable("lake", f"run {append.run_id} was not committed: {error}") from error
+            raise StoreUnavailable(
+                "lake", f"run {append.run_id} was not committed: {plain(error)}"
+            ) from error
         return self.view().version
 
     def _moved(self, view: DeltaView, append: Append) -> bool:
@@ -187,9 +190,13 @@ class DeltaTransactions:
             return table.to_pyarrow_dataset().scanner(columns=list(columns), filter=within)
 
     def record_gaps(self, gaps: Sequence[LogGapRow]) -> list[LogGapRow]:
+        run_id = uuid.uuid4().hex
+        tried: list[LogGapRow] = []
         for _ in range(GAP_ATTEMPTS):
             with delta_errors("open log gaps"):
                 table = DeltaTable(self._gaps_address, storage_options=self._options)
+            if tried and DeltaView(table).holds(run_id):
+                return tried  # the reply was lost, and they are new all the same
             new = [gap for gap in gaps if table.transaction_version(_gap_id(gap)) is None]
             if not new:
                 return []
@@ -199,11 +206,13 @@ class DeltaTransactions:
                     pa.Table.from_pylist([_gap_row(gap) for gap in new], schema=GAP_SCHEMA),
                     mode="append",
                     commit_properties=CommitProperties(
-                        app_transactions=[Transaction(_gap_id(gap), 1) for gap in new]
+                        custom_metadata={RUN: run_id},
+                        app_transactions=[Transaction(_gap_id(gap), 1) for gap in new],
                     ),
                 )
             except (DeltaError, OSError) as error:
-                log.warning("lake: gaps not recorded, looking again: %s", error)
+                log.warning("lake: gaps not recorded, looking again: %s", plain(error))
+                tried = new
                 continue
             return new
         raise StoreUnavailable("lake", f"{len(gaps)} gaps of the log not recorded in {GAP_ATTEMPTS} attempts")
@@ -272,6 +281,12 @@ def _properties(view: DeltaView, append: Append) -> CommitProperties:
 
 
 def _history(table: DeltaTable, limit: int) -> Iterator[dict[str, Any]]:
-    """Newest first."""
+    """Newest first. Each is a file to read, and what is looked for is mostly among the first."""
     with delta_errors("read the table's history"):
-        yield from table.history(limit)
+        told = 0
+        for wanted in (NEAR_COMMITS, limit):
+            commits = table.history(wanted)
+            yield from commits[told:]
+            told = len(commits)
+            if told < wanted:
+                return

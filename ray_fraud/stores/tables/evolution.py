@@ -18,6 +18,16 @@ NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_log
 positions; care cleans it when that is safe."""
 
 
+def create_table(address: str, schema: pa.Schema, partition_by: list[str], options: dict[str, str]) -> None:
+    """Makes a table if there is none; several at once may do it."""
+    try:
+        DeltaTable.create(address, schema, mode="ignore", partition_by=partition_by, storage_options=options)
+    except (DeltaError, OSError):
+        # Another one that made it at the same moment makes ours fail.
+        if not DeltaTable.is_deltatable(address, storage_options=options):
+            raise
+
+
 def add_missing_columns(address: str, wanted: pa.Schema, options: dict[str, str]) -> list[str]:
     """Names of the columns that were added; two at once may do it.
 

@@ -17,13 +17,13 @@ from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 
 from ray_fraud.stores.connections import LakeLocation
-from ray_fraud.stores.delta_errors import delta_errors
+from ray_fraud.stores.delta_errors import delta_errors, plain
 from ray_fraud.stores.delta_location import delta_location
 from ray_fraud.stores.errors import StoreUnavailable
 from ray_fraud.stores.lake import lake_filesystem
 from ray_fraud.stores.tables.columns import PARTITION_COLUMN
 from ray_fraud.stores.tables.data_files import write_data_files
-from ray_fraud.stores.tables.evolution import add_missing_columns
+from ray_fraud.stores.tables.evolution import add_missing_columns, create_table
 from ray_fraud.stores.tables.port import DataFile, TableMoved
 
 log = logging.getLogger(__name__)
@@ -59,13 +59,7 @@ class PositionedTable:
     def create(self) -> None:
         """Makes the table if there is none, and columns that an older one lacks."""
         with delta_errors(f"create {self.name}"):
-            DeltaTable.create(
-                self._address,
-                self.schema,
-                mode="ignore",
-                partition_by=[PARTITION_COLUMN],
-                storage_options=self._options,
-            )
+            create_table(self._address, self.schema, [PARTITION_COLUMN], self._options)
             add_missing_columns(self._address, self.schema, self._options)
 
     def position(self, name: str) -> int | None:
@@ -117,11 +111,13 @@ class PositionedTable:
                 ),
             )
         except (DeltaError, OSError) as error:
-            log.warning("lake: %s, run %s: %s; looking what became of it", self.name, run_id, error)
+            log.warning("lake: %s, run %s: %s; looking what became of it", self.name, run_id, plain(error))
             after = self._open()
             if self._moved(after, moves):
                 return self._own(after, run_id)
-            raise StoreUnavailable("lake", f"{self.name}: run {run_id} not committed: {error}") from error
+            raise StoreUnavailable(
+                "lake", f"{self.name}: run {run_id} not committed: {plain(error)}"
+            ) from error
         return self._open().version()
 
     def _open(self) -> DeltaTable:
