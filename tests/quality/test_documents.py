@@ -55,7 +55,7 @@ def commands_of(text: str, program: str) -> list[list[str]]:
 def make_names() -> tuple[set[str], set[str]]:
     """Targets with a description, and variables that a caller may set."""
     content = (ROOT / "Makefile").read_text()
-    targets = re.findall(r"^([a-z-]+):.*## ", content, re.MULTILINE)
+    targets = re.findall(r"^([a-z0-9-]+):.*## ", content, re.MULTILINE)
     return set(targets), set(re.findall(r"^([A-Z]+) \?=", content, re.MULTILINE))
 
 
