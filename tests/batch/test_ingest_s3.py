@@ -1,0 +1,67 @@
+"""One ingest with its real outside: Kafka, Ray Data, a lake on an S3 server; each accepted offset once.
+
+Never: a step that is only imagined.
+"""
+
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from deltalake import DeltaTable
+
+from batch.ingest import dataset
+from batch.ingest.run import run_ingest
+from ray_fraud.stores.connections import KafkaConnection, LakeLocation
+from ray_fraud.stores.delta_location import delta_location
+from tests.batch.test_ingest_kills import RECORDS, config_for, filled
+
+__all__ = ["filled"]
+
+
+@pytest.fixture
+def local_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A small Ray of its own, whose tasks have the priority of the test."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    # With the lowest priority no worker starts in time on a machine that is busy with other tests.
+    monkeypatch.setattr(dataset, "low_priority_env", dict)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import ray
+
+        ray.init(
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=200 << 20,
+        )
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(240, func_only=True)
+def test_an_ingest_into_s3_brings_each_accepted_offset_once(
+    filled: KafkaConnection, s3_lake: LakeLocation, local_ray: None, tmp_path: Path
+) -> None:
+    on_a_folder = config_for(filled, tmp_path)
+    connections = msgspec.structs.replace(on_a_folder.connections, lake=s3_lake)
+    config = msgspec.structs.replace(on_a_folder, connections=connections, commit_records=30)
+    report = run_ingest(config)
+    assert report.complete
+    assert report.commits == 2
+    assert (report.accepted, report.rejected, report.holes) == (2 * RECORDS + 1, {"not_json": 2}, 2)
+    assert run_ingest(config).commits == 0
+
+    address, options = delta_location(s3_lake, "transactions")
+    table = DeltaTable(address, storage_options=options)
+    rows = table.to_pyarrow_table(columns=["partition", "offset"]).to_pydict()
+    places = Counter(zip(*rows.values(), strict=True))
+    assert set(places.values()) == {1}
+    assert len(places) == report.accepted
