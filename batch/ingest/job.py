@@ -13,16 +13,14 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
 
 import msgspec
-import tenacity
 
+from batch.ingest.commit import commit
 from batch.ingest.config import IngestConfig
 from batch.ingest.manifest import Written, joined
 from batch.ingest.plan import Plan, Slice, plan_ingest
 from ray_fraud.domain.record import PartitionId
-from ray_fraud.stores.errors import SlowDown, StoreUnavailable
 from ray_fraud.stores.log.port import LogBounds
 from ray_fraud.stores.tables.port import Append, LogGapRow, TransactionTable
 
@@ -31,8 +29,6 @@ logger = logging.getLogger(__name__)
 Bounds = Callable[[], Mapping[PartitionId, LogBounds]]
 ReadAndWrite = Callable[[list[Slice]], Iterable[Written]]
 Progress = Callable[["IngestReport"], None]
-
-COMMIT_PATIENCE = timedelta(minutes=2)
 
 
 class IngestReport(msgspec.Struct):
@@ -103,7 +99,7 @@ class Ingest:
         """Reads, writes and commits one plan."""
         topic = self._config.connections.topics.transactions
         reads, files = joined(topic, plan.ranges, self._read_and_write(list(plan.slices)))
-        report.version = self._commit(Append(uuid.uuid4().hex, reads, files))
+        report.version = commit(self._table, Append(uuid.uuid4().hex, reads, files), self._sleep)
         report.commits += 1
         report.files += len(files)
         rejected = Counter(report.rejected)
@@ -140,17 +136,3 @@ class Ingest:
                 gap.reason,
             )
         report.new_gaps = [*report.new_gaps, *new]
-
-    def _commit(self, append: Append) -> int:
-        """One commit, repeated while the lake is unavailable: its files are written already."""
-        for attempt in tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((StoreUnavailable, SlowDown)),
-            wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
-            stop=tenacity.stop_after_delay(COMMIT_PATIENCE.total_seconds()),
-            sleep=self._sleep,
-            before_sleep=lambda state: logger.warning("ingest: commit, again soon: %s", state.outcome),
-            reraise=True,
-        ):
-            with attempt:
-                return self._table.append(append)
-        raise AssertionError("tenacity ended without a result")
