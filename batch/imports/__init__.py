@@ -1,0 +1,1 @@
+"""From a file of past transactions to the Delta table `transactions`: every row of the file exactly once."""

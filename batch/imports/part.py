@@ -1,0 +1,134 @@
+"""What becomes of a chunk of rows: rows of the table, and lines of the side file.
+
+Rows are judged by the decoder and turned into columns by the ingest's own builder. A row's number is its
+offset.
+
+Never: I/O; a verdict of its own but one: no row is from after the import's start.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batch.imports.masked import masked
+from batch.imports.rows import Chunk, Unreadable
+from batch.ingest.columns import HOLE, OUTCOME, rows_of
+from batch.ingest.manifest import Written
+from ray_fraud.domain.contract import MAX_VALUE_BYTES
+from ray_fraud.domain.decode import Decoder
+from ray_fraud.domain.record import PartitionId, Record
+from ray_fraud.domain.rejection import Rejection, RejectionCode
+from ray_fraud.domain.settings import DetectionSettings
+
+CLUSTER = "import"
+"""In place of a Kafka cluster's id, so that no import is taken for a life of a topic."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """One line of the side file."""
+
+    import_id: str
+    row: int
+    code: str
+    field: str
+    reason: str
+    original: str
+    """Without card numbers; cut if it is longer than any value may be."""
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A chunk whose accepted rows are written, and which no commit names yet."""
+
+    first_row: int
+    to_row: int
+    reached: int
+    written: list[Written]
+    refused: list[Refused]
+
+
+class Judge(msgspec.Struct, frozen=True):
+    """What decides on a row, the same for all rows of one run."""
+
+    partition: PartitionId
+    decoder: Decoder
+    settings: DetectionSettings
+    began_ms: int
+    """When the import began, unix milliseconds: stands for the time at which all rows were sent."""
+
+    def judge(self, chunk: Chunk) -> tuple[pa.Table, list[Refused]]:
+        """One row of `columns.ROWS` per row of the file, and the refused ones with their reason."""
+        values = chunk.rows.values()
+        unreadable = {
+            chunk.first_row + index: value
+            for index, value in enumerate(values)
+            if isinstance(value, Unreadable)
+        }
+        records = [
+            Record(chunk.first_row + index, self.began_ms, None, value)
+            for index, value in enumerate(values)
+            if isinstance(value, bytes)
+        ]
+        table = rows_of(records, self.partition, chunk.first_row, chunk.to_row, self.decoder, self.settings)
+        table = _sent_at_their_time(_with_codes(table, unreadable))
+        return table, self._refused(
+            chunk, table, {record.offset: record.value for record in records}, unreadable
+        )
+
+    def _refused(
+        self,
+        chunk: Chunk,
+        table: pa.Table,
+        values: Mapping[int, bytes | None],
+        unreadable: Mapping[int, Unreadable],
+    ) -> list[Refused]:
+        others = table.filter(pc.is_valid(table[OUTCOME])).select(["offset", OUTCOME]).to_pydict()
+        refused = []
+        for row, outcome in sorted(zip(others["offset"], others[OUTCOME], strict=True)):
+            if outcome == HOLE:
+                continue
+            if row in unreadable:
+                broken = unreadable[row]
+                field, reason, original = "", broken.reason, masked(broken.original)
+            else:
+                value = values[row] or b""
+                rejection = self._rejection(value)
+                field, reason = rejection.field, rejection.message
+                original = chunk.rows.original(row - chunk.first_row, value)
+            text = original[:MAX_VALUE_BYTES].decode("utf-8", "backslashreplace")
+            refused.append(Refused(self.partition.topic_id, row, outcome, field, reason, text))
+        return refused
+
+    def _rejection(self, value: bytes) -> Rejection:
+        """Why a value was refused; read again, because refused ones are few."""
+        verdict = self.decoder.decode(value)
+        if isinstance(verdict, Rejection):
+            return verdict
+        late_seconds = (verdict.event_ms - self.began_ms) / 1000
+        message = (
+            f"timestamp: {verdict.timestamp!r} is {late_seconds:,.3f} s later than the begin of this import, "
+            f"{self.settings.max_future_skew_seconds:,.15g} s are allowed; check its time zone"
+        )
+        return Rejection(RejectionCode.TIMESTAMP_IN_FUTURE, "timestamp", message)
+
+
+def _with_codes(table: pa.Table, unreadable: Mapping[int, Unreadable]) -> pa.Table:
+    """Unreadable rows have no record, like blank lines; their code tells them apart."""
+    if not unreadable:
+        return table
+    outcomes = [
+        unreadable[row].code if row in unreadable else outcome
+        for row, outcome in zip(table["offset"].to_pylist(), table[OUTCOME].to_pylist(), strict=True)
+    ]
+    return _with_column(table, OUTCOME, pa.array(outcomes, pa.string()))
+
+
+def _sent_at_their_time(table: pa.Table) -> pa.Table:
+    """Nobody knows any more when a row was sent: its event time stands for it."""
+    return _with_column(table, "record_time", table["event_time"])
+
+
+def _with_column(table: pa.Table, name: str, column: pa.ChunkedArray | pa.Array) -> pa.Table:
+    place = table.schema.get_field_index(name)
+    return table.set_column(place, table.schema.field(place), column)

@@ -1,0 +1,260 @@
+"""Reading a file of transactions in chunks, in order, from any row on.
+
+Never: a verdict on a row; a whole file in memory.
+"""
+
+import csv
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from batch.imports.column_map import ColumnMap, ImportRefused, map_columns, map_keys
+from batch.imports.csv_rows import NOT_CSV, CsvRows
+from batch.imports.json_rows import JsonRows, keys_of
+from batch.imports.parquet_rows import ParquetRows
+from batch.imports.rows import Chunk, Unreadable
+
+CHUNK_ROWS = 50_000
+CHUNK_BYTES = 16 << 20
+"""Of text: what comes first ends a chunk."""
+LINE_BYTES = 1 << 20
+"""Of a longer line the rest is passed over; the contract's limit is far below."""
+SAMPLE_LINES = 1_000
+"""Of JSON lines, to learn what keys there are."""
+
+
+class FileFormat(StrEnum):
+    PARQUET = "parquet"
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+_FORMATS = {
+    ".parquet": FileFormat.PARQUET,
+    ".pq": FileFormat.PARQUET,
+    ".csv": FileFormat.CSV,
+    ".jsonl": FileFormat.JSONL,
+    ".ndjson": FileFormat.JSONL,
+    ".json": FileFormat.JSONL,
+}
+
+
+class Source(Protocol):
+    """One file."""
+
+    @property
+    def size(self) -> int:
+        """Rows, or bytes where nobody knows the rows ahead."""
+
+    @property
+    def columns(self) -> ColumnMap: ...
+
+    def chunks(self, position: int) -> Iterator[Chunk]:
+        """All rows from number `position` on.
+
+        Raises:
+            ImportRefused: the file is damaged from here on.
+        """
+
+
+def format_of(file: Path) -> FileFormat:
+    """The format that a file's name says.
+
+    Raises:
+        ImportRefused: it says none.
+    """
+    found = _FORMATS.get(file.suffix.lower())
+    if found is None:
+        raise ImportRefused(f"{file}: the name says no format; add --format {' or '.join(FileFormat)}")
+    return found
+
+
+def open_source(
+    file: Path, file_format: FileFormat, mapping: Mapping[str, str], chunk_rows: int = CHUNK_ROWS
+) -> Source:
+    """The file, once it is shown that it has the columns that are needed.
+
+    Raises:
+        ImportRefused: it cannot be read, or columns are missing.
+    """
+    kinds: dict[FileFormat, type[ParquetSource | CsvSource | JsonSource]] = {
+        FileFormat.PARQUET: ParquetSource,
+        FileFormat.CSV: CsvSource,
+        FileFormat.JSONL: JsonSource,
+    }
+    try:
+        return kinds[file_format](file, mapping, chunk_rows)
+    except ImportRefused as error:
+        raise ImportRefused(f"{file}: {error}") from error
+    except OSError as error:
+        raise ImportRefused(f"{file}: {error.strerror or error}") from error
+
+
+def content_digest_of(file: Path) -> str:
+    """SHA-256 of the content, hex."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+class ParquetSource:
+    """See `Source`; `size` counts rows."""
+
+    def __init__(self, file: Path, mapping: Mapping[str, str], chunk_rows: int = CHUNK_ROWS) -> None:
+        self._file = file
+        self._chunk_rows = chunk_rows
+        try:
+            with pq.ParquetFile(file) as opened:
+                self.size: int = opened.metadata.num_rows
+                schema: pa.Schema = opened.schema_arrow
+        except pa.ArrowInvalid as error:
+            raise ImportRefused(f"it is no Parquet file: {error}") from error
+        self.columns = map_columns(
+            mapping, schema.names, [field.name for field in schema if pa.types.is_struct(field.type)]
+        )
+
+    def chunks(self, position: int) -> Iterator[Chunk]:
+        used = list(dict.fromkeys(self.columns.columns.values()))
+        try:
+            with pq.ParquetFile(self._file) as opened:
+                groups, number = _groups_from(opened.metadata, position)
+                for batch in opened.iter_batches(self._chunk_rows, groups, used) if groups else ():
+                    end = number + batch.num_rows
+                    if end > position:
+                        begin = max(number, position)
+                        yield Chunk(begin, end, end, ParquetRows(batch.slice(begin - number), self.columns))
+                    number = end
+        except (pa.ArrowInvalid, OSError) as error:
+            raise ImportRefused(f"{self._file}: it cannot be read on: {error}") from error
+
+
+def _groups_from(metadata: pq.FileMetaData, position: int) -> tuple[list[int], int]:
+    """The row groups that hold rows from `position` on, and the number of their first row."""
+    first = 0
+    for group in range(metadata.num_row_groups):
+        rows = metadata.row_group(group).num_rows
+        if first + rows > position:
+            return list(range(group, metadata.num_row_groups)), first
+        first += rows
+    return [], first
+
+
+class CsvSource:
+    """See `Source`; commas, quotes as RFC 4180 has them, UTF-8, a header line."""
+
+    def __init__(self, file: Path, mapping: Mapping[str, str], chunk_rows: int = CHUNK_ROWS) -> None:
+        self._file = file
+        self._chunk_rows = chunk_rows
+        self.size = file.stat().st_size
+        with file.open("rb") as opened:
+            first = next(_csv_rows(_Lines(opened)), [])
+        if not first or isinstance(first, Unreadable):
+            raise ImportRefused("it has no header: the first line must name the columns")
+        self._header = first
+        self.columns = map_columns(mapping, first)
+
+    def chunks(self, position: int) -> Iterator[Chunk]:
+        with self._file.open("rb") as opened:
+            lines = _Lines(opened)
+            rows = _csv_rows(lines)
+            for _ in islice(rows, 1 + position):
+                pass
+            number = position
+            while gathered := self._gathered(rows, lines):
+                end = number + len(gathered)
+                yield Chunk(number, end, lines.read, CsvRows(gathered, self._header, self.columns))
+                number = end
+
+    def _gathered(
+        self, rows: Iterator[list[str] | Unreadable], lines: "_Lines"
+    ) -> list[list[str] | Unreadable]:
+        gathered = []
+        began = lines.read
+        for row in rows:
+            gathered.append(row)
+            if len(gathered) == self._chunk_rows or lines.read - began > CHUNK_BYTES:
+                break
+        return gathered
+
+
+class JsonSource:
+    """See `Source`; one JSON object a line."""
+
+    def __init__(self, file: Path, mapping: Mapping[str, str], chunk_rows: int = CHUNK_ROWS) -> None:
+        self._file = file
+        self._chunk_rows = chunk_rows
+        self.size = file.stat().st_size
+        with file.open("rb") as opened:
+            self.columns = map_keys(mapping, keys_of(list(islice(_Lines(opened), SAMPLE_LINES))))
+
+    def chunks(self, position: int) -> Iterator[Chunk]:
+        with self._file.open("rb") as opened:
+            lines = _Lines(opened)
+            for _ in islice(lines, position):
+                pass
+            number, began, gathered = position, lines.read, list[bytes]()
+            for line in lines:
+                gathered.append(line)
+                if len(gathered) == self._chunk_rows or lines.read - began > CHUNK_BYTES:
+                    yield self._chunk(number, gathered, lines.read)
+                    number, began, gathered = number + len(gathered), lines.read, []
+            if gathered:
+                yield self._chunk(number, gathered, lines.read)
+
+    def _chunk(self, number: int, lines: Sequence[bytes], reached: int) -> Chunk:
+        return Chunk(number, number + len(lines), reached, JsonRows(lines, self.columns))
+
+
+class _Lines:
+    """Lines of a file without their ends, and how many bytes were read for them."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.read = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        line = self._piece()
+        if not line:
+            raise StopIteration
+        rest = line
+        while len(rest) == LINE_BYTES and not rest.endswith(b"\n"):
+            rest = self._piece()
+        return line.removesuffix(b"\n").removesuffix(b"\r")
+
+    def _piece(self) -> bytes:
+        piece = self._file.readline(LINE_BYTES)
+        self.read += len(piece)
+        return piece
+
+
+def _csv_rows(lines: _Lines) -> Iterator[list[str] | Unreadable]:
+    """Rows, blank ones as empty lists; bytes that are no UTF-8 stay recognisable (`surrogateescape`)."""
+    taken: list[str] = []
+
+    def texts() -> Iterator[str]:
+        for number, line in enumerate(lines):
+            text = line.decode("utf-8", "surrogateescape")
+            taken.append(text.removeprefix("\ufeff") if number == 0 else text)
+            # With its end, which within quotes belongs to the cell.
+            yield taken[-1] + "\n"
+
+    reader = csv.reader(texts())
+    while True:
+        taken.clear()
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            original = "\n".join(taken)[:LINE_BYTES].encode("utf-8", "surrogateescape")
+            yield Unreadable(
+                NOT_CSV, f"row is not CSV: {error}; look for a quote that is not closed", original
+            )

@@ -1,0 +1,132 @@
+"""Files of transactions for the tests of the import, and the naive reading of their rows.
+
+`contract_document` says once more, slowly, what the contract's JSON of a row is.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from batch.imports.job import import_partition
+from batch.imports.part import Judge, Refused
+from batch.imports.sources import FileFormat, open_source
+from batch.ingest.columns import OUTCOME
+from ray_fraud.domain.decode import Decoder
+from ray_fraud.domain.payload import payload_digest
+from ray_fraud.domain.rejection import Rejection
+from ray_fraud.domain.settings import DetectionSettings
+from tests.domain.samples import decoder
+
+PARTITION = import_partition("0123456789abcdef" * 4)
+FAR = 10**15
+"""Unix milliseconds: no row is from after it."""
+PLACE = ("lat", "lon", "city", "country")
+TEXTS = (
+    "transaction_id",
+    "merchant_id",
+    "device_id",
+    "currency",
+    "channel",
+    "card_number",
+    "city",
+    "country",
+)
+
+
+class Verdict(NamedTuple):
+    """What became of a row: the digest of its payload and its card's token, or code, field and reason."""
+
+    digest: bytes | None = None
+    card_token: str | None = None
+    refusal: tuple[str, str, str] | None = None
+
+
+def decoders_verdict(value: bytes | None, by: Decoder | None = None) -> Verdict:
+    """What the hot path says of a value."""
+    found = (by or decoder()).decode(value)
+    if isinstance(found, Rejection):
+        return Verdict(refusal=(found.code, found.field, found.message))
+    return Verdict(payload_digest(found), None if found.card is None else found.card.token)
+
+
+class Imported(NamedTuple):
+    """A whole file, judged."""
+
+    verdicts: dict[int, Verdict]
+    """By row; a blank line has none."""
+    refused: list[Refused]
+    rows: pa.Table
+
+
+def judged(
+    file: Path,
+    file_format: FileFormat,
+    mapping: Mapping[str, str] | None = None,
+    *,
+    began_ms: int = FAR,
+    position: int = 0,
+    chunk_rows: int = 3,
+) -> Imported:
+    """Reads and judges a file as the import does, without writing."""
+    judge = Judge(PARTITION, decoder(), DetectionSettings(), began_ms)
+    verdicts: dict[int, Verdict] = {}
+    refused: list[Refused] = []
+    tables = []
+    source = open_source(file, file_format, mapping or {}, chunk_rows)
+    for chunk in source.chunks(position):
+        rows, others = judge.judge(chunk)
+        tables.append(rows)
+        for row in rows.filter(pa.compute.is_null(rows[OUTCOME])).to_pylist():
+            verdicts[row["offset"]] = Verdict(row["payload_digest"], row["card_token"])
+        for each in others:
+            verdicts[each.row] = Verdict(refusal=(each.code, each.field, each.reason))
+        refused += others
+    return Imported(verdicts, refused, pa.concat_tables(tables) if tables else pa.table({}))
+
+
+def contract_document(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of a row of a table; cells that are None are absent."""
+    document: dict[str, Any] = {}
+    place: dict[str, Any] = {}
+    for name, cell in row.items():
+        if name == "location" and isinstance(cell, dict):
+            place |= {key: value for key, value in cell.items() if value is not None}
+        elif cell is not None:
+            (place if name in PLACE else document)[name] = contract_value(name, cell)
+    return document | ({"location": place} if place else {})
+
+
+def contract_value(name: str, cell: Any) -> Any:
+    """One cell in the contract's form, if it has one."""
+    if name in TEXTS:
+        return str(cell) if type(cell) is int else cell
+    if name == "timestamp" and isinstance(cell, str) and re.match(r"\d{4}-\d\d-\d\d", cell.strip()):
+        try:
+            cell = datetime.fromisoformat(cell.strip())
+        except ValueError:
+            return cell
+    if isinstance(cell, datetime):
+        at = cell if cell.tzinfo else cell.replace(tzinfo=UTC)
+        return (at - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
+    return cell
+
+
+def as_json(document: Any) -> bytes:
+    return json.dumps(document).encode()
+
+
+def write_csv(file: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Path:
+    with file.open("w", newline="", encoding="utf-8") as opened:
+        csv.writer(opened).writerows([header, *rows])
+    return file
+
+
+def write_lines(file: Path, lines: Sequence[bytes]) -> Path:
+    file.write_bytes(b"".join(line + b"\n" for line in lines))
+    return file
