@@ -175,10 +175,11 @@ def test_whatever_ends_an_import_at_any_step_each_row_and_each_refusal_is_there_
 def test_no_row_is_committed_before_its_refusals_are_on_disk(tmp_path: Path) -> None:
     noting = Noting()
     World(tmp_path / "whole").run(noting)
-    commit = noting.names.index("commit")
+    names = noting.names
+    assert [names[at - 1] for at, name in enumerate(names) if name == "commit"] == ["flush"] * 3
     world = World(tmp_path / "crashed")
     with suppress(Crashed):
-        world.run(FaultPlan([*[Fault.OK] * commit, Fault.CRASH_AFTER]))
+        world.run(FaultPlan([*[Fault.OK] * names.index("commit"), Fault.CRASH_AFTER]))
     assert world.refused() == [row for row in REFUSED if row < COMMIT_ROWS]
 
 
