@@ -170,6 +170,9 @@ class RayNode:
             **self._ledger.environment(SERVICE),
             # Workers start at niceness 15 otherwise, and the servers beside them would starve them.
             "RAY_worker_niceness": "0",
+            # A batch's processes begin at the lowest priority: on a busy machine they take minutes, and Ray
+            # would start others in their place, which makes it busier.
+            "RAY_worker_register_timeout_seconds": "900",
             # One idle worker for each of the (logical) CPUs would be too many.
             "RAY_prestart_worker_first_driver": "0",
             "DASHBOARD_METRIC_PORT": str(self._ports.of("ray.dashboard-metrics")),

@@ -235,6 +235,7 @@ def _start_ray(closing: ExitStack, folder: Path) -> None:
     patch = closing.enter_context(pytest.MonkeyPatch.context())
     patch.setenv("RAY_AUTH_MODE", "disabled")
     patch.setenv("RAY_worker_niceness", "0")
+    patch.setenv("RAY_worker_register_timeout_seconds", "900")
     patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     patch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     with warnings.catch_warnings():

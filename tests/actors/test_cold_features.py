@@ -17,6 +17,8 @@ from tests.actors.platform import Platform, eventually
 from tests.domain.samples import record, transaction
 
 MERCHANT = "judged-shop"
+PATIENCE_SECONDS = 280.0
+"""Batches run at the lowest priority: beside other work they take their time."""
 
 
 def pay(platform: Platform, name: str, user_id: int, amount: float) -> None:
@@ -48,7 +50,7 @@ def test_the_fold_of_the_lake_is_the_hot_path_again(platform: Platform) -> None:
         pass
     platform.settle()
     audit = platform.assert_exact()
-    done = run_batch(lambda _: None, 120)
+    done = run_batch(lambda _: None, PATIENCE_SECONDS)
     assert done["status"] == "done", done
     features = done["report"]["features"]
     assert (features["missed"], features["unexpected"], features["behind"]) == (0, 0, 0)
@@ -70,7 +72,7 @@ def test_a_verdict_reaches_the_owners_and_the_next_rows(platform: Platform) -> N
     rows = queries.list(AlertFilter(user_id=777, rule_name=RuleName.HIGH_AMOUNT), limit=50)
     (stored,) = [row for row in rows if row.alert.transaction_id == name]
     queries.add_feedback(stored.alert_id, Verdict.TRUE_FRAUD, "ann")
-    done = run_batch(lambda _: None, 120)
+    done = run_batch(lambda _: None, PATIENCE_SECONDS)
     refresh = done["report"]["refresh"]
     assert (refresh["refreshed"], refresh["merchants"]) == (True, 1)
     eventually("the tables in every timeline", lambda: refreshed_to(platform, refresh["digest"]), 60)
@@ -82,7 +84,7 @@ def test_a_verdict_reaches_the_owners_and_the_next_rows(platform: Platform) -> N
     pay(platform, f"{name}-once-more", 779, 5_000.0)
     platform.settle()
     platform.assert_exact()
-    again = run_batch(lambda _: None, 120)
+    again = run_batch(lambda _: None, PATIENCE_SECONDS)
     features = again["report"]["features"]
     assert (features["missed"], features["unexpected"]) == (0, 0)
     assert again["report"]["refresh"]["refreshed"] is False
