@@ -20,7 +20,7 @@ from rich.text import Text
 from cluster.local.failures import LocalStackError
 from cluster.local.stack import load_connections
 from ray_fraud.cli.output import Output, data_dir_option, expects, fail, output_option, show
-from ray_fraud.domain.alert import RuleName
+from ray_fraud.domain.alert import RuleName, Source
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
 from ray_fraud.stores.ledger.queries import AlertFilter, AlertQueries, StoredAlert
@@ -81,6 +81,9 @@ def _table(rows: Sequence[StoredAlert]) -> Table:
 @alerts.command("list")
 @click.option("--rule", type=click.Choice(RuleName, case_sensitive=False), help="Only this rule.")
 @click.option("--user", "user_id", type=click.IntRange(0, 2**63 - 1), help="Only this user.")
+@click.option(
+    "--source", type=click.Choice(Source, case_sensitive=False), help="Only of the hot or the cold path."
+)
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
 @click.option(
     "--before", "before_id", type=click.IntRange(1), metavar="ID", help="Older than this: next page."
@@ -91,13 +94,14 @@ def _table(rows: Sequence[StoredAlert]) -> Table:
 def list_alerts(
     rule: RuleName | None,
     user_id: int | None,
+    source: Source | None,
     limit: int,
     before_id: int | None,
     data_dir: Path,
     output: Output,
 ) -> None:
     """The newest alerts, newest first; `--before` continues with older ones."""
-    where = AlertFilter(rule_name=rule, user_id=user_id)
+    where = AlertFilter(rule_name=rule, user_id=user_id, source=source)
     with _queries(data_dir) as queries:
         rows = queries.list(where, limit=limit + 1, before_id=before_id)
         total = queries.count(where)
