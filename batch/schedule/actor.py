@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from batch.care.daily import DailyCare
 from batch.features.job import FeatureReport
 from batch.features.refresh import RefreshReport
 from batch.features.run import run_features, run_refresh
@@ -55,6 +56,9 @@ class BatchActor:
             self._meter.count(metrics.FOLDED_ALERTS, 0, outcome=outcome)
         self._offered: list[Any] = []
         """Holds the content of the newest feature tables in Ray's object store."""
+        self._care = DailyCare(
+            self._config.ingest.connections.lake, self._config.care, self._meter, time.time
+        )
         self._progress = IngestReport()
         self._unseen = True
         """There may be rows that no search has looked at."""
@@ -95,6 +99,9 @@ class BatchActor:
             self._unseen = False
         done["features"] = msgspec.to_builtins(self._fold())
         done["refresh"] = msgspec.to_builtins(self._refresh())
+        care = self._care.run_if_due()
+        if care is not None:
+            done["care"] = care
         return done
 
     def _fold(self) -> FeatureReport:

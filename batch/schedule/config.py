@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import msgspec
 
+from batch.care.config import CareConfig
 from batch.features.config import FeatureConfig
 from batch.ingest.config import IngestConfig
 from batch.patterns.config import PatternConfig
@@ -18,6 +19,7 @@ class BatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     ingest: IngestConfig
     features: FeatureConfig
     patterns: PatternConfig = PatternConfig()
+    care: CareConfig = CareConfig()
     interval: timedelta = DEFAULT_INTERVAL
     """From the beginning of a run to that of the next."""
     settle: timedelta = timedelta(minutes=1)

@@ -34,6 +34,10 @@ LAKE = "lake"
 """Has errors, but no health of its own: the hot path goes on without it."""
 
 
+LAKE_TABLES = ("transactions", "log_gaps", "ml_features", "scores", "lake_deletions", "lake_care")
+"""The tables that the lake can have; one that no part of the platform has made yet is passed over."""
+
+
 class TransactionStatus(StrEnum):
     PROCESSED = "processed"
     DUPLICATE = "duplicate"
@@ -248,6 +252,39 @@ LOG_GAPS = Metric(
     "gaps",
     "Gaps of the log that the cold path ever found: records are lost to the lake. A new one: see `log_gaps`.",
 )
+CARE_RUNS = Metric(
+    "fraud_detection_care_runs_total",
+    MetricKind.COUNTER,
+    "runs",
+    "Runs of the lake's daily care, by how they ended. Failed: the run's report in `batch_runs` says what.",
+    {"status": (RunStatus.DONE, RunStatus.FAILED)},
+)
+CARE_AGE = Metric(
+    "fraud_detection_care_age_seconds",
+    MetricKind.GAUGE,
+    "seconds",
+    "Since the lake's last complete care ended. Above two days: files pile up and deleted bytes stay.",
+)
+CARE_SECONDS = Metric(
+    "fraud_detection_care_seconds",
+    MetricKind.GAUGE,
+    "seconds",
+    "Duration of the lake's last care; batches wait meanwhile.",
+)
+LAKE_FILES = Metric(
+    "fraud_detection_lake_files",
+    MetricKind.GAUGE,
+    "files",
+    "Files of the newest version of a table of the lake. Growing by the day: care does not get through.",
+    {"table": LAKE_TABLES},
+)
+LAKE_BYTES = Metric(
+    "fraud_detection_lake_bytes",
+    MetricKind.GAUGE,
+    "bytes",
+    "Bytes of the newest version of a table of the lake; older versions take more until vacuum.",
+    {"table": LAKE_TABLES},
+)
 
 FEATURE_ROWS = Metric(
     "fraud_detection_feature_rows_total",
@@ -303,4 +340,9 @@ CATALOGUE: tuple[Metric, ...] = (
     FEATURE_ROWS,
     FOLDED_ALERTS,
     FEATURE_REFRESHES,
+    CARE_RUNS,
+    CARE_AGE,
+    CARE_SECONDS,
+    LAKE_FILES,
+    LAKE_BYTES,
 )

@@ -1,0 +1,1 @@
+"""The care of the lake: smaller and fewer files, corrections, deletions on request."""

@@ -1,0 +1,93 @@
+"""The tables of the lake: their names, and opening one of them, now or as of an earlier version.
+
+Never: a table's content; that is its own module's.
+"""
+
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from pyarrow import fs
+
+from ray_fraud.domain.metrics import LAKE_TABLES
+from ray_fraud.stores.connections import LakeLocation
+from ray_fraud.stores.delta_errors import delta_errors
+from ray_fraud.stores.delta_location import delta_location
+from ray_fraud.stores.errors import StoreRefused
+from ray_fraud.stores.lake import lake_filesystem
+
+__all__ = ["CARE", "DELETIONS", "LAKE_TABLES", "AsOf", "commit_time", "open_table", "present_tables"]
+
+CARE, DELETIONS = "lake_care", "lake_deletions"
+
+AsOf = int | datetime
+"""A version, or a moment: the newest version that was there then."""
+
+
+def present_tables(location: LakeLocation) -> list[str]:
+    """Those of `LAKE_TABLES` that exist.
+
+    Raises:
+        StoreUnavailable: the lake does not answer.
+    """
+    filesystem, root = lake_filesystem(location)
+    with delta_errors("look for the tables"):
+        logs = [str(PurePosixPath(root) / name / "_delta_log") for name in LAKE_TABLES]
+        kinds = [info.type for info in filesystem.get_file_info(logs)]
+    return [name for name, kind in zip(LAKE_TABLES, kinds, strict=True) if kind is fs.FileType.Directory]
+
+
+def open_table(location: LakeLocation, name: str, as_of: AsOf | None = None) -> DeltaTable:
+    """A handle of the newest version, or of the one that `as_of` names.
+
+    Raises:
+        StoreRefused: no such table or version, or nothing of it was there at that time.
+        StoreUnavailable: the lake does not answer.
+    """
+    address, options = delta_location(location, name)
+    with delta_errors(f"open {name}"):
+        try:
+            if as_of is None:
+                return DeltaTable(address, storage_options=options)
+            if isinstance(as_of, int):
+                return _at_version(address, options, name, as_of)
+            return _at_time(location, name, DeltaTable(address, storage_options=options), as_of)
+        except TableNotFoundError as error:
+            raise StoreRefused("lake", f"there is no table {name} in {location.url}") from error
+
+
+def _at_version(address: str, options: dict[str, str], name: str, version: int) -> DeltaTable:
+    table = DeltaTable(address, storage_options=options)
+    newest = table.version()
+    if version > newest:
+        raise StoreRefused("lake", f"{name} has no version {version}; the newest is {newest}")
+    try:
+        table.load_as_version(version)
+    except DeltaError as error:
+        kept = f"; the oldest that is still known is {_oldest(address, options)}"
+        raise StoreRefused("lake", f"{name} has no version {version} any more{kept}") from error
+    return table
+
+
+def _at_time(location: LakeLocation, name: str, table: DeltaTable, moment: datetime) -> DeltaTable:
+    table.load_as_version(moment)
+    # Of a moment before the first version delta-rs gives the first. Its `history` tells of the newest one,
+    # whatever version the handle is at; so the commit itself is looked at, by the clock of delta-rs.
+    filesystem, root = lake_filesystem(location)
+    began = filesystem.get_file_info(f"{root}/{name}/_delta_log/{table.version():020}.json").mtime
+    if began is not None and began.astimezone(UTC) > moment:
+        shown = began.astimezone(UTC).isoformat()
+        raise StoreRefused(
+            "lake", f"{name}: nothing is known of {moment.isoformat()}; its history begins {shown}"
+        )
+    return table
+
+
+def _oldest(address: str, options: dict[str, str]) -> int:
+    return min(int(commit["version"]) for commit in DeltaTable(address, storage_options=options).history())
+
+
+def commit_time(timestamp_ms: int) -> datetime:
+    """Of a commit's own time stamp."""
+    return datetime.fromtimestamp(timestamp_ms / 1000, UTC)

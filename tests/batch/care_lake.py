@@ -1,0 +1,46 @@
+"""A lake for the tests of its care: some ingests of a few users, in a folder."""
+
+import uuid
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+
+from ray_fraud.stores.connections import LakeLocation
+from ray_fraud.stores.tables.delta import DeltaTransactions
+from ray_fraud.stores.tables.lake_tables import open_table
+from ray_fraud.stores.tables.port import Append
+from tests.stores.table_samples import FIRST, read_range, rows
+
+USERS = (7, 8, 9)
+DAYS = (date(2026, 11, 24), date(2026, 11, 25))
+
+
+class CareLake:
+    """`transactions` with six ingests of three rows; each has one row of every user, half of them a day
+    ago."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.location = LakeLocation(folder.as_uri())
+        self.table = DeltaTransactions(self.location)
+        self.table.create()
+        for begin in range(0, 18, 3):
+            self.ingest(begin, DAYS[begin // 9])
+
+    def ingest(self, begin: int, day: date = DAYS[-1]) -> None:
+        """Three rows."""
+        part = rows(FIRST, begin, begin + 3, day)
+        place = part.schema.get_field_index("user_id")
+        part = part.set_column(place, part.schema.field("user_id"), pa.array(USERS))
+        files = self.table.write_files(part)
+        self.table.append(Append(uuid.uuid4().hex, [read_range(FIRST, begin, begin + 3)], files))
+
+    def rows(self, name: str = "transactions") -> list[dict[str, object]]:
+        return list(open_table(self.location, name).to_pyarrow_table().to_pylist())
+
+    def offsets(self) -> list[int]:
+        return sorted(int(str(row["offset"])) for row in self.rows())
+
+    def users(self, name: str = "transactions") -> set[object]:
+        return {row["user_id"] for row in self.rows(name)}

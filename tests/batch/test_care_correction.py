@@ -1,0 +1,145 @@
+"""Corrections: what may be changed, by the decoder's rules, in one commit, each offset still once."""
+
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from deltalake import DeltaTable
+
+from batch.care.correction import CorrectionError, CorrectionReport, correct, read_corrections
+from ray_fraud.stores.tables.corrections import CORRECTION_NOTE, RecordPlace
+from tests.batch.care_lake import CareLake
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> CareLake:
+    return CareLake(tmp_path / "lake")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "corrections.jsonl"
+
+
+def line(offset: int, **changes: Any) -> str:
+    return json.dumps({"topic_id": "topic-id", "partition": 0, "offset": offset, **changes})
+
+
+def corrected(lake: CareLake, file: Path, *lines: str, partial: bool = False) -> CorrectionReport:
+    file.write_text("\n".join(lines))
+    return correct(lake.location, read_corrections(file), "somebody", "wrong till", partial=partial)
+
+
+def row(lake: CareLake, offset: int) -> dict[str, Any]:
+    (found,) = [each for each in lake.rows() if each["offset"] == offset]
+    return found
+
+
+def test_the_named_columns_change_and_nothing_else(lake: CareLake, file: Path) -> None:
+    before = {str(each["offset"]): each for each in lake.rows()}
+    report = corrected(
+        lake, file, line(4, amount=99.5, city="Bern", lat=46.9, lon=7.4), "", line(5, channel="pos")
+    )
+    assert (report.corrected, report.unknown) == (2, [])
+    after = {str(each["offset"]): each for each in lake.rows()}
+    assert after["4"] == before["4"] | {"amount": 99.5, "city": "Bern", "lat": 46.9, "lon": 7.4}
+    assert after["5"] == before["5"] | {"channel": "pos"}
+    assert {key: each for key, each in after.items() if key not in ("4", "5")} == {
+        key: each for key, each in before.items() if key not in ("4", "5")
+    }
+    assert lake.offsets() == list(range(18))
+    assert [position for *_, position in lake.table.view().last_positions()] == [18]
+
+
+def test_null_takes_an_optional_column_away(lake: CareLake, file: Path) -> None:
+    corrected(lake, file, line(4, merchant_id="m-1"))
+    assert row(lake, 4)["merchant_id"] == "m-1"
+    corrected(lake, file, line(4, merchant_id=None))
+    assert row(lake, 4)["merchant_id"] is None
+
+
+def test_a_corrected_time_moves_the_row_to_its_day(lake: CareLake, file: Path) -> None:
+    corrected(lake, file, line(4, timestamp=1_795_400_000.25))
+    moved = row(lake, 4)
+    assert moved["event_time"] == datetime(2026, 11, 23, 2, 13, 20, 250_000, tzinfo=UTC)
+    assert moved["event_date"] == date(2026, 11, 23)
+    assert lake.offsets() == list(range(18))
+
+
+def test_who_why_and_how_many_stands_in_the_commit(lake: CareLake, file: Path) -> None:
+    report = corrected(lake, file, line(4, amount=1), line(5, amount=2))
+    (commit,) = DeltaTable(f"{lake.folder}/transactions").history(1)
+    note = msgspec.json.decode(commit[CORRECTION_NOTE])
+    assert note == {"id": report.correction_id, "who": "somebody", "reason": "wrong till", "rows": 2}
+    assert (commit["operation"], commit["version"]) == ("MERGE", report.version)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[1]", "line 1: not a JSON object"),
+        ("{", "line 1: "),
+        ('{"partition": 0, "amount": 1}', "line 1: topic_id, offset missing"),
+        ('{"topic_id": "topic-id", "partition": 0, "offset": "4", "amount": 1}', "line 1: Expected `int`"),
+        (line(4), "line 1: nothing to change"),
+        (line(4, user_id=3), "line 1: user_id cannot be changed"),
+        (line(4, transaction_id="x", payload_digest="y"), "payload_digest, transaction_id cannot be changed"),
+        (line(4, event_date="2026-11-25"), "event_date cannot be changed"),
+        (line(4, amont=3), "there is no column amont; known are amount"),
+        (line(4, amount=1) + "\n" + line(4, amount=2), "line 2: the same place as line 1"),
+        ("\n", "no corrections"),
+    ],
+)
+def test_lines_that_make_no_sense_are_named(file: Path, content: str, message: str) -> None:
+    file.write_text(content)
+    with pytest.raises(CorrectionError) as raised:
+        read_corrections(file)
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"amount": -1}, "amount"),
+        ({"amount": None}, "amount"),
+        ({"amount": "1"}, "amount"),
+        ({"lat": 91.0, "lon": 3.0}, "lat"),
+        ({"city": "Bern"}, "lat"),
+        ({"merchant_id": ""}, "merchant_id"),
+        ({"device_id": "a\u200bb"}, "device_id"),
+        ({"timestamp": 1_795_400_000_000}, "millisecond"),
+        ({"timestamp": 1_895_400_000}, "after the record was sent"),
+    ],
+)
+def test_a_row_that_the_decoder_would_refuse_is_refused_and_nothing_is_done(
+    lake: CareLake, file: Path, changes: dict[str, Any], message: str
+) -> None:
+    version = DeltaTable(f"{lake.folder}/transactions").version()
+    with pytest.raises(CorrectionError) as raised:
+        corrected(lake, file, line(5, amount=3), line(4, **changes))
+    assert "line 2: " in str(raised.value)
+    assert message in str(raised.value)
+    assert DeltaTable(f"{lake.folder}/transactions").version() == version
+
+
+def test_one_unknown_row_means_that_nothing_is_done_unless_a_part_is_wanted(
+    lake: CareLake, file: Path
+) -> None:
+    lines = (line(4, amount=99.5), line(400, amount=1), line(-1, amount=1))
+    report = corrected(lake, file, *lines)
+    assert (report.corrected, report.version) == (0, None)
+    assert report.unknown == [RecordPlace("topic-id", 0, -1), RecordPlace("topic-id", 0, 400)]
+    assert row(lake, 4)["amount"] == 12.5
+    report = corrected(lake, file, *lines, partial=True)
+    assert (report.corrected, len(report.unknown)) == (1, 2)
+    assert row(lake, 4)["amount"] == 99.5
+    assert lake.offsets() == list(range(18))
+
+
+def test_repeating_a_correction_is_harmless(lake: CareLake, file: Path) -> None:
+    for _ in range(2):
+        assert corrected(lake, file, line(4, amount=99.5)).corrected == 1
+    assert lake.offsets() == list(range(18))

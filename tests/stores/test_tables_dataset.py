@@ -1,0 +1,65 @@
+"""A table as an Arrow dataset: a filter on any column finds every row, whatever the statistics lack."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from ray_fraud.stores.connections import LakeLocation
+from ray_fraud.stores.errors import StoreRefused
+from ray_fraud.stores.tables.dataset import table_dataset
+
+WIDE = 40
+"""Columns; delta-rs keeps statistics of the first 32."""
+
+
+def content(begin: int, end: int) -> pa.Table:
+    numbers = list(range(begin, end))
+    columns = {f"c{number}": numbers for number in range(WIDE)}
+    texts = [None if number % 2 else "x" * 100 for number in numbers]
+    return pa.table({**columns, "text": texts, "day": [f"day {number % 2}" for number in numbers]})
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> ds.Dataset:
+    address = f"{tmp_path}/scores"
+    for begin in (0, 10):
+        write_deltalake(address, content(begin, begin + 10), mode="append", partition_by=["day"])
+    return table_dataset(LakeLocation(tmp_path.as_uri()), "scores", DeltaTable(address))
+
+
+@pytest.mark.parametrize(
+    ("filter_", "count"),
+    [
+        (ds.field("c0") == 3, 1),
+        (ds.field(f"c{WIDE - 1}") >= 5, 15),
+        (ds.field("text").is_null(), 10),
+        (ds.field("text") == "x" * 100, 10),
+        (ds.field("day") == "day 1", 10),
+        (ds.field("day") == "day 2", 0),
+        ((ds.field("c0") < 10) & (ds.field("day") == "day 0"), 5),
+    ],
+)
+def test_a_filter_finds_what_is_there(dataset: ds.Dataset, filter_: ds.Expression, count: int) -> None:
+    assert dataset.to_table(filter=filter_).num_rows == count
+    assert dataset.count_rows() == 20
+
+
+def test_files_are_skipped_by_what_is_known_of_them(dataset: ds.Dataset) -> None:
+    assert len(list(dataset.get_fragments())) == 4
+    assert len(list(dataset.get_fragments(ds.field("c0") == 3))) == 2
+    assert len(list(dataset.get_fragments((ds.field("c0") == 3) & (ds.field("day") == "day 1")))) == 1
+
+
+def test_a_table_that_needs_more_than_its_files_is_refused(tmp_path: Path) -> None:
+    address = f"{tmp_path}/scores"
+    write_deltalake(
+        address,
+        content(0, 2),
+        configuration={"delta.enableDeletionVectors": "true"},
+        name="another program's",
+    )
+    with pytest.raises(StoreRefused, match="needs a reader"):
+        table_dataset(LakeLocation(tmp_path.as_uri()), "scores", DeltaTable(address))
