@@ -132,6 +132,9 @@ def _run_table(done: dict[str, Any]) -> Table:
     features = done["report"].get("features")
     if features is not None:
         _add_features(table, features, done["report"].get("refresh"))
+    care = done["report"].get("care")
+    if care is not None:
+        table.add_row("care of the lake", Text("; ".join(care["failed"]) or "complete"))
     return table
 
 

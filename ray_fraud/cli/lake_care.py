@@ -1,0 +1,110 @@
+"""`ray-fraud lake care | history`: looking after the tables now, and what was done to them.
+
+Never: work of its own.
+"""
+
+import sys
+from datetime import timedelta
+
+import click
+import msgspec
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from batch.care.config import CareConfig
+from batch.care.job import Care, CareReport
+from ray_fraud.cli.lake_place import LAKE_ERRORS, caller, lake_options
+from ray_fraud.cli.output import Output, expects, output_option, show
+from ray_fraud.stores.connections import LakeLocation
+from ray_fraud.stores.tables.care import DEFAULT_RETENTION, Action
+from ray_fraud.stores.tables.columns import TRANSACTIONS
+from ray_fraud.stores.tables.history import Commit
+from ray_fraud.stores.tables.history import history as history_of
+from ray_fraud.stores.tables.lake_tables import LAKE_TABLES
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option(
+    "--retention-days",
+    type=click.FloatRange(min=0),
+    default=DEFAULT_RETENTION.days,
+    show_default=True,
+    metavar="N",
+    help="Files that only earlier versions name are kept so long; at least 1.",
+)
+@output_option
+@expects(*LAKE_ERRORS)
+@lake_options
+def care(dry_run: bool, retention_days: float, location: LakeLocation, output: Output) -> None:
+    """Compact, sort and vacuum the tables now; exit code 0 if all of it was done.
+
+    A running platform does it every day.
+    """
+    config = CareConfig(retention=timedelta(days=retention_days))
+    report = Care(location, config, caller()).run(dry_run=dry_run)
+    status = "failed" if report.failed else "ok"
+    show("lake care", msgspec.to_builtins(report), output, lambda: _care_table(report), status)
+    if report.failed:
+        sys.exit(1)
+
+
+@click.command()
+@click.option(
+    "--table", type=click.Choice(LAKE_TABLES), default=TRANSACTIONS, show_default=True, help="Which table."
+)
+@click.option(
+    "-n", "--count", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Newest versions."
+)
+@output_option
+@expects(*LAKE_ERRORS)
+@lake_options
+def history(table: str, count: int, location: LakeLocation, output: Output) -> None:
+    """What was done to a table: each version with its time, rows and reason."""
+    commits = history_of(location, table, count)
+    data = {"table": table, "commits": msgspec.to_builtins(commits)}
+    show("lake history", data, output, lambda: _history_table(commits))
+
+
+def _care_table(report: CareReport) -> Group:
+    columns = ("table", "files", "bytes", "version", "compacted", "sorted", "vacuumed", "seconds")
+    table = Table(*columns, box=None, header_style="bold")
+    for one in report.tables:
+        done = [rewrite.action for rewrite in one.rewritten]
+        table.add_row(
+            one.table,
+            _change(one.before.files, one.after.files),
+            _change(one.before.bytes, one.after.bytes),
+            _change(one.before.version, one.after.version),
+            str(done.count(Action.COMPACT)),
+            str(done.count(Action.SORT)),
+            f"{one.vacuumed.files:,} files",
+            f"{one.seconds:.1f}",
+        )
+    notes = [Text(f"not done: {failure}", "red") for failure in report.failed]
+    notes += [Text(f"deletion {one} was left open and is finished") for one in report.deletions]
+    if report.dry_run:
+        notes.append(Text("a dry run: this would be done, nothing was"))
+    return Group(table, *notes)
+
+
+def _change(before: int, after: int) -> str:
+    return f"{before:,}" if before == after else f"{before:,} → {after:,}"
+
+
+def _history_table(commits: list[Commit]) -> Table:
+    table = Table(box=None, header_style="bold")
+    for column in ("version", "time (UTC)", "operation", "rows", "run"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("what", overflow="fold")
+    for one in commits:
+        table.add_row(
+            str(one.version),
+            one.time.strftime("%Y-%m-%d %H:%M:%S"),
+            one.operation,
+            "–" if one.rows is None else f"{one.rows:,}",
+            "–" if one.run is None else one.run[:8],
+            Text(one.note),
+        )
+    return table
