@@ -28,7 +28,7 @@ from ray_fraud.stores.tables.care import (
 from ray_fraud.stores.tables.corrections import RecordPlace
 from ray_fraud.stores.tables.deletions import LakeDeletions
 from ray_fraud.stores.tables.delta import DeltaTransactions
-from ray_fraud.stores.tables.lake_tables import open_table, present_tables
+from ray_fraud.stores.tables.lake_tables import commit_time, open_table, present_tables
 from ray_fraud.stores.tables.port import Append
 from ray_fraud.stores.tables.retry import patiently
 from tests.stores.table_samples import FIRST, SECOND, TOPIC, gap, read_range, rows
@@ -196,6 +196,17 @@ def test_versions_and_moments_are_found_or_refused_in_words(lake: Lake) -> None:
     with pytest.raises(StoreRefused, match="no table scores"):
         open_table(lake.location, "scores")
     assert present_tables(lake.location) == ["transactions", "log_gaps"]
+
+
+def test_a_time_is_judged_by_what_the_commits_say_not_by_their_files(lake: Lake) -> None:
+    table = open_table(lake.location, "transactions")
+    times = {commit["version"]: commit_time(commit["timestamp"]) for commit in table.history()}
+    lake.age("transactions/_delta_log/*0[0-5].json", timedelta(days=2))
+    lake.age("transactions/_delta_log/*0[6-9].json", timedelta(days=-2))
+    for version in (0, 3, 6, 10):
+        assert open_table(lake.location, "transactions", times[version]).version() == version
+    with pytest.raises(StoreRefused, match="history begins"):
+        open_table(lake.location, "transactions", times[0] - timedelta(milliseconds=1))
 
 
 def test_a_version_whose_commit_is_gone_is_refused_with_the_oldest_that_is_left(lake: Lake) -> None:

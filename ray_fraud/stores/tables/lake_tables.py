@@ -6,6 +6,7 @@ Never: a table's content; that is its own module's.
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
+import msgspec
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from pyarrow import fs
@@ -71,17 +72,40 @@ def _at_version(address: str, options: dict[str, str], name: str, version: int) 
 
 
 def _at_time(location: LakeLocation, name: str, table: DeltaTable, moment: datetime) -> DeltaTable:
-    table.load_as_version(moment)
-    # Of a moment before the first version delta-rs gives the first. Its `history` tells of the newest one,
-    # whatever version the handle is at; so the commit itself is looked at, by the clock of delta-rs.
+    """The newest version whose commit says that it was there then.
+
+    delta-rs goes by the files' times, which are a little later, and gives the first version for a moment
+    before it; so the commits around its answer are looked at.
+    """
     filesystem, root = lake_filesystem(location)
-    began = filesystem.get_file_info(f"{root}/{name}/_delta_log/{table.version():020}.json").mtime
-    if began is not None and began.astimezone(UTC) > moment:
-        shown = began.astimezone(UTC).isoformat()
-        raise StoreRefused(
-            "lake", f"{name}: nothing is known of {moment.isoformat()}; its history begins {shown}"
-        )
+
+    def committed(version: int) -> datetime | None:
+        path = f"{root}/{name}/_delta_log/{version:020}.json"
+        return _commit_time_in(filesystem, path) if version >= 0 else None
+
+    table.load_as_version(moment)
+    version = table.version()
+    while (later := committed(version + 1)) is not None and later <= moment:
+        version += 1
+    while (began := committed(version)) is not None and began > moment:
+        version -= 1
+        if committed(version) is None:
+            shown = f"{moment.isoformat()}; its history begins {began.isoformat()}"
+            raise StoreRefused("lake", f"{name}: nothing is known of {shown}")
+    table.load_as_version(version)
     return table
+
+
+def _commit_time_in(filesystem: fs.FileSystem, path: str) -> datetime | None:
+    """What a commit says of its time; None if it is not there (any more)."""
+    try:
+        with filesystem.open_input_stream(path) as stream:
+            lines = stream.read().splitlines()
+    except FileNotFoundError:
+        return None
+    actions = (msgspec.json.decode(line) for line in lines if line.strip())
+    said: dict[str, int] = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
+    return commit_time(said["timestamp"]) if "timestamp" in said else None
 
 
 def _oldest(address: str, options: dict[str, str]) -> int:
