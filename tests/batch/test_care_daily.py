@@ -1,5 +1,6 @@
 """Care once a day: when it is due, across restarts, and that its failure is nobody else's."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,18 @@ import pytest
 from batch.care.config import CareConfig
 from batch.care.daily import DailyCare, last_care
 from batch.care.job import Care
+from batch.ingest.config import IngestConfig
+from batch.schedule.config import BatchConfig
 from ray_fraud.domain import metrics
-from ray_fraud.stores.connections import LakeLocation
+from ray_fraud.stores.connections import (
+    Connections,
+    KafkaConnection,
+    LakeLocation,
+    PostgresConnection,
+    RedisConnection,
+    from_json,
+    to_json,
+)
 from ray_fraud.telemetry.meter import Meter, read_snapshot
 from tests.batch.care_lake import CareLake
 
@@ -133,3 +144,11 @@ def test_the_operator_sees_age_and_sizes(lake: CareLake, clock: Clock) -> None:
     assert gauges[metrics.LAKE_FILES.name, ("transactions",)] == 2
     assert gauges[metrics.LAKE_BYTES.name, ("transactions",)] > 0
     assert metrics.CARE_SECONDS.name in {name for name, _ in gauges}
+
+
+def test_what_the_batch_actor_is_told_of_care_survives_the_way_to_it() -> None:
+    servers = (KafkaConnection(""), RedisConnection(""), PostgresConnection(""))
+    connections = Connections(*servers, LakeLocation("file:///lake"))
+    care = CareConfig(retention=timedelta(days=30), sort=False)
+    config = BatchConfig(ingest=IngestConfig(connections=connections), care=care)
+    assert from_json(to_json(config), BatchConfig) == config

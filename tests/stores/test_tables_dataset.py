@@ -4,15 +4,17 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from deltalake.transaction import AddAction
 
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.tables.dataset import table_dataset
 
 WIDE = 40
-"""Columns; delta-rs keeps statistics of the first 32."""
+"""Columns; delta-rs makes statistics of the first 32."""
 
 
 def content(begin: int, end: int) -> pa.Table:
@@ -68,3 +70,17 @@ def test_a_table_that_needs_more_than_its_files_is_refused(tmp_path: Path) -> No
     )
     with pytest.raises(StoreRefused, match="needs a reader"):
         table_dataset(LakeLocation(tmp_path.as_uri()), "scores", DeltaTable(address))
+
+
+def test_a_column_of_which_only_nulls_are_counted_can_be_asked_for(tmp_path: Path) -> None:
+    address = f"{tmp_path}/scores"
+    rows = pa.table({"score": [0.5, 0.9]})
+    write_deltalake(address, rows.slice(0, 0))
+    pq.write_table(rows, f"{address}/part.parquet")
+    stats = '{"numRecords": 2, "nullCount": {"score": 0}, "minValues": {}, "maxValues": {}}'
+    table = DeltaTable(address)
+    size = Path(f"{address}/part.parquet").stat().st_size
+    add = AddAction("part.parquet", size, {}, 0, data_change=True, stats=stats)
+    table.create_write_transaction([add], mode="append", schema=table.schema(), partition_by=[])
+    dataset = table_dataset(LakeLocation(tmp_path.as_uri()), "scores", DeltaTable(address))
+    assert dataset.to_table(filter=ds.field("score") > 0.6).num_rows == 1

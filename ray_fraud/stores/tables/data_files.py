@@ -42,8 +42,8 @@ def _by_date(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
 def _stats(rows: pa.Table) -> str:
     """Rows, nulls, minimum and maximum of every column that has an order.
 
-    Of every one: delta-rs takes a missing minimum for "nothing matches", and a filter on such a column would
-    find no row of the file.
+    Of every one: delta-rs takes a count of nulls without a minimum for "nothing matches", and a filter on
+    such a column would find no row of the file.
     """
     lows: dict[str, Any] = {}
     highs: dict[str, Any] = {}

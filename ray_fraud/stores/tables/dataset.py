@@ -1,8 +1,8 @@
 """A version of a Delta table as an Arrow dataset, from which engines read what a query needs.
 
-delta-rs makes one too, but takes a statistic that a file does not have (columns beyond the first 32, texts
-that are too long for one) for "nothing matches", and leaves the file out of any query on that column. Here a
-missing statistic says nothing.
+delta-rs makes one too, but of a column that has a count of nulls and no minimum (a writer may leave it out)
+it takes that for "nothing matches", and leaves the file out of any query on it. Here a missing statistic says
+nothing.
 
 Never: a row left out; a table of a protocol that needs more than its files (deletion vectors, column
 mapping).
