@@ -9,6 +9,7 @@ import pytest
 from batch.care.config import CareConfig
 from batch.care.daily import DailyCare, last_care
 from batch.care.job import Care
+from batch.features.config import FeatureConfig
 from batch.ingest.config import IngestConfig
 from batch.schedule.config import BatchConfig
 from ray_fraud.domain import metrics
@@ -150,5 +151,6 @@ def test_what_the_batch_actor_is_told_of_care_survives_the_way_to_it() -> None:
     servers = (KafkaConnection(""), RedisConnection(""), PostgresConnection(""))
     connections = Connections(*servers, LakeLocation("file:///lake"))
     care = CareConfig(retention=timedelta(days=30), sort=False)
-    config = BatchConfig(ingest=IngestConfig(connections=connections), care=care)
+    features = FeatureConfig(model_cache=Path("/cache"))
+    config = BatchConfig(ingest=IngestConfig(connections=connections), features=features, care=care)
     assert from_json(to_json(config), BatchConfig) == config
