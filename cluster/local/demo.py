@@ -17,10 +17,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from batch.features.run import feature_tables_of
 from cluster.local.audit import StackAudit, audit_stack
 from cluster.local.bench.children import Observer, end, observing
 from cluster.local.bench.observer import Seen
-from cluster.local.cold_path_client import NoColdPath, run_batch
+from cluster.local.cold_path_client import NoColdPath, batch_status, run_batch
 from cluster.local.failures import GeneratorError
 from cluster.local.hot_path import hot_path_status
 from cluster.local.running import Running, bring_down, bring_up
@@ -33,6 +34,7 @@ Progress = Callable[[str], None]
 TICK_SECONDS = 0.5
 SETTLE_TIMEOUT_SECONDS = 60.0
 BATCH_TIMEOUT_SECONDS = 180.0
+ALL_RUNS = 1_000
 OBSERVER_TIMEOUT_SECONDS = 20.0
 
 
@@ -76,12 +78,22 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
+class LakeCheck:
+    """What a last run of the cold path left."""
+
+    rows: int
+    """Of the table `transactions`."""
+    feature_rows: int
+    different_alerts: int
+    """Alerts of the hot rules that the lake's fold and the hot path do not share, in all runs."""
+
+
+@dataclass(frozen=True, slots=True)
 class DemoResult:
     figures: Figures
     produced: int
     audit: StackAudit
-    lake_rows: int
-    """Rows of the lake's table after a run of the cold path."""
+    lake: LakeCheck
 
     @property
     def agrees(self) -> bool:
@@ -91,8 +103,10 @@ class DemoResult:
 
     @property
     def lake_agrees(self) -> bool:
-        """Every record that the contract accepts is one row of the lake."""
-        return self.lake_rows == self.audit.processed + self.audit.duplicates
+        """Every accepted record is one row of the lake, and the rows fold to the same alerts."""
+        rows = (self.lake.rows, self.lake.feature_rows)
+        wanted = (self.audit.processed + self.audit.duplicates, self.audit.processed)
+        return rows == wanted and not self.lake.different_alerts
 
 
 def run_demo(
@@ -131,13 +145,13 @@ def run_demo(
         show(figures)
         progress("comparing with a single-threaded replay of the same log")
         audit = _audit_when_sunk(running, ends)
-        progress("bringing the log into the lake")
-        lake_rows = _lake_rows(running)
+        progress("bringing the log into the lake, and folding it there")
+        lake = _lake_check(running)
     except BaseException:
         bring_down(stack, progress)
         raise
     bring_down(stack, progress)
-    return DemoResult(figures, produced, audit, lake_rows)
+    return DemoResult(figures, produced, audit, lake)
 
 
 def _stream(
@@ -210,8 +224,8 @@ def _settle(produced: int, figures: Figures, observer: Observer) -> dict[int, in
     )
 
 
-def _lake_rows(running: Running) -> int:
-    """Has the cold path run once more; the rows of its table afterwards.
+def _lake_check(running: Running) -> LakeCheck:
+    """Has the cold path run once more, and looks at what is there afterwards.
 
     Raises:
         NoColdPath, TimeoutError, StoreError: it did not run, or its table cannot be read.
@@ -219,7 +233,13 @@ def _lake_rows(running: Running) -> int:
     done = run_batch(lambda _: None, BATCH_TIMEOUT_SECONDS)
     if done["status"] != "done":
         raise NoColdPath(f"the cold path failed: {done['error']}")
-    return DeltaTransactions(running.config.connections.lake).rows()
+    runs = [run["report"]["features"] for run in batch_status(ALL_RUNS)["runs"] if run["status"] == "done"]
+    lake = running.config.connections.lake
+    return LakeCheck(
+        DeltaTransactions(lake).rows(),
+        feature_tables_of(lake).features.rows(),
+        sum(run["missed"] + run["unexpected"] for run in runs),
+    )
 
 
 def _settled_offsets() -> dict[int, int]:

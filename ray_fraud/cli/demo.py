@@ -149,7 +149,12 @@ def _data(result: DemoResult) -> dict[str, Any]:
             "unexpected": audit.unexpected,
             "duplicates": audit.duplicate_rows,
         },
-        "lake": {"rows": result.lake_rows, "agrees": result.lake_agrees},
+        "lake": {
+            "rows": result.lake.rows,
+            "feature_rows": result.lake.feature_rows,
+            "different_alerts": result.lake.different_alerts,
+            "agrees": result.lake_agrees,
+        },
         "latency_ms": {f"p{p}": _rounded(figures.percentile(p)) for p in (50, 95, 99)},
         "startup_seconds": _rounded(figures.startup_seconds),
         "first_alert_seconds": _rounded(figures.first_alert_seconds),
@@ -176,8 +181,10 @@ def _summary(result: DemoResult) -> Table:
     table.add_row(
         "model versions", ", ".join(f"{label} {share:.1%}" for label, share in audit.ab_share.items())
     )
-    lake = "as many as accepted records" if result.lake_agrees else "[red]DIFFERS from the log[/red]"
-    table.add_row("rows in the lake", f"{result.lake_rows:,}: {lake}")
+    lake = "as many as accepted records, and they fold to the same alerts"
+    if not result.lake_agrees:
+        lake = f"[red]DIFFERS from the log[/red], {result.lake.different_alerts:,} alerts differ"
+    table.add_row("rows in the lake", f"{result.lake.rows:,} (features {result.lake.feature_rows:,}): {lake}")
     first = figures.first_alert_seconds
     table.add_row("healthy / first alert after", f"{figures.startup_seconds:.1f} s / {first or 0:.1f} s")
     agreement = "agrees: nothing missing, unexpected or double"

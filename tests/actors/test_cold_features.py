@@ -17,7 +17,7 @@ from tests.actors.platform import Platform, eventually
 from tests.domain.samples import record, transaction
 
 MERCHANT = "judged-shop"
-PATIENCE_SECONDS = 280.0
+PATIENCE_SECONDS = 110.0
 """Batches run at the lowest priority: beside other work they take their time."""
 
 

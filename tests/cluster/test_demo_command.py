@@ -35,7 +35,12 @@ def test_demo_ends_by_itself_agrees_with_the_replay_and_leaves_nothing(tmp_path:
     assert data["processed"] == data["produced"]
     assert data["oracle"] == {"missing": 0, "unexpected": 0, "duplicates": 0}
     assert data["alerts"]["total"] == data["postgres_alerts"] == data["topic_alerts"] > 0
-    assert data["lake"] == {"rows": data["processed"] + data["duplicates"], "agrees": True}
+    assert data["lake"] == {
+        "rows": data["processed"] + data["duplicates"],
+        "feature_rows": data["processed"],
+        "different_alerts": 0,
+        "agrees": True,
+    }
     assert sum(data["alerts"]["by_rule"].values()) == data["alerts"]["total"]
     assert 0 < data["latency_ms"]["p50"] <= data["latency_ms"]["p95"] <= data["latency_ms"]["p99"]
     assert set(data["ab_share"]) == {"isolation_forest:1", "isolation_forest:2"}

@@ -75,6 +75,10 @@ class PositionedTable:
         with delta_errors(f"write files of {self.name}"):
             return write_data_files(self._filesystem, self._folder, rows)
 
+    def rows(self) -> int:
+        """How many rows the newest version has, from the statistics of its files."""
+        return int(self._open().count())
+
     def read(
         self, filters: Sequence[tuple[str, str, object]], columns: Sequence[str] | None = None
     ) -> pa.Table:
