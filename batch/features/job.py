@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from batch.features.stretch import Stretch, StretchReport
-from batch.retry import repeated
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.split import Split
 from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.stores.tables.positioned import Move, PositionedTable
+from ray_fraud.stores.tables.retry import repeated
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ Never: another append in the place of one whose reply was lost.
 import time
 from collections.abc import Callable
 
-from batch.retry import repeated
 from ray_fraud.stores.tables.port import Append, TransactionTable
+from ray_fraud.stores.tables.retry import repeated
 
 
 def commit(table: TransactionTable, append: Append, sleep: Callable[[float], None] = time.sleep) -> int:

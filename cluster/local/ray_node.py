@@ -35,6 +35,8 @@ ATTEMPTS = 2
 POLL_SECONDS = 0.1
 STOP_PATIENCE = timedelta(seconds=10)
 WORKER_PORTS = 300
+IDLE_WORKERS_KEPT = timedelta(minutes=15)
+MILLISECOND = timedelta(milliseconds=1)
 KEPT_SESSIONS = 2
 LONGEST_TEMP_DIR = 40
 """Bytes. Ray adds up to 66 for a socket's name, and a socket's path holds 107 (103 on macOS)."""
@@ -173,6 +175,8 @@ class RayNode:
             # A batch's processes begin at the lowest priority: on a busy machine they take minutes, and Ray
             # would start others in their place, which makes it busier.
             "RAY_worker_register_timeout_seconds": "900",
+            # Starting a batch's processes costs more than a batch: they stay from one to the next.
+            "RAY_idle_worker_killing_time_threshold_ms": str(IDLE_WORKERS_KEPT // MILLISECOND),
             # One idle worker for each of the (logical) CPUs would be too many.
             "RAY_prestart_worker_first_driver": "0",
             "DASHBOARD_METRIC_PORT": str(self._ports.of("ray.dashboard-metrics")),

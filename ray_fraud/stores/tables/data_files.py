@@ -13,6 +13,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from deltalake.transaction import AddAction
 from pyarrow import fs
 
 from ray_fraud.stores.tables.columns import PARTITION_COLUMN
@@ -30,6 +31,18 @@ def write_data_files(filesystem: fs.FileSystem, folder: str, rows: pa.Table) -> 
             size = stream.tell()
         files.append(DataFile(path, size, date, part.num_rows, round(time.time() * 1000), _stats(part)))
     return files
+
+
+def add_action(file: DataFile) -> AddAction:
+    """The file as a commit names it."""
+    return AddAction(
+        path=file.path,
+        size=file.size,
+        partition_values={PARTITION_COLUMN: file.event_date},
+        modification_time=file.modified_ms,
+        data_change=True,
+        stats=file.stats,
+    )
 
 
 def _by_date(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:

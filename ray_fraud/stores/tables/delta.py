@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
 from deltalake.exceptions import DeltaError
-from deltalake.transaction import AddAction
 
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.connections import LakeLocation
@@ -28,7 +27,7 @@ from ray_fraud.stores.errors import StoreUnavailable
 from ray_fraud.stores.lake import lake_filesystem
 from ray_fraud.stores.lake_limits import PATIENT, LakeLimits
 from ray_fraud.stores.tables.columns import PARTITION_COLUMN, SCHEMA, TRANSACTIONS
-from ray_fraud.stores.tables.data_files import write_data_files
+from ray_fraud.stores.tables.data_files import add_action, write_data_files
 from ray_fraud.stores.tables.evolution import add_missing_columns, create_table
 from ray_fraud.stores.tables.port import Append, DataFile, LogGapRow, TableMoved
 
@@ -126,7 +125,7 @@ class DeltaTransactions:
             return self._committed(view, append)
         try:
             view.table.create_write_transaction(
-                [_add(file) for file in append.files],
+                [add_action(file) for file in append.files],
                 mode="append",
                 schema=Schema.from_arrow(SCHEMA),
                 partition_by=[PARTITION_COLUMN],
@@ -254,17 +253,6 @@ def _gap_row(gap: LogGapRow) -> dict[str, Any]:
     row: dict[str, Any] = msgspec.structs.asdict(gap)
     partition: PartitionId = row.pop("partition")
     return row | partition._asdict()
-
-
-def _add(file: DataFile) -> AddAction:
-    return AddAction(
-        path=file.path,
-        size=file.size,
-        partition_values={PARTITION_COLUMN: file.event_date},
-        modification_time=file.modified_ms,
-        data_change=True,
-        stats=file.stats,
-    )
 
 
 def _properties(view: DeltaView, append: Append) -> CommitProperties:

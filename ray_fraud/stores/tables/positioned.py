@@ -14,7 +14,6 @@ import msgspec
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import DeltaError
-from deltalake.transaction import AddAction
 
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.delta_errors import delta_errors, plain
@@ -22,7 +21,7 @@ from ray_fraud.stores.delta_location import delta_location
 from ray_fraud.stores.errors import StoreUnavailable
 from ray_fraud.stores.lake import lake_filesystem
 from ray_fraud.stores.tables.columns import PARTITION_COLUMN
-from ray_fraud.stores.tables.data_files import write_data_files
+from ray_fraud.stores.tables.data_files import add_action, write_data_files
 from ray_fraud.stores.tables.evolution import add_missing_columns, create_table
 from ray_fraud.stores.tables.port import DataFile, TableMoved
 
@@ -105,7 +104,7 @@ class PositionedTable:
             return self._own(table, run_id)
         try:
             table.create_write_transaction(
-                [_add(file) for file in files],
+                [add_action(file) for file in files],
                 mode="append",
                 schema=Schema.from_arrow(self.schema),
                 partition_by=[PARTITION_COLUMN],
@@ -137,14 +136,3 @@ class PositionedTable:
             if any(commit.get(RUN) == run_id for commit in table.history(SEARCHED_COMMITS)):
                 return table.version()
         raise TableMoved("lake", f"{self.name}: run {run_id}: another one was first; begin anew")
-
-
-def _add(file: DataFile) -> AddAction:
-    return AddAction(
-        path=file.path,
-        size=file.size,
-        partition_values={PARTITION_COLUMN: file.event_date},
-        modification_time=file.modified_ms,
-        data_change=True,
-        stats=file.stats,
-    )
