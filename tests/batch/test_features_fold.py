@@ -11,7 +11,7 @@ import pytest
 from ray_fraud.domain.alert import RuleName, Source
 from ray_fraud.domain.features import FEATURE_NAMES
 from ray_fraud.domain.split import RULES_ONLY
-from ray_fraud.domain.timeline import split_event
+from ray_fraud.domain.timeline import FeatureRefresh, content_of, split_event
 from ray_fraud.stores.snapshots.memory import MemorySnapshotStore
 from tests.batch.fold_world import PARTITION, PRESENT, FoldWorld, run_online
 from tests.oracle.controls import Changes
@@ -67,6 +67,22 @@ def test_in_whatever_pieces_it_comes(tmp_path: Path, step: int) -> None:
     last = made.states.newest_valid(PARTITION, lambda _: True)
     assert last is not None
     assert dict(made.states.read_users(last)) == online.users
+
+
+def test_each_row_names_the_tables_that_held_there(tmp_path: Path) -> None:
+    made = world(tmp_path)
+    made.decide_online()
+    made.ingest(made.end)
+    made.fold()
+    refreshes = [
+        (event.from_offset, content.tables)
+        for event in made.timeline
+        if isinstance(content := content_of(event), FeatureRefresh)
+    ]
+    assert len(refreshes) == CHANGES.refreshes
+    for row in made.features.read([], ["offset", "feature_tables"]).to_pylist():
+        due = [digest for from_offset, digest in refreshes if from_offset <= row["offset"]]
+        assert row["feature_tables"] == (due[-1] if due else None), row
 
 
 def test_nothing_is_folded_that_the_hot_path_has_not_decided(tmp_path: Path) -> None:

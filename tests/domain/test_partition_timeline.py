@@ -3,9 +3,18 @@
 import pickle
 
 import msgspec
+import numpy as np
 import pytest
 
-from ray_fraud.domain.partition import FOLD_VERSION, FoldVersionError, PartitionState
+from ray_fraud.domain.feature_tables import FeatureTables, MerchantTable
+from ray_fraud.domain.features import FEATURE_NAMES
+from ray_fraud.domain.partition import (
+    FOLD_VERSION,
+    FoldVersionError,
+    OffsetOrderError,
+    PartitionState,
+    TablesMissingError,
+)
 from ray_fraud.domain.settings import DetectionSettings, HighAmountSettings
 from ray_fraud.domain.split import RULES_ONLY, Arm, Split
 from ray_fraud.domain.timeline import (
@@ -13,12 +22,14 @@ from ray_fraud.domain.timeline import (
     EventKind,
     TimelineError,
     content_of,
+    features_event,
     fold_version_event,
     gap_event,
     inline_event,
     quarantine_event,
     settings_event,
     split_event,
+    tables_needed,
 )
 from tests.domain.samples import decoder, record, transaction
 
@@ -150,3 +161,59 @@ def test_an_empty_gap_is_no_gap() -> None:
 def test_errors_survive_the_way_between_processes(error: Exception) -> None:
     again = pickle.loads(pickle.dumps(error))  # noqa: S301  our own bytes
     assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
+def judged(verdicts: int) -> FeatureTables:
+    return FeatureTables(MerchantTable(["shop"], np.array([verdicts]), np.array([verdicts])))
+
+
+def verdicts_seen(state: PartitionState, *offsets: int) -> list[float]:
+    """Feature `merchant_verdicts` of one record each."""
+    seen = []
+    for offset in offsets:
+        observed = state.observe([record(offset, transaction(f"t{offset}", merchant_id="shop"))])
+        seen.append(float(observed.features[0, FEATURE_NAMES.index("merchant_verdicts")]))
+    return seen
+
+
+def test_feature_tables_hold_from_their_offset_on() -> None:
+    timeline = (features_event(1, 2, "one"), features_event(2, 4, "two"))
+    tables = {"one": judged(1), "two": judged(2)}
+    state = PartitionState(0, decoder(), timeline=timeline, tables=tables)
+    seen = verdicts_seen(state, 0, 2, 3, 4)
+    assert np.isnan(seen[0])
+    assert seen[1:] == [1, 1, 2]
+    assert state.tables_digest == "two"
+
+
+def test_tables_that_are_not_loaded_stop_the_fold_before_the_record() -> None:
+    tables: dict[str, FeatureTables] = {}
+    event = features_event(1, 1, "later")
+    state = PartitionState(0, decoder(), timeline=(event,), tables=tables)
+    verdicts_seen(state, 0)
+    users = dict(state.users)
+    with pytest.raises(TablesMissingError, match="later"):
+        verdicts_seen(state, 1)
+    assert (state.users, state.next_offset, state.tables_digest) == (users, 1, None)
+    tables["later"] = judged(7)
+    assert verdicts_seen(state, 1) == [7]
+    with pytest.raises(OffsetOrderError):
+        verdicts_seen(state, 1)
+
+
+def test_of_tables_due_at_the_begin_only_the_last_need_be_there() -> None:
+    timeline = (features_event(1, 0, "gone"), features_event(2, 3, "now"), features_event(3, 9, "next"))
+    state = PartitionState(0, decoder(), next_offset=5, timeline=timeline, tables={"now": judged(3)})
+    assert verdicts_seen(state, 5) == [3]
+    with pytest.raises(TablesMissingError, match="gone"):
+        PartitionState(0, decoder(), next_offset=0, timeline=timeline, tables={"now": judged(3)})
+
+
+def test_tables_needed_are_those_that_hold_at_the_offset_or_later() -> None:
+    timeline = [features_event(1, 0, "a"), settings_event(2, 1, STRICT), features_event(3, 3, "b")]
+    timeline += [features_event(4, 9, "c"), features_event(5, 12, "b")]
+    assert tables_needed(timeline, 0) == ["a", "b", "c"]
+    assert tables_needed(timeline, 3) == ["b", "c"]
+    assert tables_needed(timeline, 10) == ["c", "b"]
+    assert tables_needed(timeline, 50) == ["b"]
+    assert tables_needed([], 0) == []

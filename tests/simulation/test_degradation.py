@@ -25,7 +25,7 @@ from ray_fraud.stores.snapshots.port import SnapshotHeader
 from ray_fraud.telemetry.meter import read_snapshot
 from tests.simulation.driver import Driver, Owner, check
 from tests.simulation.test_crash_points import log_with
-from tests.simulation.world import FIRST, NO_WAIT, SETTINGS, TOPICS, World
+from tests.simulation.world import FIRST, NO_WAIT, SETTINGS, TABLES, TOPICS, World
 
 
 class CutsClosed(MemoryCutStore):
@@ -174,3 +174,39 @@ def test_a_record_without_key_and_value_is_dead_lettered_and_stops_nothing() -> 
     assert dict(dead.headers)["dlq.offset"] == b"6"
     assert dict(dead.headers)["dlq.value.null"] == b"true"
     assert dead.value == b""
+
+
+def test_tables_that_cannot_be_read_change_nothing_until_they_can() -> None:
+    world = World()
+    world.tables = {}
+    digest, content = next(iter(TABLES.items()))
+    log = log_with(3)
+    world.send(log[:3])
+    driver = Driver(world, 5, FIRST)
+    owner = driver.live()
+    owner.steps.desire(tables=digest)
+    driver.read(owner, 10)
+    assert owner.steps.needs_reconciling
+    assert owner.steps.state.tables_digest is None
+    world.tables[digest] = content
+    world.send(log[3:])
+    driver.read(owner, 50)
+    assert not owner.steps.needs_reconciling
+    assert owner.steps.state.tables_digest == digest
+    check(world, driver.finish(), log)
+
+
+def test_a_take_over_waits_for_the_tables_of_its_replay() -> None:
+    world = World()
+    digest = next(iter(world.tables))
+    log = log_with(3)
+    world.send(log)
+    driver = Driver(world, 6, FIRST)
+    driver.live().steps.desire(tables=digest)
+    driver.read(driver.live(), 5)
+    driver.crash()
+    known, world.tables = world.tables, {}
+    with pytest.raises(StoreRefused, match=digest):
+        driver.live()
+    world.tables = known
+    check(world, driver.finish(), log)
