@@ -69,6 +69,21 @@ class PositionedTable:
         """
         return self._open().transaction_version(name)
 
+    def commit_with(self, key: str, value: str) -> Mapping[str, str] | None:
+        """Metadata of the newest commit that has this value under this key, its `version` among it.
+
+        None if there is none, or if it is so old that the table's log was cleaned of it.
+
+        Raises:
+            StoreUnavailable: the object store does not answer.
+        """
+        table = self._open()
+        with delta_errors(f"read the history of {self.name}"):
+            for commit in table.history():
+                if commit.get(key) == value:
+                    return {name: str(content) for name, content in commit.items()}
+        return None
+
     def write_files(self, rows: pa.Table) -> list[DataFile]:
         """Writes rows, one file per event date; nothing sees them yet."""
         with delta_errors(f"write files of {self.name}"):

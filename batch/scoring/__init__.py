@@ -1,0 +1,1 @@
+"""Batch scoring: any period of the lake by any registered model versions, into the table `batch_scores`."""

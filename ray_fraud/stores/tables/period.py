@@ -1,0 +1,104 @@
+"""The rows of one version of a table whose event times lie in a period.
+
+The version stays the same, whatever is committed meanwhile: files are planned in one process, counted there
+by their statistics, and read in others.
+
+Never: another version than the one that was opened; all rows in memory at once.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+
+from ray_fraud.stores.connections import LakeLocation
+from ray_fraud.stores.delta_errors import delta_errors
+from ray_fraud.stores.delta_location import delta_location
+from ray_fraud.stores.tables.columns import PARTITION_COLUMN
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class StoredFile(msgspec.Struct, frozen=True):
+    """A data file that may hold rows of the period."""
+
+    path: str
+    event_date: str
+    rows: int
+    """All of it, also those outside of the period."""
+
+
+class PeriodRows:
+    """Rows with event times in `[since_ms, until_ms)`, unix milliseconds."""
+
+    def __init__(
+        self, location: LakeLocation, name: str, since_ms: int, until_ms: int, version: int | None = None
+    ) -> None:
+        """Opens that version; None: the newest one.
+
+        Raises:
+            StoreRefused: there is no such table.
+            StoreUnavailable: the lake does not answer, or no longer has that version.
+        """
+        address, options = delta_location(location, name)
+        with delta_errors(f"open {name}"):
+            self._table = DeltaTable(address, version=version, storage_options=options)
+            self._dataset = self._table.to_pyarrow_dataset()
+        self.name = name
+        self.version = self._table.version()
+        # Exact, which a division by 1,000 is not.
+        since, until = (_EPOCH + timedelta(milliseconds=ms) for ms in (since_ms, until_ms))
+        last_day = (until - timedelta(milliseconds=1)).date()
+        self._within = (
+            (pc.field(PARTITION_COLUMN) >= since.date())
+            & (pc.field(PARTITION_COLUMN) <= last_day)
+            & (pc.field("event_time") >= since)
+            & (pc.field("event_time") < until)
+        )
+
+    def files(self) -> list[StoredFile]:
+        """The files whose statistics do not rule out the period, by date."""
+        with delta_errors(f"list files of {self.name}"):
+            known = pa.table(self._table.get_add_actions(flatten=True))
+            rows = dict(zip(known["path"].to_pylist(), known["num_records"].to_pylist(), strict=True))
+            dates = dict(
+                zip(
+                    known["path"].to_pylist(),
+                    known[f"partition.{PARTITION_COLUMN}"].to_pylist(),
+                    strict=True,
+                )
+            )
+            paths = [fragment.path for fragment in self._dataset.get_fragments(filter=self._within)]
+        found = [StoredFile(path, dates[path].isoformat(), rows[path] or 0) for path in paths]
+        return sorted(found, key=lambda file: (file.event_date, file.path))
+
+    def count(self) -> int:
+        """How many rows the period has; files that lie wholly in it are counted by their statistics."""
+        with delta_errors(f"count rows of {self.name}"):
+            return int(self._dataset.count_rows(filter=self._within))
+
+    def read(
+        self, paths: Sequence[str], columns: Sequence[str], batch_rows: int
+    ) -> Iterator[tuple[str, pa.Table]]:
+        """(path, rows of the period), at most `batch_rows` at a time; a file without any gives none.
+
+        Raises:
+            StoreUnavailable: the lake does not answer, or no longer has the file.
+        """
+        wanted = set(paths)
+        with delta_errors(f"read {self.name}"):
+            for fragment in self._dataset.get_fragments():
+                if fragment.path not in wanted:
+                    continue
+                for batch in fragment.to_batches(
+                    schema=self._dataset.schema,
+                    columns=list(columns),
+                    filter=self._within,
+                    batch_size=batch_rows,
+                    use_threads=False,
+                ):
+                    if batch.num_rows:
+                        yield fragment.path, pa.Table.from_batches([batch])
