@@ -20,6 +20,11 @@ BATCH = "ray-fraud-batch"
 """The cold path's actor."""
 
 
+def score_actor_name(job: str) -> str:
+    """Of the actor that does a scoring job: one for each job's name."""
+    return f"ray-fraud-score-{job}"
+
+
 def partition_actor_name(partition: int) -> str:
     return f"ray-fraud-partition-{partition}"
 

@@ -181,7 +181,7 @@ class ScoreJob:
                 self._sleep,
             )
         except TableMoved:
-            # Another run of the same job was first: its rows are the same, and these files mean nothing.
+            # Another run of the same job was first: its rows stand, and these files mean nothing.
             other = self._finished(request)
             if other is None:
                 raise

@@ -25,7 +25,7 @@ COMMANDS = {
     "generate": CommandPlace("ray_fraud.cli.generate", "generate", "Make transactions with frauds in them."),
     "alerts": CommandPlace("ray_fraud.cli.alerts", "alerts", "Look at alerts: list, show, tail."),
     "state": CommandPlace("ray_fraud.cli.state", "state", "Look at what is remembered of a user: show."),
-    "batch": CommandPlace("ray_fraud.cli.batch", "batch", "The cold path: run now, status."),
+    "batch": CommandPlace("ray_fraud.cli.batch", "batch", "The cold path: run now, status, score."),
     "lake": CommandPlace("ray_fraud.cli.lake", "lake", "The lake's tables: import, look, care, correct."),
     "bench": CommandPlace("ray_fraud.cli.bench", "bench", "Measure latency and throughput here."),
 }

@@ -1,4 +1,4 @@
-"""`ray-fraud batch run | status`: the cold path by hand, and what it did.
+"""`ray-fraud batch run | status | score`: the cold path by hand, and what it did.
 
 Never: work of its own; the platform's batch actor does it, so that no two run at once.
 """
@@ -16,6 +16,7 @@ from rich.text import Text
 from cluster.local.cold_path_client import NoColdPath, batch_status, run_batch
 from cluster.local.failures import LocalStackError
 from cluster.local.stack import LocalStack
+from ray_fraud.cli.batch_score import score
 from ray_fraud.cli.output import (
     Output,
     data_dir_option,
@@ -34,6 +35,9 @@ STYLES = {"done": "green", "running": "yellow", "failed": "red"}
 @click.group()
 def batch() -> None:
     """The cold path: the log into the lake, every few minutes."""
+
+
+batch.add_command(score)
 
 
 @batch.command("run")

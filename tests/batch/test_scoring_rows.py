@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from deltalake import DeltaTable
 
 from batch.scoring.actor import Begun, ScoreActor, ScoreEnd
 from batch.scoring.config import ScoreConfig
@@ -19,7 +20,7 @@ from ray_fraud.domain.features import FEATURE_NAMES
 from ray_fraud.stores.connections import LakeLocation, to_json
 from ray_fraud.stores.errors import StoreUnavailable
 from ray_fraud.stores.ledger.registry import ModelStatus, ModelVersion
-from ray_fraud.stores.tables.feature_columns import FEATURE_SCHEMA
+from ray_fraud.stores.tables.feature_columns import FEATURE_SCHEMA, ML_FEATURES
 from ray_fraud.stores.tables.period import StoredFile
 from tests.batch.fold_world import FoldWorld
 from tests.batch.scoring_world import NOW, VERSIONS, ScoringWorld, folded_lake, request
@@ -101,6 +102,26 @@ def test_rows_that_come_while_a_job_runs_are_none_of_its_own(tmp_path: Path) -> 
     report = world.job(wanted, progress=more).run(wanted)
     assert report.rows == again.num_rows
     assert fold.features.read([]).num_rows == 2 * again.num_rows
+
+
+def test_files_that_are_compacted_while_a_job_runs_are_read_as_they_were(tmp_path: Path) -> None:
+    fold = folded_lake(tmp_path / "lake", 200)
+    world = ScoringWorld(fold.folder, tmp_path / "scores")
+    wanted = request()
+    rows = fold.features.read([]).num_rows
+
+    def compact(progress: ScoreProgress) -> None:
+        if progress.rows == 0:
+            DeltaTable(f"{fold.folder.as_uri()}/{ML_FEATURES}").optimize.compact()
+
+    report = world.job(wanted, progress=compact).run(wanted)
+    after = world.period(wanted)
+    assert report.source_version is not None
+    assert after.version > report.source_version
+    assert report.rows == rows == after.count()
+    assert rows_of(world.table.read([])) == rows_of(fold.scores.read([]))
+    assert world.job(request("later")).run(request("later")).rows == rows
+    assert world.places("later") == world.places()
 
 
 def test_a_missing_value_is_nan_and_the_others_keep_their_bits() -> None:

@@ -1,0 +1,220 @@
+"""`ray-fraud batch score`: any period of the lake by any registered model versions, into `batch_scores`.
+
+Never: work of its own; an actor of the stack does it, and goes on if this command is ended.
+"""
+
+import re
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Group
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from batch.scoring.plan import ScoredVersion, ScoreRefused, ScoreRequest, resolve
+from cluster.local.failures import LocalStackError
+from cluster.local.platform_state import saved_config
+from cluster.local.stack import LocalStack
+from ray_fraud.cli.output import (
+    Output,
+    data_dir_option,
+    expects,
+    fail,
+    output_option,
+    progress,
+    quiet_libraries,
+    show,
+)
+from ray_fraud.stores.connections import PostgresConnection
+from ray_fraud.stores.errors import StoreError
+from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
+from ray_fraud.stores.ledger.postgres_session import PATIENT
+
+JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LABEL = re.compile(r"[^:\s]+:[1-9][0-9]*")
+ERRORS = (LocalStackError, ScoreRefused, StoreError, ConnectionError, TimeoutError)
+
+
+def _moment(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
+    """A date (its first moment) or a time, UTC unless it says otherwise; unix milliseconds."""
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is no date or time; write 2026-11-25 or 2026-11-25T13:30:00Z"
+        ) from None
+    aware = found if found.tzinfo else found.replace(tzinfo=UTC)
+    return (aware - EPOCH) // timedelta(milliseconds=1)
+
+
+def _job_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not JOB_NAME.fullmatch(value):
+        raise click.BadParameter("up to 64 letters, digits, `.`, `_` and `-`, a letter or digit first")
+    return value
+
+
+def _labels(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not LABEL.fullmatch(value):
+            raise click.BadParameter(f"{value!r} is not NAME:VERSION, for example isolation_forest:1")
+    return values
+
+
+@click.command("score")
+@click.option(
+    "--from",
+    "since_ms",
+    callback=_moment,
+    required=True,
+    metavar="DATE_OR_TIME",
+    help="Events from here on …",
+)
+@click.option(
+    "--to", "until_ms", callback=_moment, required=True, metavar="DATE_OR_TIME", help="… and before this one."
+)
+@click.option(
+    "--model",
+    "labels",
+    metavar="NAME:VERSION",
+    multiple=True,
+    callback=_labels,
+    help="A registered version; repeatable.",
+)
+@click.option("--live", is_flag=True, help="All versions that are live now, too.")
+@click.option(
+    "--job",
+    metavar="NAME",
+    callback=_job_name,
+    help="Repeatable: a job's rows are written once.  [default: a new name]",
+)
+@click.option("--timeout", type=click.FloatRange(min=1), default=3600.0, show_default=True, metavar="SECONDS")
+@data_dir_option
+@output_option
+@expects(*ERRORS)
+def score(
+    since_ms: int,
+    until_ms: int,
+    labels: tuple[str, ...],
+    *,
+    live: bool,
+    job: str | None,
+    timeout: float,
+    data_dir: Path,
+    output: Output,
+) -> None:
+    """Score a period of the lake with any model versions; the scores go to table `batch_scores`.
+
+    Dates and times are UTC unless they say otherwise. The job goes on if this command is ended.
+    """
+    if since_ms >= until_ms:
+        raise click.UsageError("--from must be earlier than --to, which is not part of the period")
+    if not labels and not live:
+        raise click.UsageError("name versions by --model, or all live ones by --live")
+    quiet_libraries()
+    stack = LocalStack(data_dir)
+    config = saved_config(stack) if stack.connect_if_running() else None
+    if config is None:
+        fail(f"{data_dir}: no platform runs here; start one with `ray-fraud up`")
+    versions = _versions(config.connections.postgres, labels, live=live)
+    request = ScoreRequest(job or uuid.uuid4().hex, since_ms, until_ms, versions)
+    # Only this command needs Ray Data and what the job brings along.
+    from cluster.local.scoring_client import ScoringEnded, run_scoring
+
+    progress.print(f"job {request.job}: {', '.join(version.label for version in versions)}")
+    try:
+        with _bar() as tell:
+            end = run_scoring(config, request, tell, timeout)
+    except ScoringEnded as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        fail(f"job {request.job} goes on; the same command with --job {request.job} waits for it again")
+    _show(request.job, end, output)
+
+
+def _versions(where: PostgresConnection, labels: tuple[str, ...], *, live: bool) -> tuple[ScoredVersion, ...]:
+    with closing(PostgresRegistry(where, name="ray-fraud batch score", limits=PATIENT)) as registry:
+        return resolve(registry.versions(), labels, live=live)
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A progress bar, or a line now and then; called with rows and rows to score."""
+    if not progress.is_terminal:
+        yield _tell
+        return
+    columns = (TextColumn("scoring"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=progress, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda figures: bar.update(task, completed=figures["rows"], total=figures["to_score"])
+
+
+def _tell(figures: dict[str, Any]) -> None:
+    progress.print(f"scoring: {figures['rows']:,} of {figures['to_score']:,} rows")
+
+
+def _show(job: str, end: dict[str, Any], output: Output) -> None:
+    report = end["report"]
+    if report is None:
+        data = {"job": job, "error": end["error"]}
+        show("batch score", data, output, lambda: Text(f"job {job}: {end['error']}", "red"), "failed")
+        sys.exit(1)
+    status = "finished_before" if report["finished_before"] else "ok" if report["rows"] else "empty"
+    show("batch score", report, output, lambda: report_view(report), status)
+
+
+def report_view(report: dict[str, Any]) -> Group:
+    """The report for people: what was done, each version's scores, its alerts per day."""
+    done = Table(title="Batch scoring", box=None, show_header=False, title_justify="left")
+    done.add_row("job", report["job"])
+    done.add_row("events from", _shown(report["since_ms"]))
+    done.add_row("before", _shown(report["until_ms"]))
+    done.add_row("rows of the period", f"{report['rows']:,}")
+    if report["version"] is not None:
+        done.add_row("version of the table", str(report["version"]))
+    done.add_row("seconds", f"{report['seconds']:.1f}")
+    if report["finished_before"]:
+        done.add_row("", Text(f"finished before, at {_shown(report['scored_at_ms'])}; nothing was written"))
+    elif not report["rows"]:
+        done.add_row("", Text("no rows of features in this period; nothing was written"))
+    if not report["models"]:
+        return Group(done)
+    return Group(done, Text(), _models(report["models"]), Text(), _days(report["models"]))
+
+
+def _models(models: list[dict[str, Any]]) -> Table:
+    names = ("model", "rows", "anomalies", "share", "threshold", "mean", "p50", "p90", "p99", "p99.9", "max")
+    table = Table(box=None, header_style="bold")
+    for name in names:
+        table.add_column(name, justify="left" if name == "model" else "right")
+    for each in models:
+        values = (each["threshold"], each["mean"], *each["quantiles"].values(), each["greatest"])
+        table.add_row(
+            each["model"],
+            f"{each['rows']:,}",
+            f"{each['anomalies']:,}",
+            f"{each['anomalies'] / each['rows']:.3%}",
+            *(f"{value:.4f}" for value in values),
+        )
+    return table
+
+
+def _days(models: list[dict[str, Any]]) -> Table:
+    table = Table(title="Anomalies per day", box=None, header_style="bold", title_justify="left")
+    table.add_column("day")
+    for each in models:
+        table.add_column(each["model"], justify="right")
+    for day in models[0]["anomalies_by_day"]:
+        table.add_row(day, *(f"{each['anomalies_by_day'].get(day, 0):,}" for each in models))
+    return table
+
+
+def _shown(unix_ms: int) -> str:
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
