@@ -19,7 +19,7 @@ import msgspec
 
 from batch.retry import repeated
 from batch.scoring.counts import ModelSummary, by_model, summary
-from batch.scoring.plan import PIECE_ROWS, Piece, ScoreRefused, ScoreRequest, pieces_of
+from batch.scoring.plan import PIECE_ROWS, Piece, ScoreRefused, ScoreRequest, described, pieces_of
 from batch.scoring.score import PieceReport
 from ray_fraud.stores.errors import StoreDamaged
 from ray_fraud.stores.tables.period import StoredFile
@@ -149,9 +149,10 @@ class ScoreJob:
             return None
         commit = self._table.commit_with(JOB, request.job) or {}
         if position != request.fingerprint:
+            known = described(commit[PARAMETERS]) if PARAMETERS in commit else "which are not known any more"
             raise ScoreRefused(
-                f"job {request.job} is finished with other parameters, "
-                f"{commit.get(PARAMETERS, 'not known any more')}, not {request.parameters}; take another name"
+                f"job {request.job} is finished with other parameters, {known}, "
+                f"not {described(request.parameters)}; take another name"
             )
         report = ScoreReport(request.job, request.since_ms, request.until_ms)
         try:

@@ -4,6 +4,7 @@ Never: I/O; a version that the registry does not have.
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -11,6 +12,7 @@ from ray_fraud.domain.canonical import canonical_json, content_digest
 from ray_fraud.stores.ledger.registry import LIVE, ModelVersion
 from ray_fraud.stores.tables.period import StoredFile
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PIECE_ROWS = 100_000
 """Rows of the files of one task, unless a single file has more."""
 FINGERPRINT_DIGITS = 15
@@ -55,6 +57,19 @@ class ScoreRequest(msgspec.Struct, frozen=True):
     def fingerprint(self) -> int:
         """Of the parameters: where the position then stands, so that it outlives the commit's metadata."""
         return int(content_digest(self.parameters.encode())[:FINGERPRINT_DIGITS], 16)
+
+
+def described(parameters: str) -> str:
+    """A request's parameters, for people."""
+    known = msgspec.json.decode(parameters)
+    ends = [
+        (EPOCH + timedelta(milliseconds=known[name])).isoformat(sep=" ") for name in ("since_ms", "until_ms")
+    ]
+    versions = ", ".join(
+        f"{each['label']} ({each['digest'][:8]}, threshold {each['threshold']:.6g})"
+        for each in known["versions"]
+    )
+    return f"[events from {ends[0]} before {ends[1]} by {versions}]"
 
 
 class Piece(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from actors.config import NAMESPACE, HotPathConfig, score_actor_name
 from batch.priority import low_priority_env
 from batch.scoring.actor import Begun, ScoreActor
 from batch.scoring.config import ScoreConfig
-from batch.scoring.plan import ScoreRefused, ScoreRequest
+from batch.scoring.plan import ScoreRefused, ScoreRequest, described
 from ray_fraud.stores.connections import to_json
 
 POLL_SECONDS = 1.0
@@ -54,8 +54,8 @@ def run_scoring(
         begun = msgspec.json.decode(answer, type=Begun)
         if begun.parameters != request.parameters:
             raise ScoreRefused(
-                f"job {request.job} is under way with other parameters, {begun.parameters}, not "
-                f"{request.parameters}; take another name"
+                f"job {request.job} is under way with other parameters, {described(begun.parameters)}, "
+                f"not {described(request.parameters)}; take another name"
             )
         while True:
             end = _answer(actor.result.remote(begun.ticket, POLL_SECONDS), deadline, request.job)

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from batch.scoring.plan import ScoredVersion, ScoreRefused, ScoreRequest, resolve
+from batch.scoring.plan import EPOCH, ScoredVersion, ScoreRefused, ScoreRequest, resolve
 from cluster.local.failures import LocalStackError
 from cluster.local.platform_state import saved_config
 from cluster.local.stack import LocalStack
@@ -38,7 +38,6 @@ from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
 from ray_fraud.stores.ledger.postgres_session import PATIENT
 
 JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LABEL = re.compile(r"[^:\s]+:[1-9][0-9]*")
 ERRORS = (LocalStackError, ScoreRefused, StoreError, ConnectionError, TimeoutError)
 
@@ -148,7 +147,7 @@ def _versions(where: PostgresConnection, labels: tuple[str, ...], *, live: bool)
 def _bar() -> Iterator[Callable[[dict[str, Any]], None]]:
     """A progress bar, or a line now and then; called with rows and rows to score."""
     if not progress.is_terminal:
-        yield _tell
+        yield _Lines()
         return
     columns = (TextColumn("scoring"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=progress, transient=True) as bar:
@@ -156,8 +155,16 @@ def _bar() -> Iterator[Callable[[dict[str, Any]], None]]:
         yield lambda figures: bar.update(task, completed=figures["rows"], total=figures["to_score"])
 
 
-def _tell(figures: dict[str, Any]) -> None:
-    progress.print(f"scoring: {figures['rows']:,} of {figures['to_score']:,} rows")
+class _Lines:
+    """Progress where there is no terminal: a line whenever there is more."""
+
+    def __init__(self) -> None:
+        self._last = -1
+
+    def __call__(self, figures: dict[str, Any]) -> None:
+        if figures["rows"] != self._last:
+            self._last = figures["rows"]
+            progress.print(f"scoring: {figures['rows']:,} of {figures['to_score']:,} rows")
 
 
 def _show(job: str, end: dict[str, Any], output: Output) -> None:
@@ -190,19 +197,20 @@ def report_view(report: dict[str, Any]) -> Group:
 
 
 def _models(models: list[dict[str, Any]]) -> Table:
-    names = ("model", "rows", "anomalies", "share", "threshold", "mean", "p50", "p90", "p99", "p99.9", "max")
+    """A column per version, so that it fits a terminal of 80."""
     table = Table(box=None, header_style="bold")
-    for name in names:
-        table.add_column(name, justify="left" if name == "model" else "right")
+    table.add_column("model")
     for each in models:
-        values = (each["threshold"], each["mean"], *each["quantiles"].values(), each["greatest"])
-        table.add_row(
-            each["model"],
-            f"{each['rows']:,}",
-            f"{each['anomalies']:,}",
-            f"{each['anomalies'] / each['rows']:.3%}",
-            *(f"{value:.4f}" for value in values),
-        )
+        table.add_column(each["model"], justify="right")
+    table.add_row("rows", *(f"{each['rows']:,}" for each in models))
+    table.add_row("anomalies", *(f"{each['anomalies']:,}" for each in models))
+    table.add_row("share", *(f"{each['anomalies'] / each['rows']:.3%}" for each in models))
+    for name in ("threshold", "mean"):
+        table.add_row(name, *(f"{each[name]:.4f}" for each in models))
+    for name in models[0]["quantiles"]:
+        shown = "p99.9" if name == "p999" else name
+        table.add_row(shown, *(f"{each['quantiles'][name]:.4f}" for each in models))
+    table.add_row("greatest", *(f"{each['greatest']:.4f}" for each in models))
     return table
 
 
