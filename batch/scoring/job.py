@@ -17,7 +17,6 @@ from typing import Protocol
 
 import msgspec
 
-from batch.retry import repeated
 from batch.scoring.counts import ModelSummary, by_model, summary
 from batch.scoring.plan import PIECE_ROWS, Piece, ScoreRefused, ScoreRequest, described, pieces_of
 from batch.scoring.score import PieceReport
@@ -25,6 +24,7 @@ from ray_fraud.stores.errors import StoreDamaged
 from ray_fraud.stores.tables.period import StoredFile
 from ray_fraud.stores.tables.port import DataFile, TableMoved
 from ray_fraud.stores.tables.positioned import Move
+from ray_fraud.stores.tables.retry import repeated
 
 logger = logging.getLogger(__name__)
 

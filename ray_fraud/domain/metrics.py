@@ -34,7 +34,15 @@ LAKE = "lake"
 """Has errors, but no health of its own: the hot path goes on without it."""
 
 
-LAKE_TABLES = ("transactions", "log_gaps", "ml_features", "scores", "lake_deletions", "lake_care")
+LAKE_TABLES = (
+    "transactions",
+    "log_gaps",
+    "ml_features",
+    "scores",
+    "batch_scores",
+    "lake_deletions",
+    "lake_care",
+)
 """The tables that the lake can have; one that no part of the platform has made yet is passed over."""
 
 
