@@ -1,9 +1,10 @@
 """Latency of the hot path while a batch of the cold path runs: `python -m tests.benchmarks.beside_batch`.
 
-A stack of its own; the backlog is drained first and is what the batch then has to bring into the lake (by
-default what five minutes of 500 transactions a second leave). The latency of alerts is measured from outside
-at a steady rate, once without a batch and once with one: of the second only the alerts count whose
-transactions were sent while it ran. The batch starts with cold worker processes, as it does every time.
+A stack of its own. Three times a backlog (by default what five minutes of 500 transactions a second leave) is
+drained and then brought into the lake by a batch: the first one by itself, whose processes have to start; the
+second one by itself, whose processes are there; the third one beside a load. The latency of alerts is taken
+outside at that rate, once without a batch and once with the third one: of that only the alerts count
+whose transactions were sent while it ran.
 
 Never: rates of two runs side by side; the ratio of one run is the result.
 """
@@ -46,10 +47,16 @@ class Latency(msgspec.Struct, frozen=True):
     p99_ms: float
 
 
-class Measured(msgspec.Struct, frozen=True):
+class Batch(msgspec.Struct, frozen=True):
     rows: int
-    batch_seconds: float
+    seconds: float
     report: dict[str, Any]
+
+
+class Measured(msgspec.Struct, frozen=True):
+    first: Batch
+    second: Batch
+    third: Batch
     alone: Latency
     beside: Latency
     ratio: float
@@ -65,9 +72,11 @@ class Beside(Bench):
             start_hot_path(config)
             wait_until_ready(progress.print)
             start_cold_path(msgspec.structs.replace(batch_config(config), settle=timedelta(days=1)))
-            self._load("--tps", "0", "--count", str(records))
-            while progress_of_partitions()[1]:
-                time.sleep(0.5)
+            self._drained(records)
+            first = self._batch_by_itself()
+            self._drained(records)
+            second = self._batch_by_itself()
+            self._drained(records)
             self._warm_up()
             alone = self._watched(tps, seconds, None)[0]
             progress.print(f"alone: {alone}")
@@ -77,11 +86,17 @@ class Beside(Bench):
             progress.print(f"beside a batch: {beside}")
         finally:
             bring_down(self._stack, progress.print)
-        report = done["report"]
-        rows = report["ingest"]["accepted"]
-        return Measured(
-            rows, done["ended"] - done["started"], report, alone, beside, beside.p99_ms / alone.p99_ms
-        )
+        return Measured(first, second, _batch(done), alone, beside, beside.p99_ms / alone.p99_ms)
+
+    def _batch_by_itself(self) -> Batch:
+        done = _batch(run_batch(lambda _: None, BATCH_TIMEOUT_SECONDS))
+        progress.print(f"by itself: {done.rows:,} rows in {done.seconds:.1f} s")
+        return done
+
+    def _drained(self, records: int) -> None:
+        self._load("--tps", "0", "--count", str(records))
+        while progress_of_partitions()[1]:
+            time.sleep(0.5)
 
     def _batch(self) -> dict[str, Any]:
         time.sleep(WARM_UP_SECONDS)
@@ -97,6 +112,10 @@ class Beside(Bench):
             reports = observer.stop()
         begin, end = (done["started"] * 1000, done["ended"] * 1000) if done else (0.0, float("inf"))
         return _latency(reports, max(begin, load.started_ms + WARM_UP_SECONDS * 1000), end), done
+
+
+def _batch(done: dict[str, Any]) -> Batch:
+    return Batch(done["report"]["ingest"]["accepted"], done["ended"] - done["started"], done["report"])
 
 
 def _latency(reports: list[Seen], from_ms: float, to_ms: float) -> Latency:

@@ -24,20 +24,26 @@ import click
 import msgspec
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from rich.table import Table
 
 from batch.patterns.columns_of import pattern_columns
 from ray_fraud.cli.output import Output, output_option, progress, show
+from ray_fraud.domain.decode import Decoder
+from ray_fraud.domain.partition import PartitionState
 from ray_fraud.domain.patterns.coordinated import coordinated
-from ray_fraud.domain.patterns.finding import Finding
+from ray_fraud.domain.patterns.finding import Finding, Ints
 from ray_fraud.domain.patterns.frequency import frequency
 from ray_fraud.domain.patterns.geographic import geographic_clusters
 from ray_fraud.domain.patterns.settings import PatternSettings
 from ray_fraud.domain.patterns.temporal import temporal
+from ray_fraud.domain.record import Record
+from ray_fraud.generator.encode import encode_transaction
 from ray_fraud.generator.population import NATURAL_TRANSACTIONS_PER_DAY
 from ray_fraud.generator.stream import StreamSettings, transactions
 
 START = 1_788_220_800.0
+CHUNK = 5_000
 DAY = 86_400.0
 
 
@@ -58,12 +64,32 @@ class Measured(msgspec.Struct, frozen=True):
     peak_mb: float
 
 
-def history(users: int, days: float, seed: int, fraud_share: float) -> tuple[pa.Table, list[str | None]]:
-    """Rows as the lake has them, and each one's scenario."""
+def stream_of(users: int, days: float, seed: int, fraud_share: float) -> StreamSettings:
     rate_hz = users * NATURAL_TRANSACTIONS_PER_DAY / DAY
-    settings = StreamSettings(
+    return StreamSettings(
         START, seed=seed, users=users, rate_hz=rate_hz, fraud_share=fraud_share, span_seconds=days * DAY
     )
+
+
+def hot_quality(settings: StreamSettings, labels: list[str | None]) -> list[Quality]:
+    """The hot rules without a model over the same history, folded as the batch folds the lake."""
+    scenario = np.array([label or "" for label in labels])
+    state = PartitionState(0, Decoder(None))
+    rows: dict[str, list[int]] = defaultdict(list)
+    stream = enumerate(transactions(settings))
+    while chunk := list(itertools.islice(stream, CHUNK)):
+        records = [
+            Record(offset, round(made.event_time * 1000), None, encode_transaction(made.transaction))
+            for offset, made in chunk
+        ]
+        for row in state.observe(records).rows:
+            for hit in row.hits:
+                rows[hit.rule].append(row.offset)
+    return [_quality(rule, len(found), np.array(found), scenario) for rule, found in sorted(rows.items())]
+
+
+def history(settings: StreamSettings) -> tuple[pa.Table, list[str | None]]:
+    """Rows as the lake has them, and each one's scenario."""
     rows: dict[str, list[Any]] = defaultdict(list)
     labels: list[str | None] = []
     for made in transactions(settings):
@@ -90,14 +116,16 @@ def quality(findings: list[Finding], labels: list[str | None]) -> list[Quality]:
     result = []
     for rule, found in sorted(by_rule.items()):
         members = np.unique(np.fromiter(itertools.chain.from_iterable(f.rows for f in found), np.int64))
-        hit = scenario[members]
-        recall = {
-            str(kind): float((hit == kind).sum() / (scenario == kind).sum())
-            for kind in np.unique(hit)
-            if kind
-        }
-        result.append(Quality(rule, len(found), len(members), float((hit != "").mean()), recall))
+        result.append(_quality(rule, len(found), members, scenario))
     return result
+
+
+def _quality(rule: str, findings: int, members: Ints, scenario: NDArray[np.str_]) -> Quality:
+    hit = scenario[members]
+    recall = {
+        str(kind): float((hit == kind).sum() / (scenario == kind).sum()) for kind in np.unique(hit) if kind
+    }
+    return Quality(rule, findings, len(members), float((hit != "").mean()), recall)
 
 
 def repeated(table: pa.Table, rows: int, users: int) -> pa.Table:
@@ -145,14 +173,15 @@ def run(table: pa.Table) -> tuple[list[Finding], dict[str, float]]:
 @output_option
 def main(users: int, days: float, seed: int, fraud_share: float, rows: int | None, output: Output) -> None:
     progress.print(f"generating {days:g} days of {users:,} users")
-    table, labels = history(users, days, seed, fraud_share)
+    settings = stream_of(users, days, seed, fraud_share)
+    table, labels = history(settings)
     frauds = {kind: labels.count(kind) for kind in sorted({label for label in labels if label is not None})}
     if rows is not None:
         table = repeated(table, rows, users)
     progress.print(f"running the rules over {table.num_rows:,} rows")
     findings, seconds = run(table)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    judged = quality(findings, labels) if rows is None else []
+    judged = [*quality(findings, labels), *hot_quality(settings, labels)] if rows is None else []
     measured = Measured(table.num_rows, frauds, judged, seconds, peak)
     show("benchmark patterns", msgspec.to_builtins(measured), output, lambda: _table(measured))
 
