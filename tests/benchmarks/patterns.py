@@ -6,8 +6,8 @@
 Generates a history with all kinds of fraud, runs every rule over it with its default parameters, and compares
 the members of findings with the labels. *Recall* of a rule for a kind of fraud: the share of that kind's
 transactions that are members of one of the rule's findings. *Precision*: the share of the rule's members that
-are frauds of any kind. With `--rows` the history is repeated under new users, a period later each time, up to
-that many rows, and only time and memory count.
+are frauds of any kind. The hot rules without a model are counted by incident. With `--rows` the history is
+repeated under new users, a period later each time, up to that many rows, and only time and memory count.
 
 Never: a rule whose parameters were fitted to the seed that is measured; the default seed is another one.
 """
@@ -44,6 +44,7 @@ from ray_fraud.generator.stream import StreamSettings, transactions
 
 START = 1_788_220_800.0
 CHUNK = 5_000
+INCIDENT_MS = 3_600_000
 DAY = 86_400.0
 
 
@@ -72,20 +73,52 @@ def stream_of(users: int, days: float, seed: int, fraud_share: float) -> StreamS
 
 
 def hot_quality(settings: StreamSettings, labels: list[str | None]) -> list[Quality]:
-    """The hot rules without a model over the same history, folded as the batch folds the lake."""
-    scenario = np.array([label or "" for label in labels])
+    """The hot rules without a model over the same history, folded as the batch folds the lake.
+
+    They judge single transactions, so recall counts incidents: frauds of one kind and user, an hour apart at
+    most, of which one transaction is found. A journey has two ends, and a hit is right if either is a fraud.
+    """
     state = PartitionState(0, Decoder(None))
-    rows: dict[str, list[int]] = defaultdict(list)
+    at: dict[tuple[int, int], int] = {}
+    """The last transaction of a user at a moment."""
+    incidents: list[int] = []
+    open_incidents: dict[tuple[int, str], tuple[int, int]] = {}
+    ends: dict[str, list[tuple[int, int]]] = defaultdict(list)
     stream = enumerate(transactions(settings))
     while chunk := list(itertools.islice(stream, CHUNK)):
         records = [
             Record(offset, round(made.event_time * 1000), None, encode_transaction(made.transaction))
             for offset, made in chunk
         ]
+        for offset, made in chunk:
+            user, event_ms = made.transaction.user_id, made.transaction.event_ms
+            at[user, event_ms] = offset
+            key = (user, labels[offset] or "")
+            last, incident = open_incidents.get(key, (-INCIDENT_MS, -1))
+            incident = incident if event_ms - last < INCIDENT_MS else offset
+            open_incidents[key] = event_ms, incident
+            incidents.append(incident)
         for row in state.observe(records).rows:
             for hit in row.hits:
-                rows[hit.rule].append(row.offset)
-    return [_quality(rule, len(found), np.array(found), scenario) for rule, found in sorted(rows.items())]
+                other = None if hit.neighbour is None else hit.neighbour.event_ms
+                user = row.transaction.user_id
+                ends[hit.rule].append((row.offset, at.get((user, other or 0), row.offset)))
+    return [
+        _of_incidents(rule, np.array(found), labels, np.array(incidents))
+        for rule, found in sorted(ends.items())
+    ]
+
+
+def _of_incidents(rule: str, ends: Ints, labels: list[str | None], incidents: Ints) -> Quality:
+    scenario = np.array([label or "" for label in labels])
+    right = (scenario[ends] != "").any(axis=1)
+    found = np.unique(ends.reshape(-1)[scenario[ends.reshape(-1)] != ""])
+    recall = {}
+    for kind in np.unique(scenario[found]):
+        every = np.unique(incidents[scenario == kind])
+        of_kind = np.unique(incidents[found[scenario[found] == kind]])
+        recall[str(kind)] = len(of_kind) / len(every)
+    return Quality(rule, len(ends), len(ends), float(right.mean()), recall)
 
 
 def history(settings: StreamSettings) -> tuple[pa.Table, list[str | None]]:
