@@ -97,7 +97,8 @@ def read_and_write(config: IngestConfig, slices: list[Slice]) -> Iterator[Writte
     resources: dict[str, Any] = {
         "num_cpus": 1,
         "runtime_env": low_priority_env(),
-        "compute": TaskPoolStrategy(config.tasks),
+        # More than there are slices would be warned of.
+        "compute": TaskPoolStrategy(min(config.tasks, max(1, len(slices)))),
     }
     dataset = ray.data.read_datasource(
         KafkaSlices(config, slices), override_num_blocks=len(slices), **resources

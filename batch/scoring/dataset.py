@@ -109,7 +109,8 @@ def score_pieces(task: Task, pieces: list[Piece]) -> Iterator[PieceReport]:
     resources: dict[str, Any] = {
         "num_cpus": 1,
         "runtime_env": low_priority_env(),
-        "compute": TaskPoolStrategy(task.config.tasks),
+        # More than there are pieces would be warned of.
+        "compute": TaskPoolStrategy(min(task.config.tasks, max(1, len(pieces)))),
     }
     dataset = ray.data.read_datasource(
         ScorePieces(task, pieces), override_num_blocks=len(pieces), **resources

@@ -12,6 +12,7 @@ SILENT = {
     "fraud_detection_fenced_writes_total",
     "fraud_detection_errors_total",
     "fraud_detection_dead_letters_total",
+    "fraud_detection_care_seconds",
 }
 """Without a sample until there is something to tell."""
 
