@@ -32,6 +32,7 @@ from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import Split
 from ray_fraud.domain.timeline import ControlEvent, TimelineError
+from ray_fraud.domain.transaction import Transaction
 from ray_fraud.domain.user_state import EMPTY_STATE, last_seen_ms
 from ray_fraud.domain.windows import HOUR_MS
 
@@ -184,7 +185,7 @@ class PartitionState:
 
         What the decoder refused moves no state, so the lake's rows of a log give the state of the log.
         """
-        return self._observe(records, self._fold_in)
+        return self._observe(records, self._take_decoded)
 
     def _observe(self, records: Sequence[R], take: "Callable[[R, _Batch], None]") -> Observed:
         self._check_order(records)
@@ -239,11 +240,15 @@ class PartitionState:
             batch.reject(record, in_future(transaction, record.timestamp_ms, settings))
             return
         digest = payload_digest(transaction)
-        self._fold_in(DecodedRecord(record.offset, record.timestamp_ms, transaction, digest), batch)
+        self._fold_in(record.offset, record.timestamp_ms, transaction, digest, batch)
 
-    def _fold_in(self, record: DecodedRecord, batch: _Batch) -> None:
+    def _take_decoded(self, record: DecodedRecord, batch: _Batch) -> None:
+        self._fold_in(record.offset, record.timestamp_ms, record.transaction, record.digest, batch)
+
+    def _fold_in(
+        self, offset: int, timestamp_ms: int, transaction: Transaction, digest: bytes, batch: _Batch
+    ) -> None:
         """Steps 4 to 7 of one accepted record."""
-        timestamp_ms, transaction, digest = record.timestamp_ms, record.transaction, record.digest
         if timestamp_ms > self.watermark_ms:
             self._raise_watermark(timestamp_ms, batch)
         settings = self._controls.settings
@@ -269,7 +274,7 @@ class PartitionState:
         batch.before.setdefault(user_id, before)
         self.users[user_id] = step.state
         hits = hits_without_model(transaction.amount, step.previous, step.next, settings)
-        batch.rows.append(Row(record.offset, timestamp_ms, transaction, digest, step.state, hits))
+        batch.rows.append(Row(offset, timestamp_ms, transaction, digest, step.state, hits))
         batch.feature_rows.append(_FEATURE_ROW.pack(*step.features))
 
     def _raise_watermark(self, timestamp_ms: int, batch: _Batch) -> None:
