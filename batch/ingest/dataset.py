@@ -7,22 +7,20 @@ Rows never pass the driver. Tasks run in worker processes of their own, with low
 Never: `ray.data.read_kafka` (it needs another client, and hangs on transaction markers).
 """
 
-import logging
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any
 
 import msgspec
 import pyarrow as pa
 import ray.data
-from ray.data import DataContext, Datasource, ReadTask, TaskPoolStrategy
+from ray.data import DataContext, Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
 from batch.ingest.config import IngestConfig
 from batch.ingest.manifest import Written, write_rows
 from batch.ingest.plan import Slice
 from batch.ingest.read import read_slice
-from batch.priority import low_priority_env
+from batch.ray_data import few_tasks, quiet_ray_data
 from ray_fraud.stores.connections import from_json, to_json
 from ray_fraud.stores.log.kafka_reader import KafkaLogReader
 from ray_fraud.stores.partition_facts import decoder_of
@@ -79,13 +77,6 @@ def _write_block(rows: pa.Table, packed: bytes) -> pa.Table:
     return pa.table({_WRITTEN: [msgspec.json.encode(one) for one in written]})
 
 
-def quiet_ray_data() -> None:
-    """Our own progress is enough; Ray Data's goes to its log files."""
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-
-
 def read_and_write(config: IngestConfig, slices: list[Slice]) -> Iterator[Written]:
     """Reads and writes all slices; what was written, as it comes. Needs a connection to Ray.
 
@@ -94,12 +85,7 @@ def read_and_write(config: IngestConfig, slices: list[Slice]) -> Iterator[Writte
     """
     quiet_ray_data()
     # The same resources for both, so that Ray Data makes one task of reading a slice and writing it.
-    resources: dict[str, Any] = {
-        "num_cpus": 1,
-        "runtime_env": low_priority_env(),
-        # More than there are slices would be warned of.
-        "compute": TaskPoolStrategy(min(config.tasks, max(1, len(slices)))),
-    }
+    resources = few_tasks(config.tasks, len(slices))
     dataset = ray.data.read_datasource(
         KafkaSlices(config, slices), override_num_blocks=len(slices), **resources
     ).map_batches(

@@ -8,18 +8,16 @@ Never: a row of the table as a row of the dataset.
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
-from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import ray.data
 from numpy.typing import NDArray
-from ray.data import DataContext, Datasource, ReadTask, TaskPoolStrategy
+from ray.data import DataContext, Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
-from batch.ingest.dataset import quiet_ray_data
-from batch.priority import low_priority_env
+from batch.ray_data import few_tasks, quiet_ray_data
 from batch.scoring.config import ScoreConfig
 from batch.scoring.plan import Piece, ScoreRequest
 from batch.scoring.score import LoadedVersion, PieceReport, score_piece
@@ -106,12 +104,7 @@ def score_pieces(task: Task, pieces: list[Piece]) -> Iterator[PieceReport]:
         RayError: a task failed; its cause is the store's own error.
     """
     quiet_ray_data()
-    resources: dict[str, Any] = {
-        "num_cpus": 1,
-        "runtime_env": low_priority_env(),
-        # More than there are pieces would be warned of.
-        "compute": TaskPoolStrategy(min(task.config.tasks, max(1, len(pieces)))),
-    }
+    resources = few_tasks(task.config.tasks, len(pieces))
     dataset = ray.data.read_datasource(
         ScorePieces(task, pieces), override_num_blocks=len(pieces), **resources
     )

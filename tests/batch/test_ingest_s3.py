@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from deltalake import DeltaTable
 
-from batch.ingest import dataset
+from batch import ray_data
 from batch.ingest.run import run_ingest
 from ray_fraud.stores.connections import KafkaConnection, LakeLocation
 from ray_fraud.stores.delta_location import delta_location
@@ -29,7 +29,7 @@ def local_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     # With the lowest priority no worker starts in time on a machine that is busy with other tests.
-    monkeypatch.setattr(dataset, "low_priority_env", dict)
+    monkeypatch.setattr(ray_data, "low_priority_env", dict)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import ray
