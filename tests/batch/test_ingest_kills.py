@@ -34,27 +34,29 @@ RECORDS = 20
 """Of each partition."""
 
 
-@pytest.fixture
-def filled(kafka_server: KafkaConnection) -> KafkaConnection:
+def fill(kafka: KafkaConnection, topics: Topics) -> KafkaConnection:
     """A topic with good records, bad ones and the holes of an aborted transaction."""
     with ExitStack() as stack:
-        logs = KafkaLogs(kafka_server, stack)
-        logs.admin().ensure_topics(TOPICS)
-        for partition in range(TOPICS.partitions):
+        logs = KafkaLogs(kafka, stack)
+        logs.admin().ensure_topics(topics)
+        for partition in range(topics.partitions):
             values = [record(0, transaction(f"t{number}")).value for number in range(RECORDS)]
             for value in (*values[:7], b"?", *values[7:]):
                 logs.writer().send(
-                    TOPICS.transactions, key=b"k", value=value, partition=partition, timestamp_ms=None
+                    topics.transactions, key=b"k", value=value, partition=partition, timestamp_ms=None
                 ).wait(PATIENCE)
-        logs.add_hole(TOPICS.transactions, 1)
-        logs.writer().send(TOPICS.transactions, key=b"k", value=values[0], partition=1).wait(PATIENCE)
-    return kafka_server
+        logs.add_hole(topics.transactions, 1)
+        logs.writer().send(topics.transactions, key=b"k", value=values[0], partition=1).wait(PATIENCE)
+    return kafka
 
 
-def config_for(kafka: KafkaConnection, lake: Path) -> IngestConfig:
-    connections = Connections(
-        kafka, RedisConnection(""), PostgresConnection(""), LakeLocation(lake.as_uri()), TOPICS
-    )
+@pytest.fixture
+def filled(kafka_server: KafkaConnection) -> KafkaConnection:
+    return fill(kafka_server, TOPICS)
+
+
+def config_for(kafka: KafkaConnection, lake: LakeLocation, topics: Topics = TOPICS) -> IngestConfig:
+    connections = Connections(kafka, RedisConnection(""), PostgresConnection(""), lake, topics)
     return IngestConfig(connections=connections, slice_records=12)
 
 
@@ -68,7 +70,7 @@ def offsets(lake: Path) -> list[tuple[int, int]]:
 def test_an_ingest_killed_at_any_step_loses_and_doubles_nothing(
     filled: KafkaConnection, tmp_path: Path
 ) -> None:
-    whole = config_for(filled, tmp_path / "whole")
+    whole = config_for(filled, LakeLocation((tmp_path / "whole").as_uri()))
     report, half_steps = killed_ingest.ingest(whole)
     expected = offsets(tmp_path / "whole")
     assert report.accepted == len(expected) == 2 * RECORDS + 1
@@ -80,7 +82,7 @@ def test_an_ingest_killed_at_any_step_loses_and_doubles_nothing(
     for repeat in range(REPEATS):
         for kill_at in range(half_steps):
             lake = tmp_path / f"lake-{repeat}-{kill_at}"
-            config = config_for(filled, lake)
+            config = config_for(filled, LakeLocation(lake.as_uri()))
             file = tmp_path / "config.json"
             file.write_bytes(to_json(config))
             victim = context.Process(target=killed_ingest.main, args=(str(file), kill_at))

@@ -7,7 +7,6 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -15,11 +14,17 @@ from deltalake import DeltaTable
 
 from batch import ray_data
 from batch.ingest.run import run_ingest
-from ray_fraud.stores.connections import KafkaConnection, LakeLocation
+from ray_fraud.stores.connections import KafkaConnection, LakeLocation, Topics
 from ray_fraud.stores.delta_location import delta_location
-from tests.batch.test_ingest_kills import RECORDS, config_for, filled
+from tests.batch.test_ingest_kills import RECORDS, config_for, fill
 
-__all__ = ["filled"]
+TOPICS = Topics("s3-transactions", "s3-dlq", "s3-alerts", "s3-labels", partitions=2)
+"""Its own: one broker serves all tests of a session."""
+
+
+@pytest.fixture
+def filled(kafka_server: KafkaConnection) -> KafkaConnection:
+    return fill(kafka_server, TOPICS)
 
 
 @pytest.fixture
@@ -48,11 +53,9 @@ def local_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.cluster
 @pytest.mark.timeout(240, func_only=True)
 def test_an_ingest_into_s3_brings_each_accepted_offset_once(
-    filled: KafkaConnection, s3_lake: LakeLocation, local_ray: None, tmp_path: Path
+    filled: KafkaConnection, s3_lake: LakeLocation, local_ray: None
 ) -> None:
-    on_a_folder = config_for(filled, tmp_path)
-    connections = msgspec.structs.replace(on_a_folder.connections, lake=s3_lake)
-    config = msgspec.structs.replace(on_a_folder, connections=connections, commit_records=30)
+    config = msgspec.structs.replace(config_for(filled, s3_lake, TOPICS), commit_records=30)
     report = run_ingest(config)
     assert report.complete
     assert report.commits == 2
