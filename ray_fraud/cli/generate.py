@@ -10,26 +10,20 @@ from typing import Any
 
 import click
 import msgspec
-from rich.table import Table
 
 from cluster.local.failures import LocalStackError
-from ray_fraud.cli.output import (
-    Output,
-    data_dir_option,
-    expects,
-    output_option,
-    progress,
-    quiet_libraries,
-    show,
-)
+from ray_fraud.cli.generate_handbook import HANDBOOK, generate_handbook
+from ray_fraud.cli.generate_run import facts_table, kafka_of, run_stream
+from ray_fraud.cli.output import Output, data_dir_option, expects, output_option, quiet_libraries, show
 from ray_fraud.generator.channel import KafkaBatchChannel
-from ray_fraud.generator.connections_file import ConnectionsFileError, read_connections
+from ray_fraud.generator.connections_file import ConnectionsFileError
+from ray_fraud.generator.handbook_file import HandbookFileError
 from ray_fraud.generator.load_run import LoadPlan, run_load
 from ray_fraud.generator.merchants import merchants_of
-from ray_fraud.generator.pace import Schedule, SteadyClock
+from ray_fraud.generator.pace import SteadyClock
 from ray_fraud.generator.prepared import PreparedFileError, read_templates
 from ray_fraud.generator.run_plan import DEFAULT_TPS, PlanError, RunPlan, Wishes, plan_run
-from ray_fraud.generator.send import Labels, SendReport, send
+from ray_fraud.generator.send import Labels, SendReport
 from ray_fraud.generator.stopping import stop_on_signals
 from ray_fraud.generator.stream import ALL_SCENARIOS, transactions
 from ray_fraud.generator.targets import FileTarget, KafkaTarget, Target
@@ -40,9 +34,15 @@ from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
 
 POSITIVE = click.FloatRange(min=0, min_open=True)
 DATES = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
-_PROGRESS_SECONDS = {True: 0.2, False: 5.0}
-"""Between two progress lines, on a terminal and elsewhere."""
-_UNGROUPED = {"seed", "started_ms", "ended_ms"}
+ERRORS = (
+    LocalStackError,
+    StoreError,
+    PlanError,
+    PreparedFileError,
+    ConnectionsFileError,
+    HandbookFileError,
+    OSError,
+)
 
 
 @click.command()
@@ -62,9 +62,14 @@ _UNGROUPED = {"seed", "started_ms", "ended_ms"}
 @click.option(
     "--scenario",
     "scenarios",
-    type=click.Choice(Scenario, case_sensitive=False),
+    type=click.Choice([*(scenario.value for scenario in Scenario), HANDBOOK], case_sensitive=False),
     multiple=True,
-    help="Only this fraud; repeatable.",
+    help=f"Only this fraud; repeatable. {HANDBOOK}: the Fraud Detection Handbook's data set, alone.",
+)
+@click.option(
+    "--seed-shift",
+    type=click.IntRange(min=0),
+    help=f"With --scenario {HANDBOOK}: fresh data; added to each of its seeds.  [default: 0]",
 )
 @click.option(
     "--labels",
@@ -74,7 +79,10 @@ _UNGROUPED = {"seed", "started_ms", "ended_ms"}
     help="What gets a label.",
 )
 @click.option(
-    "--to", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON lines here instead."
+    "--to",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help=f"Write JSON lines here instead ({HANDBOOK}: Parquet, CSV or JSON lines, by the ending).",
 )
 @click.option(
     "--prepared",
@@ -89,8 +97,11 @@ _UNGROUPED = {"seed", "started_ms", "ended_ms"}
 )
 @data_dir_option
 @output_option
-@expects(LocalStackError, StoreError, PlanError, PreparedFileError, ConnectionsFileError, OSError)
+@click.pass_context
+@expects(*ERRORS)
 def generate(
+    context: click.Context,
+    /,
     file: Path | None,
     prepared: Path | None,
     kafka: str | None,
@@ -98,6 +109,7 @@ def generate(
     data_dir: Path,
     output: Output,
     labels: Labels,
+    seed_shift: int | None,
     **wishes: Any,
 ) -> None:
     """Make transactions with frauds among them, until Ctrl-C or the given end.
@@ -106,6 +118,11 @@ def generate(
     clock is simulated, so that months of history take minutes.
     """
     quiet_libraries()
+    if HANDBOOK in wishes["scenarios"]:
+        generate_handbook(context)
+        return
+    if seed_shift is not None:
+        raise click.UsageError(f"--seed-shift means something with --scenario {HANDBOOK} only; use --seed")
     if prepared is not None and file is not None:
         raise click.UsageError("--prepared sends a file and --to writes one: choose one of them")
     if prepared is not None:
@@ -117,14 +134,14 @@ def generate(
             wishes["count"],
             wishes["seed"],
         )
-        _send_prepared(prepared, load, *_kafka(kafka, connections_file, data_dir), output)
+        _send_prepared(prepared, load, *kafka_of(kafka, connections_file, data_dir), output)
         return
     clock, wanted = SteadyClock(), _wishes(wishes, keeps_pace=file is None)
     plan = plan_run(wanted, clock.now())
     if file is not None:
         _to_file(file, plan, clock, labels, output)
         return
-    connection, topics = _kafka(kafka, connections_file, data_dir)
+    connection, topics = kafka_of(kafka, connections_file, data_dir)
     with closing(KafkaLogWriter(connection)) as writer:
         merchants_of(plan.settings.seed)
         # Planned anew: connecting and naming merchants took time, and the first record is due at once.
@@ -135,25 +152,12 @@ def generate(
 
 def _wishes(options: dict[str, Any], *, keeps_pace: bool) -> Wishes:
     start: datetime | None = options.pop("start")
+    scenarios = tuple(map(Scenario, options["scenarios"])) or ALL_SCENARIOS
     return Wishes(
-        **options | {"scenarios": options["scenarios"] or ALL_SCENARIOS},
+        **options | {"scenarios": scenarios},
         start_time=None if start is None else start.replace(tzinfo=UTC).timestamp(),
         keeps_pace=keeps_pace,
     )
-
-
-def _kafka(
-    bootstrap: str | None, connections_file: Path | None, data_dir: Path
-) -> tuple[KafkaConnection, Topics]:
-    if bootstrap is not None:
-        return KafkaConnection(bootstrap), Topics()
-    if connections_file is not None:
-        connections = read_connections(connections_file)
-    else:
-        from cluster.local.stack import load_connections
-
-        connections = load_connections(data_dir)
-    return connections.kafka, connections.topics
 
 
 def _to_file(file: Path, plan: RunPlan, clock: SteadyClock, labels: Labels, output: Output) -> None:
@@ -163,24 +167,15 @@ def _to_file(file: Path, plan: RunPlan, clock: SteadyClock, labels: Labels, outp
 
 
 def _run(plan: RunPlan, target: Target, clock: SteadyClock, labels: Labels) -> SendReport:
-    stream = transactions(plan.settings)
-    began = clock.now()
-    schedule = Schedule(plan.settings.start_time, began, plan.speed)
-    with stop_on_signals() as stopped:
-
-        def should_stop() -> bool:
-            limit = plan.wall_limit_seconds
-            return stopped() or (limit is not None and clock.now() - began >= limit)
-
-        return send(
-            stream,
-            target,
-            schedule,
-            clock,
-            labels=labels,
-            should_stop=should_stop,
-            progress=_Progress(clock),
-        )
+    return run_stream(
+        transactions(plan.settings),
+        target,
+        clock,
+        labels,
+        event_start=plan.settings.start_time,
+        speed=plan.speed,
+        wall_limit_seconds=plan.wall_limit_seconds,
+    )
 
 
 def _send_prepared(
@@ -193,26 +188,7 @@ def _send_prepared(
     if report.failed:
         raise StoreError("kafka", f"{report.failed} of {report.sent} records failed: {channel.first_error}")
     facts = msgspec.to_builtins(report)
-    show("generate", facts, output, lambda: _table({"target": topics.transactions, **facts}))
-
-
-class _Progress:
-    """One line on stderr now and then; on a terminal it stays in place."""
-
-    def __init__(self, clock: SteadyClock) -> None:
-        self._clock = clock
-        self._last = clock.now()
-
-    def __call__(self, report: SendReport) -> None:
-        now = self._clock.now()
-        if now - self._last < _PROGRESS_SECONDS[progress.is_terminal]:
-            return
-        self._last = now
-        progress.print(
-            f"{report.seconds:7.1f} s  {report.transactions:,} transactions  {report.tps:,.1f}/s  "
-            f"{sum(report.frauds.values()):,} frauds",
-            end="\r" if progress.is_terminal else "\n",
-        )
+    show("generate", facts, output, lambda: facts_table({"target": topics.transactions, **facts}))
 
 
 def _show(report: SendReport, plan: RunPlan, target: str, output: Output) -> None:
@@ -232,17 +208,4 @@ def _show(report: SendReport, plan: RunPlan, target: str, output: Output) -> Non
         "late_max_ms": round(report.late_max_ms, 1),
         "late_over_20_ms": report.late_over_20_ms,
     }
-    show("generate", facts, output, lambda: _table(facts))
-
-
-def _table(facts: dict[str, Any]) -> Table:
-    table = Table(box=None, show_header=False)
-    for name, value in facts.items():
-        if isinstance(value, dict):
-            text = ", ".join(f"{key} {count}" for key, count in value.items()) or "none"
-        elif name.endswith("_event_time") and value is not None:
-            text = datetime.fromtimestamp(value, UTC).isoformat(" ", "seconds")
-        else:
-            text = f"{value:,}" if isinstance(value, int | float) and name not in _UNGROUPED else str(value)
-        table.add_row(name.replace("_", " "), text)
-    return table
+    show("generate", facts, output, lambda: facts_table(facts))

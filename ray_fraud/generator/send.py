@@ -11,7 +11,7 @@ import msgspec
 from ray_fraud.generator.encode import encode_key, encode_label, encode_transaction
 from ray_fraud.generator.pace import Clock, Lateness, Schedule
 from ray_fraud.generator.targets import Target
-from ray_fraud.generator.transaction import GeneratedTransaction, Scenario
+from ray_fraud.generator.transaction import Fraud, GeneratedTransaction
 
 _LONGEST_SLEEP_SECONDS = 0.5
 """So that a wish to stop is noticed soon."""
@@ -30,7 +30,7 @@ class SendReport(msgspec.Struct):
 
     transactions: int = 0
     labels: int = 0
-    frauds: dict[Scenario, int] = {}
+    frauds: dict[Fraud, int] = {}
     first_event_time: float | None = None
     last_event_time: float | None = None
     seconds: float = 0.0

@@ -12,7 +12,7 @@ from ray_fraud.domain.transaction import Transaction
 
 
 class Scenario(StrEnum):
-    """The closed set of frauds, as topic `transaction_labels` names them."""
+    """The frauds of the generated population, as topic `transaction_labels` names them."""
 
     STOLEN_CARD = "stolen_card"
     IMPOSSIBLE_TRAVEL = "impossible_travel"
@@ -22,20 +22,32 @@ class Scenario(StrEnum):
     TERMINAL_COMPROMISE = "terminal_compromise"
 
 
+class HandbookScenario(StrEnum):
+    """The frauds of the Fraud Detection Handbook's data set, in the order of its numbers from 1."""
+
+    LARGE_AMOUNT = "handbook_large_amount"
+    COMPROMISED_TERMINAL = "handbook_compromised_terminal"
+    COMPROMISED_CUSTOMER = "handbook_compromised_customer"
+
+
+Fraud = Scenario | HandbookScenario
+"""What a label may name."""
+
+
 class Label(msgspec.Struct, frozen=True, gc=False):
     """The truth about one transaction, as topic `transaction_labels` carries it."""
 
     transaction_id: str
     user_id: int
     is_fraud: bool
-    scenario: Scenario | Literal["none"]
+    scenario: Fraud | Literal["none"]
     timestamp: float
     """Event time of the transaction, unix seconds."""
 
 
 class GeneratedTransaction(msgspec.Struct, frozen=True, gc=False):
     transaction: Transaction
-    scenario: Scenario | None = None
+    scenario: Fraud | None = None
     """None: a transaction of the user's own."""
 
     @property

@@ -64,6 +64,7 @@ def test_labels_of_all_transactions_on_request(tmp_path: Path) -> None:
         (("--prepared", __file__, "--days", "3", "--kafka", "127.0.0.1:1"), "--days"),
         (("--count", "1", "--connections-file", __file__), "Expected `object`"),
         (("--speed", "3", "--kafka", "127.0.0.1:1"), "--start"),
+        (("--to", "{}", "--count", "9", "--seed-shift", "1"), "--scenario handbook only"),
     ],
 )
 def test_mistakes_are_explained(tmp_path: Path, arguments: tuple[str, ...], hint: str) -> None:

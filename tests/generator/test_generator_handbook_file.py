@@ -1,4 +1,4 @@
-"""The handbook's file: the same rows in every format, complete or not there."""
+"""The handbook's rows as a file, complete or not there, and as a stream."""
 
 import json
 from collections.abc import Callable
@@ -9,8 +9,11 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
+from ray_fraud.generator.encode import encode_transaction
 from ray_fraud.generator.handbook import HandbookSettings, HandbookTransactions, handbook_transactions
 from ray_fraud.generator.handbook_file import HandbookFileError, write_handbook
+from ray_fraud.generator.handbook_stream import handbook_stream
+from ray_fraud.generator.transaction import HandbookScenario
 
 Rows = list[dict[str, Any]]
 
@@ -59,10 +62,26 @@ def test_an_ending_that_says_no_format_is_refused(made: HandbookTransactions, tm
 def test_what_could_not_be_written_leaves_the_old_file_and_nothing_else(
     made: HandbookTransactions, tmp_path: Path
 ) -> None:
-    file = tmp_path / "f.parquet"
+    file = tmp_path / "f.jsonl"
     file.write_bytes(b"old")
     broken = HandbookTransactions(**vars(made) | {"amount": made.amount[:-1]})
-    with pytest.raises(ValueError, match="Column"):
+    with pytest.raises(ValueError, match="shorter"):
         write_handbook(broken, file)
     assert file.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_the_stream_carries_the_same_rows_with_their_labels(made: HandbookTransactions) -> None:
+    stream = list(handbook_stream(made))
+    assert len(stream) == len(made)
+    names = ("none", *HandbookScenario)
+    for row, sent in zip(rows_of(made), stream, strict=True):
+        value = json.loads(encode_transaction(sent.transaction))
+        assert value == {
+            "transaction_id": str(row["transaction_id"]),
+            "timestamp": row["timestamp"],
+            "user_id": row["user_id"],
+            "merchant_id": str(row["merchant_id"]),
+            "amount": row["amount"],
+        }
+        assert (sent.label.is_fraud, sent.label.scenario) == (row["fraud"] == 1, names[row["scenario"]])

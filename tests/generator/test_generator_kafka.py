@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from ray_fraud.cli.generate import generate
 from ray_fraud.domain.record import PartitionId, Record
+from ray_fraud.generator.handbook import HandbookSettings, handbook_transactions
 from ray_fraud.generator.prepared import prepare
 from ray_fraud.stores.connections import (
     Connections,
@@ -96,6 +98,29 @@ def test_the_command_sends_transactions_and_labels(
         assert partition_of(record.key, 3) == partition
         assert value["timestamp"] * 1000 <= record.timestamp_ms + 1
     assert len(read_all(kafka_server, topics.labels)) == data["labels"] > 0
+
+
+def test_the_handbooks_data_arrive_with_a_label_each(
+    kafka_server: KafkaConnection, topics: Topics, tmp_path: Path
+) -> None:
+    connections = str(connections_file(tmp_path, kafka_server, topics))
+    arguments = ["--scenario", "handbook", "--days", "2", "--count", "3000", "--labels", "all"]
+    command = ["--connections-file", connections, "--tps", "20000", "--output", "json"]
+    result = CliRunner().invoke(generate, arguments + command)
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)["data"]
+    made = handbook_transactions(HandbookSettings(days=2))
+    values = [json.loads(record.value or b"") for _, record in read_all(kafka_server, topics.transactions)]
+    assert sorted(int(value["transaction_id"]) for value in values) == list(range(3000))
+    for value in values:
+        row = int(value["transaction_id"])
+        assert (value["user_id"], value["merchant_id"]) == (made.user_id[row], str(made.merchant_id[row]))
+        assert (value["amount"], value["timestamp"]) == (made.amount[row], made.timestamp[row])
+    labels = [json.loads(record.value or b"") for _, record in read_all(kafka_server, topics.labels)]
+    assert {int(label["transaction_id"]) for label in labels if label["is_fraud"]} == set(
+        np.flatnonzero(made.fraud[:3000]).tolist()
+    )
+    assert len(labels) == data["labels"] == data["transactions"] == 3000
 
 
 @pytest.mark.parametrize(("tps", "length"), [("0", ("--count", "60000")), ("1000", ("--seconds", "2"))])
