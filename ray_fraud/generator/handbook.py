@@ -158,8 +158,9 @@ def _customers(settings: HandbookSettings) -> _Customers:
 
 
 def _terminals(settings: HandbookSettings) -> Floats:
-    """Places of shape (terminals, 2)."""
-    return np.random.RandomState(1 + settings.seed_shift).uniform(0, _PLANE, (settings.terminals, 2))
+    """Places of shape (2, terminals)."""
+    places = np.random.RandomState(1 + settings.seed_shift).uniform(0, _PLANE, (settings.terminals, 2))
+    return np.ascontiguousarray(places.T)
 
 
 def _draw_customer(
@@ -188,7 +189,8 @@ def _draw_customer(
 
 def _reachable(place: Floats, terminals: Floats) -> list[int]:
     """Ids of the terminals near enough, ascending."""
-    distances = np.sqrt(np.square(terminals - place).sum(axis=1))
+    x, y = terminals
+    distances = np.sqrt((x - place[0]) ** 2 + (y - place[1]) ** 2)
     return np.flatnonzero(distances < _REACH).tolist()
 
 

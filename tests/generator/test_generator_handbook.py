@@ -30,6 +30,7 @@ def small(seed_shift: int = 0, days: int = SMALL.days) -> HandbookTransactions:
     return handbook_transactions(HandbookSettings(seed_shift, SMALL.customers, SMALL.terminals, days))
 
 
+@pytest.mark.timeout(300, func_only=True)
 def test_the_default_is_the_published_data_set() -> None:
     made = handbook_transactions()
     assert len(made) == PUBLISHED_ROWS
