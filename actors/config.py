@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from ray_fraud.domain.batch_settings import BatchSettings
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.stores.connections import Connections
 
@@ -48,8 +49,8 @@ class HotPathConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     snapshot_interval_seconds: float = 3600.0
     partition_cpus: float = 0.0
     """Ray CPUs that one partition actor reserves; 0 on a laptop, 1 on a cluster."""
-    batch_interval_seconds: float = 300.0
-    """From one run of the cold path to the next."""
+    batch: BatchSettings = BatchSettings()
+    """What the operator set of the cold path."""
     metrics_port: int = 8000
     model_cache: str = ""
     """Folder for model files by digest on each node; empty: the user's cache folder."""

@@ -20,7 +20,7 @@ from batch.features.run import run_features, run_refresh
 from batch.ingest.job import IngestReport
 from batch.ingest.run import run_ingest
 from batch.patterns.job import PatternReport, search
-from batch.schedule.config import BatchConfig
+from batch.schedule.config import BatchConfig, settings_in
 from batch.schedule.scheduler import Scheduler
 from ray_fraud.domain import metrics
 from ray_fraud.stores.connections import from_json
@@ -142,7 +142,7 @@ class BatchActor:
         return None if run is None else msgspec.json.encode(run)
 
     def status(self, count: int = 10) -> bytes:
-        """JSON: interval, seconds to the next run, the present run with its progress, the last runs."""
+        """JSON: settings, seconds to the next run, the present run with its progress, the last runs."""
         running = self._scheduler.running
         try:
             last: list[Run] = list(self._scheduler.last(count))
@@ -152,6 +152,7 @@ class BatchActor:
         return msgspec.json.encode(
             {
                 "interval_seconds": self._config.interval.total_seconds(),
+                "settings": settings_in(self._config),
                 "next_in_seconds": self._scheduler.seconds_to_wait(),
                 "running": running,
                 "progress": None if running is None else self._progress,

@@ -3,8 +3,6 @@
 Never: a step that cannot be repeated.
 """
 
-from datetime import timedelta
-
 import ray
 
 from actors.build import scorer_config
@@ -13,19 +11,19 @@ from batch.features.config import FeatureConfig
 from batch.ingest.config import IngestConfig
 from batch.priority import low_priority_env
 from batch.schedule.actor import BatchActor
-from batch.schedule.config import BatchConfig
+from batch.schedule.config import BatchConfig, with_settings
 from ray_fraud.stores.connections import to_json
 
 
 def batch_config(config: HotPathConfig) -> BatchConfig:
     """What the batch actor is told, from what the hot path was told."""
-    return BatchConfig(
+    told = BatchConfig(
         ingest=IngestConfig(connections=config.connections, settings=config.settings),
         features=FeatureConfig(
             model_cache=scorer_config(config).cache_folder, namespace=NAMESPACE, supervisor=SUPERVISOR
         ),
-        interval=timedelta(seconds=config.batch_interval_seconds),
     )
+    return with_settings(told, config.batch)
 
 
 def start_cold_path(config: BatchConfig) -> None:

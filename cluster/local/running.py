@@ -6,14 +6,12 @@ Never: touching a stack of another data folder.
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import psutil
 import ray
 
 from actors.config import NAMESPACE, SUPERVISOR, HotPathConfig, Scoring
-from batch.schedule.config import DEFAULT_INTERVAL
 from cluster.local.cold_path import batch_config, start_cold_path
 from cluster.local.failures import LocalStackError
 from cluster.local.hot_path import prepare_models, prepare_stores, start_hot_path
@@ -22,6 +20,7 @@ from cluster.local.platform_state import platform_state, saved_config
 from cluster.local.shut_down import bring_down as bring_down
 from cluster.local.stack import LocalStack
 from cluster.local.stack_record import read_record
+from ray_fraud.domain.batch_settings import BatchSettings
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.stores.connections import Connections, to_json
 
@@ -46,7 +45,7 @@ def hot_path_config(
     connections: Connections,
     settings: DetectionSettings,
     scoring: Scoring,
-    batch_interval: timedelta = DEFAULT_INTERVAL,
+    batch: BatchSettings | None = None,
 ) -> HotPathConfig:
     """What the actors of this stack are told.
 
@@ -57,7 +56,7 @@ def hot_path_config(
         connections=connections,
         settings=settings,
         scoring=scoring,
-        batch_interval_seconds=batch_interval.total_seconds(),
+        batch=batch or BatchSettings(),
         metrics_port=_metrics_port(stack),
         model_cache=str(stack.paths.data_dir / "model-cache"),
     )
@@ -69,7 +68,7 @@ def bring_up(
     *,
     settings: DetectionSettings | None = None,
     scoring: Scoring = Scoring.SERVE,
-    batch_interval: timedelta = DEFAULT_INTERVAL,
+    batch: BatchSettings | None = None,
 ) -> Running:
     """Starts what is not running and waits until all of it is healthy; the cold path comes last.
 
@@ -85,9 +84,7 @@ def bring_up(
             # Ray takes as long as Kafka: start both, and train the first models while Ray comes up.
             ray_node = pool.submit(stack.start_ray)
             connections = stack.start_servers()
-            config = hot_path_config(
-                stack, connections, settings or DetectionSettings(), scoring, batch_interval
-            )
+            config = hot_path_config(stack, connections, settings or DetectionSettings(), scoring, batch)
             prepare_stores(connections, progress)
             prepare_models(config, progress)
             ray_node.result()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -27,6 +28,8 @@ from ray_fraud.cli.output import (
     quiet_libraries,
     show,
 )
+from ray_fraud.cli.settings_file import leaves
+from ray_fraud.domain.batch_settings import BatchSettings
 
 ERRORS = (LocalStackError, NoColdPath, ConnectionError, TimeoutError)
 STYLES = {"done": "green", "running": "yellow", "failed": "red"}
@@ -61,7 +64,7 @@ def run(timeout: float, data_dir: Path, output: Output) -> None:
 @output_option
 @expects(*ERRORS)
 def status(count: int, data_dir: Path, output: Output) -> None:
-    """The last runs, the present one, and when the next is due."""
+    """The last runs, the present one, when the next is due, and the settings that hold."""
     _connect(data_dir)
     state = batch_status(count)
     show("batch status", state, output, lambda: _status(state))
@@ -105,7 +108,18 @@ def _status(state: dict[str, Any]) -> Group:
         when = Text(
             f"next run in {state['next_in_seconds']:,.0f} s, every {state['interval_seconds']:,.0f} s"
         )
-    return Group(table, Text(), *failures, when)
+    return Group(table, Text(), *failures, when, *settings_view(state["settings"]))
+
+
+def settings_view(settings: dict[str, Any]) -> list[Text]:
+    """Which of them are not the defaults."""
+    defaults = dict(leaves(msgspec.to_builtins(BatchSettings())))
+    changed = [(path, value) for path, value in leaves(settings) if value != defaults.get(path)]
+    if not changed:
+        return [Text("settings: the defaults (all of them with --output json)")]
+    return [Text("settings that are not the defaults:")] + [
+        Text(f"  {path} = {value} (default {defaults.get(path)})") for path, value in changed
+    ]
 
 
 def _run_table(done: dict[str, Any]) -> Table:

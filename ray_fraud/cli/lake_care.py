@@ -5,6 +5,7 @@ Never: work of its own.
 
 import sys
 from datetime import timedelta
+from typing import Any
 
 import click
 import msgspec
@@ -14,10 +15,14 @@ from rich.text import Text
 
 from batch.care.config import CareConfig
 from batch.care.job import Care, CareReport
+from batch.schedule.config import care_config
+from cluster.local.paths import StackPaths
 from ray_fraud.cli.lake_place import LAKE_ERRORS, caller, lake_options
 from ray_fraud.cli.output import Output, expects, output_option, show
+from ray_fraud.cli.settings_file import BATCH, SettingsFileError
+from ray_fraud.domain.batch_settings import LakeCareSettings
 from ray_fraud.stores.connections import LakeLocation
-from ray_fraud.stores.tables.care import DEFAULT_RETENTION, Action
+from ray_fraud.stores.tables.care import Action
 from ray_fraud.stores.tables.columns import TRANSACTIONS
 from ray_fraud.stores.tables.history import Commit
 from ray_fraud.stores.tables.history import history as history_of
@@ -29,20 +34,19 @@ from ray_fraud.stores.tables.lake_tables import LAKE_TABLES
 @click.option(
     "--retention-days",
     type=click.FloatRange(min=0),
-    default=DEFAULT_RETENTION.days,
-    show_default=True,
     metavar="N",
-    help="Files that only earlier versions name are kept so long; at least 1.",
+    help="Files that only earlier versions name are kept so long; at least 1. Without it as the platform's "
+    "settings say (7).",
 )
 @output_option
-@expects(*LAKE_ERRORS)
+@expects(*LAKE_ERRORS, SettingsFileError)
 @lake_options
-def care(dry_run: bool, retention_days: float, location: LakeLocation, output: Output) -> None:
+def care(dry_run: bool, retention_days: float | None, location: LakeLocation, output: Output) -> None:
     """Compact, sort and vacuum the tables now; exit code 0 if all of it was done.
 
-    A running platform does it every day.
+    A running platform does it every day, and removes feature tables that no replay needs, too.
     """
-    config = CareConfig(retention=timedelta(days=retention_days))
+    config = _config_of(click.get_current_context().params, retention_days)
     report = Care(location, config, caller()).run(dry_run=dry_run)
     status = "failed" if report.failed else "ok"
     show("lake care", msgspec.to_builtins(report), output, lambda: _care_table(report), status)
@@ -65,6 +69,20 @@ def history(table: str, count: int, location: LakeLocation, output: Output) -> N
     commits = history_of(location, table, count)
     data = {"table": table, "commits": msgspec.to_builtins(commits)}
     show("lake history", data, output, lambda: _history_table(commits))
+
+
+def _config_of(options: dict[str, Any], retention_days: float | None) -> CareConfig:
+    """By the settings that were given to the platform of the data folder, if it is that one's lake.
+
+    A care by hand must not take what the operator told the platform to keep.
+    """
+    settings = LakeCareSettings()
+    if options["lake"] is None and options["connections_file"] is None:
+        settings = BATCH.holding(StackPaths(options["data_dir"]), None).care
+    config = care_config(settings)
+    if retention_days is None:
+        return config
+    return msgspec.structs.replace(config, retention=timedelta(days=retention_days))
 
 
 def _care_table(report: CareReport) -> Group:

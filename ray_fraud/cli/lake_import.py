@@ -33,7 +33,7 @@ from ray_fraud.cli.output import (
     quiet_libraries,
     show,
 )
-from ray_fraud.cli.settings_file import SettingsFileError, settings_of
+from ray_fraud.cli.settings_file import DETECTION, SettingsFileError
 from ray_fraud.domain.canonical import content_digest
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.errors import StoreError
@@ -108,7 +108,7 @@ def import_file(
     config = WorkerConfig(
         lake,
         import_partition(digest),
-        settings_of(StackPaths(data_dir), None),
+        DETECTION.holding(StackPaths(data_dir), None),
         round(began * 1000),
         card_key_file or key_file,
     )

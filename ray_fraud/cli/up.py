@@ -4,12 +4,11 @@ Never: a password on the command line; a change of a stack that runs.
 """
 
 import time
-from datetime import timedelta
 from pathlib import Path
 
 import click
+import msgspec
 
-from batch.schedule.config import DEFAULT_INTERVAL
 from cluster.local.failures import LocalStackError
 from cluster.local.hot_path_client import HotPathNotReady
 from cluster.local.platform_state import PlatformState, platform_state
@@ -33,8 +32,9 @@ from ray_fraud.cli.output import (
     quiet_libraries,
     show,
 )
-from ray_fraud.cli.settings_file import SettingsFileError, remember_settings, settings_of
+from ray_fraud.cli.settings_file import BATCH, DETECTION, SettingsFileError
 from ray_fraud.cli.stack import platform_data, services_table
+from ray_fraud.domain.batch_settings import BatchSettings
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.stores.errors import StoreError
 
@@ -57,11 +57,15 @@ ERRORS = (LocalStackError, StoreError, HotPathNotReady, ConnectionError, Timeout
 )
 @click.option("--settings", "settings_file", type=FILE, help="TOML file of detection settings; remembered.")
 @click.option(
+    "--batch-settings",
+    "batch_settings_file",
+    type=FILE,
+    help="TOML file of the cold path's settings; remembered.",
+)
+@click.option(
     "--batch-minutes",
-    type=click.FloatRange(min=0.1),
-    default=DEFAULT_INTERVAL.total_seconds() / 60,
-    show_default=True,
-    help="From one run of the cold path to the next.",
+    type=click.FloatRange(0.1, 10_080),
+    help="From one run of the cold path to the next, this time; else as the settings say (5).",
 )
 @data_dir_option
 @output_option
@@ -73,7 +77,8 @@ def up(
     lake: str | None,
     connections_file: Path | None,
     settings_file: Path | None,
-    batch_minutes: float,
+    batch_settings_file: Path | None,
+    batch_minutes: float | None,
     data_dir: Path,
     output: Output,
 ) -> None:
@@ -86,19 +91,24 @@ def up(
     addresses = {"kafka": kafka, "redis": redis, "postgres": postgres, "lake": lake}
     external = _external(data_dir, connections_file, addresses)
     stack = LocalStack(data_dir, external=external, progress=progress.print)
-    settings = settings_of(stack.paths, settings_file)
+    settings = DETECTION.holding(stack.paths, settings_file)
+    batch = BATCH.holding(stack.paths, batch_settings_file)
+    if batch_minutes is not None:
+        batch = msgspec.structs.replace(batch, interval_minutes=batch_minutes)
     refuse_other_servers(stack)
     running = find_running(stack)
     if running is None:
         try:
-            interval = timedelta(minutes=batch_minutes)
-            bring_up(stack, progress.print, settings=settings, batch_interval=interval)
+            bring_up(stack, progress.print, settings=settings, batch=batch)
         except KeyboardInterrupt:
             fail("interrupted; what did start goes on: `ray-fraud up` continues, `ray-fraud down` ends it")
         if settings_file is not None:
-            remember_settings(stack.paths, settings_file)
+            DETECTION.remember(stack.paths, settings_file)
+        if batch_settings_file is not None:
+            BATCH.remember(stack.paths, batch_settings_file)
     else:
-        _refuse_other_settings(running, settings)
+        asked = batch_settings_file is not None or batch_minutes is not None
+        _refuse_other_settings(running, settings, batch if asked else running.config.batch)
         progress.print("it runs already; nothing was changed")
     _show(stack, running is not None, output)
 
@@ -114,8 +124,8 @@ def _external(
     return with_addresses(known, **addresses)
 
 
-def _refuse_other_settings(running: Running, settings: DetectionSettings) -> None:
-    if running.config.settings.digest != settings.digest:
+def _refuse_other_settings(running: Running, settings: DetectionSettings, batch: BatchSettings) -> None:
+    if running.config.settings.digest != settings.digest or running.config.batch != batch:
         raise OtherConfigurationError(
             "the stack runs with other settings than the given ones; stop it first with `ray-fraud down`"
         )

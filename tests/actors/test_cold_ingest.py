@@ -11,6 +11,7 @@ from batch.ingest.config import IngestConfig
 from batch.ingest.run import run_ingest
 from cluster.local.cold_path_client import batch_status, run_batch
 from ray_fraud.domain.alert import RuleName, Source
+from ray_fraud.domain.batch_settings import BatchSettings
 from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
 from ray_fraud.stores.ledger.queries import AlertFilter
 from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
@@ -83,5 +84,7 @@ def test_a_ring_in_the_stream_becomes_one_cold_alert_beside_the_hot_ones(platfor
     assert ring.source is Source.COLD
     assert ring.details["users"] == [FIRST_MEMBER + number for number in range(25)]
     assert second["report"]["ingest"]["accepted"] == 0
-    assert [run["status"] for run in batch_status(2)["runs"]] == ["done", "done"]
+    state = batch_status(2)
+    assert [run["status"] for run in state["runs"]] == ["done", "done"]
+    assert msgspec.convert(state["settings"], BatchSettings) == platform.config.batch
     platform.assert_exact()

@@ -152,6 +152,24 @@ def test_care_says_what_it_did_and_a_dry_run_what_it_would(lake: CareLake) -> No
     assert "at least 1 day" in refused(lake, "care", "--retention-days", "0.5")
 
 
+def test_a_care_by_hand_keeps_what_the_platform_was_told_to_keep(lake: CareLake, tmp_path: Path) -> None:
+    servers = (KafkaConnection(""), RedisConnection(""), PostgresConnection(""))
+    paths = StackPaths(tmp_path / "data")
+    paths.prepare()
+    write_record(paths, StackRecord(connections=Connections(*servers, lake.location)))
+    (paths.data_dir / "batch-settings.toml").write_text("[care]\nretention_days = 30\n")
+    command = ["lake", "care", "--dry-run", "--output", "json", "--data-dir", str(paths.data_dir)]
+
+    def days(*more: str) -> float:
+        answer = CliRunner().invoke(main, [*command, *more])
+        assert answer.exit_code == 0, answer.output
+        return float(json.loads(answer.stdout)["data"]["retention_days"])
+
+    assert days() == 30
+    assert days("--retention-days", "2") == 2
+    assert days("--lake", lake.location.url) == 7
+
+
 def test_a_care_that_was_not_complete_fails(lake: CareLake) -> None:
     for commit in (lake.folder / "log_gaps" / "_delta_log").glob("*.json"):
         commit.write_text("no commit")

@@ -1,0 +1,87 @@
+"""What an operator may set of the cold path, with units.
+
+One file (`batch-settings.toml`) holds the operator's values. Changing one changes what later batches find and
+keep, and nothing that was decided.
+
+Never: addresses, secrets; a value that decides whether a hot alert exists (that is `DetectionSettings`).
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from ray_fraud.domain.patterns.settings import PatternSettings
+
+MINUTES_PER_HOUR, SECONDS_PER_HOUR = 60.0, 3_600.0
+AtLeastADay = Annotated[float, Meta(ge=1, le=36_500)]
+
+
+class FeatureSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What feature tables are made of."""
+
+    profile_days: Annotated[int, Meta(ge=1, le=3_650)] = 90
+    """Completed UTC days, up to the newest event's, that users' profiles are made of; they hold from the next
+    refresh on."""
+    verdict_delay_seconds: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0
+    """An analyst's verdict reaches the features this much later."""
+
+
+class SearchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much of the lake each search for patterns looks at."""
+
+    look_back_hours: Annotated[float, Meta(gt=0, le=744)] = 6.0
+    """Up to the newest event: a finding shows what lies within."""
+    max_rows: Annotated[int, Meta(ge=1, le=10_000_000)] = 2_000_000
+    """The newest so many, where there are more; 10 million take about 3 GB of memory."""
+
+
+class LakeCareSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the lake is looked after."""
+
+    interval_hours: Annotated[float, Meta(ge=1, le=8_784)] = 24.0
+    """From the end of one complete care to the next."""
+    retry_hours: Annotated[float, Meta(ge=0.1, le=8_784)] = 1.0
+    """After one that was not complete."""
+    retention_days: AtLeastADay = 7.0
+    """How long files stay that the newest version of a table does not name: as far back as one can look."""
+    feature_tables_days: AtLeastADay = 7.0
+    """How long feature tables stay, at least, that no replay needs any more."""
+    sort: bool = True
+    """Dates that are over are sorted by user."""
+
+
+class BatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All of them; each has a default."""
+
+    interval_minutes: Annotated[float, Meta(ge=0.1, le=10_080)] = 5.0
+    """From the beginning of one run of the cold path to that of the next."""
+    features: FeatureSettings = FeatureSettings()
+    search: SearchSettings = SearchSettings()
+    patterns: PatternSettings = PatternSettings()
+    care: LakeCareSettings = LakeCareSettings()
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError if a search looks at too little for a pattern, which would never be found."""
+        limit = self.search.look_back_hours
+        for name, hours in self._periods().items():
+            if hours > limit:
+                raise ValueError(
+                    f"patterns.{name} = {hours:g} hours must not be longer than "
+                    f"search.look_back_hours = {limit:g}"
+                )
+
+    def _periods(self) -> dict[str, float]:
+        """What each rule has to see, in hours."""
+        frequency, geographic = self.patterns.frequency, self.patterns.geographic
+        temporal, coordinated = self.patterns.temporal, self.patterns.coordinated
+        return {
+            "frequency.window_minutes": frequency.window_minutes / MINUTES_PER_HOUR,
+            "frequency.small_window_minutes": frequency.small_window_minutes / MINUTES_PER_HOUR,
+            "geographic: windows × window_minutes": (
+                geographic.windows * geographic.window_minutes / MINUTES_PER_HOUR
+            ),
+            "temporal.unusual_hours": temporal.unusual_hours,
+            "temporal.burst_seconds": temporal.burst_seconds / SECONDS_PER_HOUR,
+            "coordinated.window_minutes": coordinated.window_minutes / MINUTES_PER_HOUR,
+        }
