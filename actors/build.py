@@ -20,9 +20,9 @@ from ray_fraud.domain.split import Split
 from ray_fraud.stores.cuts.redis_store import RedisCutStore
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.feature_tables.cached import CachedFeatureTables
-from ray_fraud.stores.feature_tables.lake import LakeFeatureTables
+from ray_fraud.stores.feature_tables.lake import LakeFeatureTables, NodeFeatureTables
 from ray_fraud.stores.feature_tables.postgres import PostgresFeatureRefreshes
-from ray_fraud.stores.lake import lake_filesystem, local_folder
+from ray_fraud.stores.lake import lake_filesystem
 from ray_fraud.stores.ledger.postgres import PostgresLedger
 from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
 from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
@@ -53,7 +53,7 @@ def feature_table_files(config: HotPathConfig) -> CachedFeatureTables:
     copies = scorer_config(config).cache_folder
     return CachedFeatureTables(
         LakeFeatureTables(*lake_filesystem(config.connections.lake)),
-        LakeFeatureTables(*local_folder(copies)),
+        NodeFeatureTables(copies),
     )
 
 

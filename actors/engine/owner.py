@@ -72,12 +72,14 @@ class PartitionOwner:
             events = ports.ledger.events(partition)
         self.drained = taken.undecided or base.next_offset == taken.own.barrier
         tables = KnownTables(ports.feature_tables)
-        for digest in tables_needed(events, base.next_offset):
+        # What the log has lost is not folded: its tables may be gone from the lake, too.
+        begin = max(base.next_offset, taken.bounds.start)
+        for digest in tables_needed(events, begin):
             tables.load(digest)
         self.state = PartitionState(
             partition.partition,
             ports.decoder,
-            next_offset=base.next_offset,
+            next_offset=begin,
             watermark_ms=base.watermark_ms,
             users=base.users,
             timeline=events,

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from batch.care.config import CareConfig
-from batch.care.job import Care
+from batch.care.job import Care, PruneFeatureTables
 from ray_fraud.domain import metrics
 from ray_fraud.domain.metrics import RunStatus
 from ray_fraud.stores.connections import LakeLocation
@@ -45,9 +45,15 @@ class DailyCare:
     """For one thread: whoever calls it every few minutes has a care a day."""
 
     def __init__(
-        self, location: LakeLocation, config: CareConfig, meter: Meter, now: Callable[[], float]
+        self,
+        location: LakeLocation,
+        config: CareConfig,
+        meter: Meter,
+        now: Callable[[], float],
+        feature_tables: PruneFeatureTables | None = None,
     ) -> None:
-        """`now`: unix seconds."""
+        """`now`: unix seconds; `feature_tables`: see `Care`."""
+        self._feature_tables = feature_tables
         self._location = location
         self._config = config
         self._meter = meter
@@ -79,13 +85,16 @@ class DailyCare:
         self._tried = self._now()
         status = RunStatus.FAILED
         try:
-            report = Care(self._location, self._config, WHO, now=self._now).run()
+            report = self._care().run()
             status = RunStatus.FAILED if report.failed else RunStatus.DONE
         finally:
             self._meter.count(metrics.CARE_RUNS, status=status)
         self._meter.set(metrics.CARE_SECONDS, report.seconds)
         plain: dict[str, Any] = msgspec.to_builtins(report)
         return plain
+
+    def _care(self) -> Care:
+        return Care(self._location, self._config, WHO, feature_tables=self._feature_tables, now=self._now)
 
     def _tell(self) -> None:
         last = last_care(self._location)

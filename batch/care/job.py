@@ -1,6 +1,6 @@
 """One care of the lake: open deletions are finished, then each table is looked after in turn.
 
-    plan → rewrite place by place → vacuum → checkpoint → clean the log
+    plan → rewrite place by place → vacuum → checkpoint → clean the log; feature tables behind the last one
 
 What fails is in the report and does not keep the rest from being done; the next care does it again.
 
@@ -12,13 +12,15 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import msgspec
 
 from batch.care.config import CareConfig
 from batch.care.deletion import finish_open
+from batch.care.feature_tables import FeatureTablesReport
+from ray_fraud.domain.timeline import TimelineError
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.tables.care import Rewrite, TableCare, TableFacts, Vacuumed, checked_retention
@@ -27,6 +29,9 @@ from ray_fraud.stores.tables.records import RecordTable
 from ray_fraud.stores.tables.retry import patiently
 
 logger = logging.getLogger(__name__)
+
+PruneFeatureTables = Callable[[timedelta, float, bool], FeatureTablesReport]
+"""By retention, unix seconds of now, and whether it is a dry run."""
 
 
 class TableReport(msgspec.Struct):
@@ -51,6 +56,8 @@ class CareReport(msgspec.Struct):
     deletions: list[str] = []
     """Requests that an earlier process had left unfinished and this one finished."""
     tables: list[TableReport] = []
+    feature_tables: FeatureTablesReport | None = None
+    """None: not looked at, which needs the platform."""
     failed: list[str] = []
     """What was not done, and why; empty: the care is complete."""
     seconds: float = 0.0
@@ -65,11 +72,17 @@ class Care:
         config: CareConfig,
         who: str,
         *,
+        feature_tables: PruneFeatureTables | None = None,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`who` runs it, for the record. Raises: StoreRefused if the retention is too short."""
+        """`who` runs it, for the record; `feature_tables`: None leaves them alone.
+
+        Raises: StoreRefused if a retention is too short.
+        """
         checked_retention(config.retention)
+        checked_retention(config.feature_tables_retention)
+        self._feature_tables = feature_tables
         self._location = location
         self._config = config
         self._who = who
@@ -89,6 +102,7 @@ class Care:
             self._try(report, "deletions", lambda: self._finish(report))
         for name in present_tables(self._location):
             self._try(report, name, partial(self._table, name, report))
+        self._try(report, "feature tables", lambda: self._prune(report))
         report.seconds = self._now() - began
         if not dry_run:
             self._try(report, "record", lambda: self._record(report, began))
@@ -97,13 +111,18 @@ class Care:
     def _try(self, report: CareReport, what: str, action: Callable[[], None]) -> None:
         try:
             action()
-        except StoreError as error:
+        except (StoreError, TimelineError) as error:
             logger.warning("care: %s: %s", what, error)
             report.failed.append(f"{what}: {error}")
 
     def _finish(self, report: CareReport) -> None:
         for deletion in finish_open(self._location, now=self._now, sleep=self._sleep):
             report.deletions.append(deletion.deletion_id)
+
+    def _prune(self, report: CareReport) -> None:
+        if self._feature_tables is not None:
+            retention, now = self._config.feature_tables_retention, self._now()
+            report.feature_tables = self._feature_tables(retention, now, report.dry_run)
 
     def _table(self, name: str, report: CareReport) -> None:
         began = self._now()

@@ -106,11 +106,11 @@ class FeatureJob:
             if not known.timeline:
                 # Nobody has owned it yet.
                 continue
-            before = self._features.position(_name(partition))
+            before = self._features.position(position_name(partition))
             begin = min(event.from_offset for event in known.timeline) if before is None else before
             end = min(ends[partition], begin + self._stretch_records)
             if begin < end:
-                scored = self._scores.position(_name(partition))
+                scored = self._scores.position(position_name(partition))
                 stretches.append(Stretch(partition, begin, end, before, scored, known.timeline, present))
         return stretches
 
@@ -129,16 +129,18 @@ class FeatureJob:
         ]
         facts = {RANGES: msgspec.json.encode(ranges).decode()}
         scored = [
-            Move(_name(one.partition), one.scored, max(one.to_offset, one.scores_from)) for one in stretches
+            Move(position_name(one.partition), one.scored, max(one.to_offset, one.scores_from))
+            for one in stretches
         ]
         files = [file for report in reports for file in report.score_files]
         repeated(self._scores.name, lambda: self._scores.commit(run_id, scored, files, facts))
-        folded = [Move(_name(one.partition), one.before, one.to_offset) for one in stretches]
+        folded = [Move(position_name(one.partition), one.before, one.to_offset) for one in stretches]
         files = [file for report in reports for file in report.feature_files]
         repeated(self._features.name, lambda: self._features.commit(run_id, folded, files, facts))
 
 
-def _name(partition: PartitionId) -> str:
+def position_name(partition: PartitionId) -> str:
+    """Of a partition, in the tables of features and scores."""
     return f"fold:{partition}"
 
 

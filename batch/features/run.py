@@ -26,10 +26,10 @@ from ray_fraud.domain.split import Arm, Split
 from ray_fraud.stores.connections import Connections, LakeLocation, from_json, to_json
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.feature_tables.cached import CachedFeatureTables
-from ray_fraud.stores.feature_tables.lake import LakeFeatureTables
+from ray_fraud.stores.feature_tables.lake import LakeFeatureTables, NodeFeatureTables
 from ray_fraud.stores.feature_tables.lookup import TablesFromFiles
 from ray_fraud.stores.feature_tables.postgres import PostgresFeatureRefreshes
-from ray_fraud.stores.lake import lake_filesystem, local_folder
+from ray_fraud.stores.lake import lake_filesystem
 from ray_fraud.stores.ledger.postgres import PostgresLedger
 from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
 from ray_fraud.stores.ledger.postgres_session import PATIENT
@@ -148,7 +148,7 @@ def table_files(connections: Connections, config: FeatureConfig) -> CachedFeatur
     """The lake's feature tables and the node's copies of them."""
     return CachedFeatureTables(
         LakeFeatureTables(*lake_filesystem(connections.lake)),
-        LakeFeatureTables(*local_folder(config.model_cache)),
+        NodeFeatureTables(config.model_cache),
     )
 
 

@@ -22,7 +22,7 @@ from batch.features.fold import Scoring, fold_records, skip_records
 from batch.features.records import COLUMNS, decoded_records
 from ray_fraud.domain.alert import Alert, Source
 from ray_fraud.domain.decode import Decoder
-from ray_fraud.domain.feature_tables import FeatureTables
+from ray_fraud.domain.feature_tables import FeatureTables, StateOnly
 from ray_fraud.domain.features import FEATURE_NAMES
 from ray_fraud.domain.partition import FOLD_VERSION, PartitionState
 from ray_fraud.domain.record import PartitionId
@@ -159,22 +159,36 @@ def _state_at_begin(ports: StretchPorts, stretch: Stretch) -> PartitionState:
             logger.warning("features: %s: an older state is taken: %s", stretch.partition, error)
             limit = header.next_offset - 1
             header = ports.states.newest_valid(stretch.partition, usable)
-    state = PartitionState(
-        stretch.partition.partition,
-        Decoder(None),
-        next_offset=header.next_offset if header else life_start,
-        watermark_ms=header.watermark_ms if header else 0,
-        users=users,
-        timeline=stretch.timeline,
-        tables=ports.tables,
-    )
     begin = header.next_offset if header else life_start
+    watermark_ms = header.watermark_ms if header else 0
+    if begin == stretch.from_offset:
+        return _state(stretch, begin, watermark_ms, users, ports.tables)
+    # Users' states need no features, and the tables of what was folded long ago may be gone.
+    state = _state(stretch, begin, watermark_ms, users, StateOnly())
     for start in range(begin, stretch.from_offset, READ_RECORDS):
         end = min(start + READ_RECORDS, stretch.from_offset)
         skip_records(
             state, decoded_records(ports.transactions.rows_of(stretch.partition, start, end, COLUMNS))
         )
-    return state
+    return _state(stretch, stretch.from_offset, state.watermark_ms, dict(state.users), ports.tables)
+
+
+def _state(
+    stretch: Stretch,
+    next_offset: int,
+    watermark_ms: int,
+    users: dict[int, bytes],
+    tables: Mapping[str, FeatureTables],
+) -> PartitionState:
+    return PartitionState(
+        stretch.partition.partition,
+        Decoder(None),
+        next_offset=next_offset,
+        watermark_ms=watermark_ms,
+        users=users,
+        timeline=stretch.timeline,
+        tables=tables,
+    )
 
 
 def _keep(states: SnapshotStore, stretch: Stretch, state: PartitionState) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from batch.care.daily import DailyCare
+from batch.care.run import care_for_feature_tables
 from batch.features.job import FeatureReport
 from batch.features.refresh import RefreshReport
 from batch.features.run import run_features, run_refresh
@@ -57,7 +58,13 @@ class BatchActor:
         self._offered: list[Any] = []
         """Holds the content of the newest feature tables in Ray's object store."""
         self._care = DailyCare(
-            self._config.ingest.connections.lake, self._config.care, self._meter, time.time
+            self._config.ingest.connections.lake,
+            self._config.care,
+            self._meter,
+            time.time,
+            lambda retention, now, dry_run: care_for_feature_tables(
+                self._config.ingest, retention, now, dry_run=dry_run
+            ),
         )
         self._progress = IngestReport()
         self._unseen = True

@@ -153,6 +153,8 @@ def _run_table(done: dict[str, Any]) -> Table:
     care = done["report"].get("care")
     if care is not None:
         table.add_row("care of the lake", Text("; ".join(care["failed"]) or "complete"))
+        if care.get("feature_tables"):
+            table.add_row("feature tables removed", _figure(len(care["feature_tables"]["removed"])))
     return table
 
 

@@ -6,7 +6,7 @@ would store them. The lake side is real Delta tables in a folder.
 Never: a difference between the two sides but the way the records come.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from batch.features.stretch import Stretch, StretchPorts, StretchReport, fold_st
 from batch.ingest.columns import OUTCOME, rows_of
 from ray_fraud.domain.alert import Alert
 from ray_fraud.domain.decode import Decoder
+from ray_fraud.domain.feature_tables import FeatureTables
 from ray_fraud.domain.partition import PartitionState
 from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.scores import Scores
@@ -100,6 +101,7 @@ class FoldWorld:
         self.states = MemorySnapshotStore()
         self.database = MemoryDatabase()
         self.review = MemoryReviewData(self.database)
+        self.tables: Mapping[str, FeatureTables] = DRAWN
         self.decided = self.end
         self.ingested = 0
         self.runs = 0
@@ -128,7 +130,7 @@ class FoldWorld:
 
     def ports(self) -> StretchPorts:
         return StretchPorts(
-            self.transactions, self.features, self.scores, self.states, self.review, DRAWN, scoring
+            self.transactions, self.features, self.scores, self.states, self.review, self.tables, scoring
         )
 
     def fold_all(self, stretches: list[Stretch]) -> list[StretchReport]:

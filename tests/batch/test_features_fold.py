@@ -11,11 +11,12 @@ import pytest
 from ray_fraud.domain.alert import RuleName, Source
 from ray_fraud.domain.features import FEATURE_NAMES
 from ray_fraud.domain.split import RULES_ONLY
-from ray_fraud.domain.timeline import FeatureRefresh, content_of, split_event
+from ray_fraud.domain.timeline import FeatureRefresh, content_of, split_event, tables_needed
 from ray_fraud.stores.snapshots.memory import MemorySnapshotStore
 from tests.batch.fold_world import PARTITION, PRESENT, FoldWorld, run_online
 from tests.oracle.controls import Changes
 from tests.oracle.streams import StreamOptions, make_stream
+from tests.oracle.tables import DRAWN
 
 CHANGES = Changes(settings=0, splits=5, quarantines=6, gaps=2, refreshes=4, max_events=16, idle_hours=24)
 
@@ -163,10 +164,13 @@ def test_without_a_live_version_there_are_no_scores(tmp_path: Path) -> None:
 def test_a_lost_state_is_made_again_from_the_lake(tmp_path: Path) -> None:
     made = world(tmp_path)
     online = made.decide_online()
-    made.ingest(1_500)
+    made.ingest(2_950)
     made.fold()
     made.states = MemorySnapshotStore()
     made.ingest(made.end)
+    # Only the tables that hold from there on are still in the lake.
+    made.tables = {digest: DRAWN[digest] for digest in tables_needed(made.timeline, 2_950)}
+    assert len(tables_needed(made.timeline, 0)) > len(made.tables) == 1
     made.fold()
     offline = features_in_lake(made)
     for offset, row in online.features.items():

@@ -210,3 +210,23 @@ def test_a_take_over_waits_for_the_tables_of_its_replay() -> None:
         driver.live()
     world.tables = known
     check(world, driver.finish(), log)
+
+
+def test_a_take_over_needs_no_tables_of_what_the_log_has_lost() -> None:
+    world = World()
+    old, new = list(TABLES)[:2]
+    world.tables = dict(TABLES)
+    log = log_with(3)
+    driver = Driver(world, 7, FIRST)
+    for tables, records in ((old, log[:3]), (new, log[3:])):
+        driver.tables = tables
+        world.send(records)
+        driver.finish()
+    world.contents.clear()
+    world.snapshots.clear()
+    world.broker.delete_before(TOPICS.transactions, 0, 4)
+    del world.tables[old]
+    owner = driver.finish()
+    assert owner.steps.base.next_offset == 0
+    assert owner.steps.state.tables_digest == new
+    assert owner.steps.state.next_offset == len(log)

@@ -1,5 +1,7 @@
 """What every store of feature tables promises, and that a file's tables are the ones that went into it."""
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,9 +12,9 @@ from numpy.testing import assert_array_equal
 from ray_fraud.domain.canonical import content_digest
 from ray_fraud.domain.feature_tables import NO_TABLES, FeatureTables
 from ray_fraud.stores.errors import StoreDamaged
-from ray_fraud.stores.feature_tables.cached import CachedFeatureTables
+from ray_fraud.stores.feature_tables.cached import IN_USE, KEPT_COPIES, CachedFeatureTables
 from ray_fraud.stores.feature_tables.encoding import TableFacts, decode_tables, encode_tables
-from ray_fraud.stores.feature_tables.lake import FOLDER, LakeFeatureTables
+from ray_fraud.stores.feature_tables.lake import FOLDER, LakeFeatureTables, NodeFeatureTables
 from ray_fraud.stores.feature_tables.lookup import TablesFromFiles
 from ray_fraud.stores.feature_tables.memory import MemoryFeatureRefreshes, MemoryFeatureTables
 from ray_fraud.stores.feature_tables.port import FeatureRefreshes, FeatureTableFiles, TablesMissing
@@ -30,9 +32,10 @@ def lake(folder: Path) -> LakeFeatureTables:
 
 
 MAKERS: dict[str, Callable[[Path], FeatureTableFiles]] = {
-    "memory": lambda _: MemoryFeatureTables(),
+    "memory": lambda _: MemoryFeatureTables(now=time.time),
     "lake": lambda path: lake(path / "lake"),
-    "cached": lambda path: CachedFeatureTables(lake(path / "lake"), lake(path / "node")),
+    "node": lambda path: NodeFeatureTables(path / "node"),
+    "cached": lambda path: CachedFeatureTables(lake(path / "lake"), NodeFeatureTables(path / "node")),
 }
 
 
@@ -47,6 +50,39 @@ def test_what_was_put_is_found_by_its_digest(files: FeatureTableFiles) -> None:
     assert files.load(digest) == CONTENT
     with pytest.raises(TablesMissing, match="0000"):
         files.load("0" * 64)
+
+
+def test_what_is_there_is_listed_with_its_time_until_it_is_removed(files: FeatureTableFiles) -> None:
+    assert files.digests() == {}
+    files.remove("0" * 64)
+    files.remove("../secret")
+    first, second = files.put(CONTENT), files.put(b"second")
+    listed = files.digests()
+    assert listed.keys() == {first, second}
+    assert all(abs(written - time.time()) < 60 for written in listed.values())
+    files.remove(first)
+    files.remove(first)
+    assert files.digests() == {second: listed[second]}
+    with pytest.raises(TablesMissing):
+        files.load(first)
+    assert files.load(second) == b"second"
+    assert files.put(CONTENT) == first
+    assert files.load(first) == CONTENT
+
+
+def test_storing_again_makes_nothing_younger(files: FeatureTableFiles) -> None:
+    digest = files.put(CONTENT)
+    listed = files.digests()
+    assert files.put(CONTENT) == digest
+    assert files.digests() == listed
+
+
+def test_other_files_of_the_folder_are_none_of_its_business(tmp_path: Path) -> None:
+    files = lake(tmp_path)
+    digest = files.put(CONTENT)
+    for name in ("notes.arrow", f"{digest}.arrow.0011.part", "README"):
+        (tmp_path / FOLDER / name).write_bytes(b"x")
+    assert list(files.digests()) == [digest]
 
 
 def test_a_damaged_file_is_refused_and_replaced_by_the_next_put(tmp_path: Path) -> None:
@@ -66,7 +102,7 @@ def test_a_digest_is_no_path(tmp_path: Path) -> None:
 
 
 def test_a_node_keeps_what_it_has_read(tmp_path: Path) -> None:
-    far, near = MemoryFeatureTables(), lake(tmp_path)
+    far, near = MemoryFeatureTables(), NodeFeatureTables(tmp_path)
     cached = CachedFeatureTables(far, near)
     digest = far.put(CONTENT)
     assert cached.load(digest) == CONTENT
@@ -77,6 +113,61 @@ def test_a_node_keeps_what_it_has_read(tmp_path: Path) -> None:
         cached.load(digest)
     far.put(CONTENT)
     assert cached.load(digest) == near.load(digest) == CONTENT
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("kind", ["memory", "node"])
+def test_a_node_keeps_the_copies_that_were_used_last(tmp_path: Path, kind: str) -> None:
+    clock = Clock()
+    far = MemoryFeatureTables()
+    near = MemoryFeatureTables(now=clock) if kind == "memory" else TimedFolder(tmp_path, clock)
+    cached = CachedFeatureTables(far, near, clock)
+    first = cached.put(b"0")
+    far.contents.clear()
+    others = []
+    for number in range(1, KEPT_COPIES + 4):
+        clock.now += IN_USE.total_seconds() * 0.6
+        others.append(cached.put(b"%d" % number))
+        assert cached.load(first) == b"0"
+    # Whatever was loaded a moment ago stays; of the others the last ones.
+    assert set(near.digests()) == {first, *others[-(KEPT_COPIES - 1) :]}
+    assert list(far.digests()) == others
+    assert cached.load(others[0]) == b"1"
+
+
+def test_a_recovery_that_reads_many_tables_keeps_all_of_them(tmp_path: Path) -> None:
+    clock = Clock()
+    far = MemoryFeatureTables()
+    near = TimedFolder(tmp_path, clock)
+    cached = CachedFeatureTables(far, near, clock)
+    old = cached.put(b"of long ago")
+    clock.now += 2 * IN_USE.total_seconds()
+    needed = [far.put(b"%d" % number) for number in range(3 * KEPT_COPIES)]
+    for digest in needed:
+        clock.now += 1
+        cached.load(digest)
+    assert set(near.digests()) == set(needed)
+    assert far.digests().keys() == {old, *needed}
+
+
+class TimedFolder(NodeFeatureTables):
+    """Copies in a folder, by a clock of the test."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        super().__init__(folder)
+        self._tables = folder / FOLDER
+        self._clock = clock
+
+    def touch(self, digest: str) -> None:
+        super().touch(digest)
+        os.utime(self._tables / f"{digest}.arrow", (self._clock.now, self._clock.now))
 
 
 def same(one: FeatureTables, other: FeatureTables) -> None:

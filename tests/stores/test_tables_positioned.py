@@ -1,5 +1,6 @@
 """What a table with positions promises: in a folder and on an S3 server."""
 
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -131,3 +132,7 @@ def test_feature_tables_are_kept_there_too(lake: LakeLocation) -> None:
     files = LakeFeatureTables(*lake_filesystem(lake))
     digest = files.put(b"content")
     assert files.load(digest) == b"content"
+    assert abs(files.digests()[digest] - time.time()) < 60
+    files.remove(digest)
+    files.remove(digest)
+    assert files.digests() == {}

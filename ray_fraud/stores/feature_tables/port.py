@@ -38,6 +38,27 @@ class FeatureTableFiles(Protocol):
             StoreUnavailable: try again.
         """
 
+    def digests(self) -> dict[str, float]:
+        """All there are, sound or not, and when each was written: unix seconds.
+
+        Raises:
+            StoreUnavailable: try again.
+        """
+
+    def remove(self, digest: str) -> None:
+        """Take one away for good; one that is not there is no error.
+
+        Raises:
+            StoreUnavailable: it may be there or gone; try again.
+        """
+
+
+class FeatureTableCopies(FeatureTableFiles, Protocol):
+    """Copies on a node. Of a copy `digests` tells when it was last used."""
+
+    def touch(self, digest: str) -> None:
+        """It was used just now; nothing happens if it cannot be told."""
+
 
 class FeatureRefreshes(Protocol):
     """Which tables have been published, newest last."""
