@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batch.care.config import CareConfig
@@ -116,6 +116,7 @@ def replay(events: list[ControlEvent], begin: int, jumps: set[int], files: Memor
             controls.apply_due(offset)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(REACHES, max_size=3),
     AGES,

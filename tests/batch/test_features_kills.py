@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from uuid import UUID
 import numpy as np
 import pytest
 
+from batch.features.job import position_name
+from batch.features.run import feature_tables_of
 from ray_fraud.domain.alert import Alert, Source
 from ray_fraud.domain.features import FEATURE_NAMES
 from ray_fraud.domain.split import RULES_ONLY
@@ -28,8 +31,6 @@ from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
 from ray_fraud.stores.ledger.postgres_session import PATIENT, Session
 from ray_fraud.stores.ledger.queries import AlertFilter
 from ray_fraud.stores.review_data.postgres import PostgresReviewData
-from ray_fraud.stores.tables.feature_columns import FEATURE_SCHEMA, ML_FEATURES, SCORE_SCHEMA, SCORES
-from ray_fraud.stores.tables.positioned import PositionedTable
 from tests.batch import killed_fold
 from tests.batch.fold_world import PARTITION, FoldWorld, Online
 from tests.batch.killed_fold import PRESENT, STRETCH, FoldPlace
@@ -52,6 +53,10 @@ class Scene:
     end: int
     online: Online
     own: Ownership
+    session: Session
+    ledger: PostgresLedger
+    review: PostgresReviewData
+    alerts: PostgresAlertQueries
 
     @property
     def lost(self) -> list[Alert]:
@@ -60,16 +65,14 @@ class Scene:
     def place(self, lake: Path) -> FoldPlace:
         """A copy of the lake, and the database as the hot path left it."""
         shutil.copytree(self.lake, lake)
-        with closing(Session(self.postgres, name="test reset", limits=PATIENT)) as session:
-            session.rows("reset", "DELETE FROM user_features; DELETE FROM fraud_alerts")
+        self.session.rows("reset", "DELETE FROM user_features; DELETE FROM fraud_alerts")
         lost = {alert.alert_uid for alert in self.lost}
-        with closing(PostgresLedger(self.postgres, name="test scene")) as ledger:
-            ledger.insert_hot_alerts(self.own, [a for a in self.online.alerts if a.alert_uid not in lost])
+        self.ledger.insert_hot_alerts(self.own, [a for a in self.online.alerts if a.alert_uid not in lost])
         return FoldPlace(lake, self.postgres, self.end)
 
 
 @pytest.fixture
-def scene(fresh_database: PostgresConnection, tmp_path: Path) -> Scene:
+def scene(fresh_database: PostgresConnection, tmp_path: Path) -> Iterator[Scene]:
     migrate(fresh_database)
     stream = make_stream(StreamOptions(seed=81, records=RECORDS, users=20, changes=CHANGES))
     last = stream.timeline[-1]
@@ -77,13 +80,19 @@ def scene(fresh_database: PostgresConnection, tmp_path: Path) -> Scene:
     world = FoldWorld(tmp_path / "lake", stream.records, [*stream.timeline, without_model])
     online = world.decide_online()
     world.ingest(world.end)
-    with closing(PostgresLedger(fresh_database, name="test scene")) as ledger:
+    with (
+        closing(PostgresLedger(fresh_database, name="test scene")) as ledger,
+        closing(Session(fresh_database, name="test reset", limits=PATIENT)) as session,
+        closing(PostgresReviewData(fresh_database)) as review,
+        closing(PostgresAlertQueries(fresh_database)) as alerts,
+    ):
         with ledger.take_over(PARTITION) as turn:
             own = turn.confirm(1, "token", 0)
         for event in world.timeline:
             ledger.append_event(own, event)
         ledger.set_decided_offset(own, world.end)
-    return Scene(tmp_path / "lake", fresh_database, world.end, online, own)
+        lake = tmp_path / "lake"
+        yield Scene(lake, fresh_database, world.end, online, own, session, ledger, review, alerts)
 
 
 @dataclass(frozen=True)
@@ -95,25 +104,24 @@ class Left:
     users: dict[int, dict[str, float | None] | None]
 
 
-def checked(place: FoldPlace, online: Online) -> Left:
+def checked(place: FoldPlace, scene: Scene) -> Left:
     """Each record once in each table with the features of the hot path, and the newest of each user."""
-    location = LakeLocation(place.lake.as_uri())
-    rows = PositionedTable(location, ML_FEATURES, FEATURE_SCHEMA).read([])
+    online = scene.online
+    features, score_rows = feature_tables_of(LakeLocation(place.lake.as_uri()))
+    for table in (features, score_rows):
+        assert table.position(position_name(PARTITION)) == scene.end
+    rows = features.read([])
     offsets = rows["offset"].to_pylist()
     assert sorted(offsets) == sorted(online.features)
     values = np.column_stack([rows[name].to_numpy() for name in FEATURE_NAMES])
     for offset, row in zip(offsets, values, strict=True):
         np.testing.assert_array_equal(row, online.features[offset])
-    scores = PositionedTable(location, SCORES, SCORE_SCHEMA).read([], ["offset", "model"])
+    scores = score_rows.read([], ["offset", "model"])
     scored = Counter(zip(*scores.to_pydict().values(), strict=True))
     assert scored == Counter((offset, arm.label) for offset in offsets for arm in PRESENT.arms)
     newest: dict[int, int] = dict(sorted(zip(rows["user_id"].to_pylist(), offsets, strict=True)))
-    with (
-        closing(PostgresReviewData(place.postgres)) as review,
-        closing(PostgresAlertQueries(place.postgres)) as alerts,
-    ):
-        users = {user_id: review.features_of(user_id) for user_id in newest}
-        hot, cold = (alerts.uids(AlertFilter(source=source)) for source in (Source.HOT, Source.COLD))
+    users = {user_id: scene.review.features_of(user_id) for user_id in newest}
+    hot, cold = (scene.alerts.uids(AlertFilter(source=source)) for source in (Source.HOT, Source.COLD))
     for user_id, offset in newest.items():
         kept = users[user_id]
         assert kept is not None, user_id
@@ -126,7 +134,7 @@ def checked(place: FoldPlace, online: Online) -> Left:
 def test_a_fold_killed_at_any_step_loses_and_doubles_nothing(scene: Scene, tmp_path: Path) -> None:
     whole = scene.place(tmp_path / "whole")
     report, half_steps = killed_fold.fold(whole)
-    expected = checked(whole, scene.online)
+    expected = checked(whole, scene)
     lost = {alert.alert_uid for alert in scene.lost}
     assert (report.missed, report.unexpected, report.stretches) == (len(lost), 0, 2)
     assert report.found > 0
@@ -146,7 +154,5 @@ def test_a_fold_killed_at_any_step_loses_and_doubles_nothing(scene: Scene, tmp_p
             victim.join(60)
             assert victim.exitcode == -signal.SIGKILL, kill_at
             killed_fold.fold(place, stretch_records=OTHER_STRETCH)
-            left = checked(place, scene.online)
-            assert left == expected, kill_at
-            assert killed_fold.fold(place)[0].rows == 0
+            assert checked(place, scene) == expected, kill_at
             shutil.rmtree(place.lake)

@@ -3,12 +3,14 @@
 from datetime import timedelta
 from pathlib import Path
 
-from hypothesis import given
+import msgspec
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors.config import HotPathConfig
 from batch.features.config import FeatureConfig
 from batch.ingest.config import IngestConfig
+from batch.schedule.actor import BatchActor
 from batch.schedule.config import BatchConfig, settings_in, with_settings
 from cluster.local.cold_path import batch_config
 from ray_fraud.domain.alert import Severity
@@ -54,6 +56,7 @@ SETTINGS = st.builds(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(SETTINGS)
 def test_what_was_set_is_what_holds(settings: BatchSettings) -> None:
     bare = BatchConfig(
@@ -63,6 +66,19 @@ def test_what_was_set_is_what_holds(settings: BatchSettings) -> None:
     told = from_json(to_json(with_settings(bare, settings)), BatchConfig)
     assert settings_in(told) == settings
     assert (told.features.model_cache, told.ingest) == (Path("/cache"), bare.ingest)
+
+
+def test_the_actor_tells_what_holds_though_no_store_answers() -> None:
+    closed = PostgresConnection("postgresql://nobody@127.0.0.1:1/none")
+    connections = msgspec.structs.replace(CONNECTIONS, postgres=closed)
+    settings = BatchSettings(interval_minutes=15, features=FeatureSettings(profile_days=30))
+    told = batch_config(HotPathConfig(connections=connections, batch=settings))
+    actor = BatchActor(to_json(msgspec.structs.replace(told, settle=timedelta(days=1))))
+    status = msgspec.json.decode(actor.status())
+    actor.drain()
+    assert msgspec.convert(status["settings"], BatchSettings) == settings
+    assert status["interval_seconds"] == 900
+    assert "postgres" in status["error"]
 
 
 def test_each_part_is_told_its_own() -> None:
