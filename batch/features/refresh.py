@@ -61,7 +61,7 @@ def refresh(
     verdicts = review.merchant_verdicts(config.verdict_delay_seconds)
     until_day = lake.newest_day() or 0
     report = RefreshReport(digest, False, *_sizes(present.tables))
-    if digest is not None and (verdicts.newest, until_day) == (
+    if digest is not None and (verdicts.counted, until_day) == (
         present.facts.newest_verdict,
         present.facts.until_day,
     ):
@@ -72,7 +72,7 @@ def refresh(
     tables = FeatureTables(merchants_of(verdicts), profiles)
     if digest is None and not any(_sizes(tables)):
         return report
-    content = encode_tables(tables, TableFacts(until_day, verdicts.newest))
+    content = encode_tables(tables, TableFacts(until_day, verdicts.counted))
     new = files.put(content)
     if new != digest:
         offer(new, content)

@@ -43,7 +43,7 @@ class TableFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     until_day: int = 0
     """Profiles count UTC days below this one (days since 1970-01-01)."""
     newest_verdict: int = 0
-    """Highest number of the analysts' verdicts that counted."""
+    """How many verdicts counted; in files of earlier releases the highest number of one."""
 
 
 class Decoded(NamedTuple):

@@ -17,6 +17,7 @@ import msgspec
 from ray_fraud.domain.alert import Alert, Source
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.timeline import ControlEvent
+from ray_fraud.domain.verdicts import Origin
 from ray_fraud.stores.errors import Fenced, StoreUnavailable
 from ray_fraud.stores.ledger.errors import STORE
 from ray_fraud.stores.ledger.port import (
@@ -31,7 +32,7 @@ from ray_fraud.stores.ledger.port import (
     TopicAlert,
     valid_until,
 )
-from ray_fraud.stores.ledger.queries import Feedback, StoredAlert
+from ray_fraud.stores.ledger.queries import Feedback, StoredAlert, Verdict
 from ray_fraud.stores.ledger.registry import ModelVersion
 from ray_fraud.stores.ledger.rules import check_appended, check_confirm, check_restored
 from ray_fraud.stores.ledger.validity import why_invalid
@@ -80,6 +81,7 @@ class MemoryDatabase:
         self.sink_offsets: dict[PartitionId, int] = {}
         self.gaps: dict[tuple[PartitionId, int, int], DataGap] = {}
         self.feedback: list[Feedback] = []
+        self.import_keys: set[UUID] = set()
         self.models: list[ModelVersion] = []
         self.salts: dict[str, str] = {}
         self.registry_revisions: dict[str, int] = {}
@@ -128,6 +130,7 @@ class MemoryDatabase:
                 self.alerts[uid] = StoredAlert(
                     self.last_alert_id, item.alert, item.partition_id, item.epoch, self.now_ms(), None
                 )
+                self._mirror(self.alerts[uid])
                 inserted.append(self.last_alert_id)
             elif known.alert.source is Source.COLD and item.alert.source is Source.HOT:
                 self.alerts[uid] = msgspec.structs.replace(
@@ -137,6 +140,71 @@ class MemoryDatabase:
         for feed in self.feeds:
             feed += inserted + promoted
         return InsertResult(len(inserted), len(promoted), tuple(invalid))
+
+    def give(
+        self,
+        verdict: Verdict | None,
+        reviewer: str,
+        note: str,
+        *,
+        origin: Origin,
+        on: StoredAlert | None = None,
+        transaction: tuple[str, int] | None = None,
+        merchant_id: str | None = None,
+        event_ms: int | None = None,
+        known_ms: int | None = None,
+    ) -> Feedback:
+        """Appends a verdict on an alert or on a transaction, and mirrors it in its alerts."""
+        alerts = [on] if on is not None else self._alerts_of(transaction)
+        if on is not None:
+            transaction = _transaction_of(on)
+        if alerts:
+            made = alerts[0].alert
+            merchant_id = merchant_id or made.details.get("transaction", {}).get("merchant_id")
+            event_ms = round(made.event_time * 1000) if event_ms is None else event_ms
+        now_ms = self.now_ms()
+        given = Feedback(
+            feedback_id=len(self.feedback) + 1,
+            alert_id=None if on is None else on.alert_id,
+            verdict=verdict,
+            reviewer=reviewer,
+            note=note,
+            given_at_ms=now_ms,
+            known_at_ms=now_ms if known_ms is None else known_ms,
+            origin=origin,
+            transaction=transaction,
+            merchant_id=merchant_id,
+            event_ms=event_ms,
+        )
+        self.feedback.append(given)
+        for stored in alerts:
+            self._mirror(stored)
+        return given
+
+    def feedback_of(self, stored: StoredAlert) -> list[Feedback]:
+        """All verdicts on it and on its transaction, that known last at the end."""
+        transaction = _transaction_of(stored)
+        rows = [
+            row
+            for row in self.feedback
+            if row.alert_id == stored.alert_id
+            or (row.alert_id is None and transaction is not None and row.transaction == transaction)
+        ]
+        return sorted(rows, key=lambda row: (row.known_at_ms, row.feedback_id))
+
+    def _mirror(self, stored: StoredAlert) -> None:
+        given = self.feedback_of(stored)
+        verdict = given[-1].verdict if given else None
+        self.alerts[stored.alert.alert_uid] = msgspec.structs.replace(stored, feedback=verdict)
+
+    def _alerts_of(self, transaction: tuple[str, int] | None) -> list[StoredAlert]:
+        return [row for row in self.alerts.values() if _transaction_of(row) == transaction]
+
+
+def _transaction_of(stored: StoredAlert) -> tuple[str, int] | None:
+    """None for a pattern's alert, which is about all members that its details have."""
+    alert = stored.alert
+    return None if "members" in alert.details else (alert.transaction_id, alert.user_id)
 
 
 class MemoryTurn:

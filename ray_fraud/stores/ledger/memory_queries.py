@@ -6,8 +6,7 @@ Never: waiting: a feed without news answers at once.
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
-import msgspec
-
+from ray_fraud.domain.verdicts import Origin
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.ledger.errors import STORE
 from ray_fraud.stores.ledger.memory import MemoryDatabase
@@ -75,7 +74,15 @@ class MemoryAlertQueries:
     def tail(self, idle_seconds: float = 1.0) -> Iterator[Sequence[StoredAlert]]:
         return self._tail(self.feed(), idle_seconds)
 
-    def add_feedback(self, alert_id: int, verdict: Verdict | None, reviewer: str, note: str = "") -> Feedback:
+    def add_feedback(
+        self,
+        alert_id: int,
+        verdict: Verdict | None,
+        reviewer: str,
+        note: str = "",
+        *,
+        origin: Origin = Origin.ANALYST,
+    ) -> Feedback:
         with self.database.call("add_feedback"):
             row = self._by_id(alert_id)
             if row is None:
@@ -83,12 +90,7 @@ class MemoryAlertQueries:
             given = self._feedback_of(alert_id)
             if given and (given[-1].verdict, given[-1].reviewer, given[-1].note) == (verdict, reviewer, note):
                 return given[-1]
-            feedback = Feedback(
-                len(self.database.feedback) + 1, alert_id, verdict, reviewer, note, self.database.now_ms()
-            )
-            self.database.feedback.append(feedback)
-            self.database.alerts[row.alert.alert_uid] = msgspec.structs.replace(row, feedback=verdict)
-            return feedback
+            return self.database.give(verdict, reviewer, note, origin=origin, on=row)
 
     def feedback_of(self, alert_id: int) -> Sequence[Feedback]:
         with self.database.call("feedback_of"):
@@ -105,7 +107,8 @@ class MemoryAlertQueries:
             feed.close()
 
     def _feedback_of(self, alert_id: int) -> Sequence[Feedback]:
-        return [row for row in self.database.feedback if row.alert_id == alert_id]
+        row = self._by_id(alert_id)
+        return [] if row is None else self.database.feedback_of(row)
 
     def _by_id(self, alert_id: int) -> StoredAlert | None:
         return next((row for row in self.database.alerts.values() if row.alert_id == alert_id), None)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from ray_fraud.domain.alert import Alert, RuleName, Severity, Source
 from ray_fraud.domain.record import PartitionId
+from ray_fraud.domain.verdicts import Origin
 from ray_fraud.stores.connections import PostgresConnection
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.ledger.errors import STORE
@@ -38,7 +39,19 @@ _WHERE = """
 """
 
 _FEEDBACK = """
-    feedback_id, alert_id, verdict, reviewer, note, round(extract(epoch FROM given_at) * 1000)::bigint
+    given.feedback_id, given.alert_id, given.verdict, given.reviewer, given.note,
+    round(extract(epoch FROM given.given_at) * 1000)::bigint,
+    round(extract(epoch FROM given.known_at) * 1000)::bigint,
+    given.origin, given.transaction_id, given.user_id, given.merchant_id,
+    round(extract(epoch FROM given.event_time) * 1000)::bigint
+"""
+
+_FEEDBACK_OF = f"""
+SELECT {_FEEDBACK} FROM fraud_alerts AS alert JOIN alert_feedback AS given
+    ON given.alert_id = alert.alert_id
+    OR given.user_id = alert.user_id AND given.transaction_id = alert.transaction_id
+        AND given.alert_id IS NULL AND is_of_one_transaction(alert.details)
+WHERE alert.alert_id = %s ORDER BY given.known_at, given.feedback_id
 """
 
 
@@ -107,7 +120,15 @@ class PostgresAlertQueries:
     def tail(self, idle_seconds: float = 1.0) -> Iterator[Sequence[StoredAlert]]:
         return self._tail(self.feed(), idle_seconds)
 
-    def add_feedback(self, alert_id: int, verdict: Verdict | None, reviewer: str, note: str = "") -> Feedback:
+    def add_feedback(
+        self,
+        alert_id: int,
+        verdict: Verdict | None,
+        reviewer: str,
+        note: str = "",
+        *,
+        origin: Origin = Origin.ANALYST,
+    ) -> Feedback:
         with self._session.transaction("add_feedback"):
             lock = "SELECT 1 FROM fraud_alerts WHERE alert_id = %s FOR NO KEY UPDATE"
             if not self._session.rows("add_feedback", lock, (alert_id,)):
@@ -116,10 +137,10 @@ class PostgresAlertQueries:
             if given and (given[-1].verdict, given[-1].reviewer, given[-1].note) == (verdict, reviewer, note):
                 return given[-1]
             query = (
-                "INSERT INTO alert_feedback (alert_id, verdict, reviewer, note)"
-                f" VALUES (%s, %s, %s, %s) RETURNING {_FEEDBACK}"
+                "INSERT INTO alert_feedback AS given (alert_id, verdict, reviewer, note, origin)"
+                f" VALUES (%s, %s, %s, %s, %s) RETURNING {_FEEDBACK}"
             )
-            values = (alert_id, None if verdict is None else verdict.value, reviewer, note)
+            values = (alert_id, None if verdict is None else verdict.value, reviewer, note, origin.value)
             return _feedback(self._session.rows("add_feedback", query, values)[0])
 
     def feedback_of(self, alert_id: int) -> Sequence[Feedback]:
@@ -137,8 +158,7 @@ class PostgresAlertQueries:
             feed.close()
 
     def _feedback_of(self, operation: str, alert_id: int) -> Sequence[Feedback]:
-        query = f"SELECT {_FEEDBACK} FROM alert_feedback WHERE alert_id = %s ORDER BY feedback_id"
-        return [_feedback(row) for row in self._session.rows(operation, query, (alert_id,))]
+        return [_feedback(row) for row in self._session.rows(operation, _FEEDBACK_OF, (alert_id,))]
 
 
 def _conditions(where: AlertFilter | None) -> dict[str, Any]:
@@ -194,7 +214,18 @@ def _whole_number(digits: str) -> int | float:
 
 
 def _feedback(row: tuple[Any, ...]) -> Feedback:
-    feedback_id, alert_id, verdict, reviewer, note, given_at_ms = row
+    feedback_id, alert_id, verdict, reviewer, note, given_at_ms, known_at_ms, origin, *about = row
+    transaction_id, user_id, merchant_id, event_ms = about
     return Feedback(
-        feedback_id, alert_id, None if verdict is None else Verdict(verdict), reviewer, note, given_at_ms
+        feedback_id=feedback_id,
+        alert_id=alert_id,
+        verdict=None if verdict is None else Verdict(verdict),
+        reviewer=reviewer,
+        note=note,
+        given_at_ms=given_at_ms,
+        known_at_ms=known_at_ms,
+        origin=Origin(origin),
+        transaction=None if transaction_id is None else (transaction_id, user_id),
+        merchant_id=merchant_id,
+        event_ms=event_ms,
     )

@@ -12,11 +12,19 @@ import msgspec
 
 from ray_fraud.domain.alert import Alert, RuleName, Source
 from ray_fraud.domain.record import PartitionId
+from ray_fraud.domain.verdicts import Origin
 
 
 class Verdict(StrEnum):
     TRUE_FRAUD = "true_fraud"
     FALSE_POSITIVE = "false_positive"
+
+    @classmethod
+    def of(cls, fraud: bool | None) -> "Verdict | None":
+        """The word for it; None for a verdict that is taken back."""
+        if fraud is None:
+            return None
+        return cls.TRUE_FRAUD if fraud else cls.FALSE_POSITIVE
 
 
 class StoredAlert(msgspec.Struct, frozen=True):
@@ -31,15 +39,23 @@ class StoredAlert(msgspec.Struct, frozen=True):
 
 
 class Feedback(msgspec.Struct, frozen=True):
-    """One verdict; the newest one of an alert counts."""
+    """One verdict; of all on an alert and its transaction the one known last counts."""
 
     feedback_id: int
-    alert_id: int
+    alert_id: int | None
+    """None: on a transaction and all its alerts."""
     verdict: Verdict | None
     """None: an earlier verdict was taken back."""
     reviewer: str
     note: str
     given_at_ms: int
+    known_at_ms: int
+    """From then on it may be used."""
+    origin: Origin
+    transaction: tuple[str, int] | None
+    """(transaction id, user id); None where the alert stands for a group of them."""
+    merchant_id: str | None
+    event_ms: int | None
 
 
 class AlertFilter(msgspec.Struct, frozen=True):
@@ -95,7 +111,15 @@ class AlertQueries(Protocol):
     def tail(self, idle_seconds: float = 1.0) -> Iterator[Sequence[StoredAlert]]:
         """New alerts in batches, forever; an empty batch after `idle_seconds` without one."""
 
-    def add_feedback(self, alert_id: int, verdict: Verdict | None, reviewer: str, note: str = "") -> Feedback:
+    def add_feedback(
+        self,
+        alert_id: int,
+        verdict: Verdict | None,
+        reviewer: str,
+        note: str = "",
+        *,
+        origin: Origin = Origin.ANALYST,
+    ) -> Feedback:
         """Appends a verdict; one equal to the newest (verdict, reviewer, note) is returned, not repeated.
 
         Raises:
@@ -103,6 +127,6 @@ class AlertQueries(Protocol):
         """
 
     def feedback_of(self, alert_id: int) -> Sequence[Feedback]:
-        """All verdicts, oldest first."""
+        """All verdicts on the alert and on its transaction, that known last at the end."""
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""Review data in memory, on the ledger's own database; `verdict_ms` of a feedback is the database's clock.
+"""Review data in memory, on the ledger's own database; "now" is the database's clock.
 
 Never: a difference to the real one that their common tests do not allow.
 """
@@ -11,7 +11,7 @@ from ray_fraud.domain.alert import HOT_RULES, Alert, Source
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.ledger.memory import MemoryDatabase
 from ray_fraud.stores.ledger.port import TopicAlert
-from ray_fraud.stores.ledger.queries import Feedback, Verdict
+from ray_fraud.stores.ledger.queries import Verdict
 from ray_fraud.stores.review_data.port import MerchantVerdicts, UserFeatures
 
 
@@ -51,21 +51,23 @@ class MemoryReviewData:
 
     def merchant_verdicts(self, delay_seconds: float) -> MerchantVerdicts:
         until_ms = self._database.now_ms() - delay_seconds * 1000
-        given = [each for each in self._database.feedback if each.given_at_ms <= until_ms]
-        newest: dict[int, Feedback] = {each.alert_id: each for each in given}
-        judged: dict[tuple[str, str, int], bool] = {}
-        for row in self._database.alerts.values():
-            verdict = newest[row.alert_id].verdict if row.alert_id in newest else None
-            merchant = row.alert.details.get("transaction", {}).get("merchant_id")
-            if verdict is not None and merchant is not None:
-                key = (merchant, row.alert.transaction_id, row.alert.user_id)
-                judged[key] = judged.get(key, False) or verdict is Verdict.TRUE_FRAUD
+        given = [each for each in self._database.feedback if each.known_at_ms <= until_ms]
+        judged: dict[tuple[str, int], bool | None] = {}
+        merchants: dict[tuple[str, int], str] = {}
+        for each in sorted(given, key=lambda each: (each.known_at_ms, each.feedback_id)):
+            if each.transaction is not None:
+                word = each.verdict
+                judged[each.transaction] = None if word is None else word is Verdict.TRUE_FRAUD
+                if each.merchant_id is not None:
+                    merchants[each.transaction] = each.merchant_id
         counts: dict[str, tuple[int, int]] = {}
-        for (merchant, _, _), fraud in judged.items():
-            number, frauds = counts.get(merchant, (0, 0))
-            counts[merchant] = number + 1, frauds + fraud
+        for transaction, merchant in merchants.items():
+            fraud = judged[transaction]
+            if fraud is not None:
+                number, frauds = counts.get(merchant, (0, 0))
+                counts[merchant] = number + 1, frauds + fraud
         rows = [(merchant, *counts[merchant]) for merchant in sorted(counts)]
-        return MerchantVerdicts(max((each.feedback_id for each in given), default=0), rows)
+        return MerchantVerdicts(len(given), rows)
 
     def close(self) -> None:
         """Nothing is open."""

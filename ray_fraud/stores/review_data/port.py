@@ -26,8 +26,8 @@ class UserFeatures(msgspec.Struct, frozen=True):
 class MerchantVerdicts(msgspec.Struct, frozen=True):
     """The verdicts that count at one moment."""
 
-    newest: int
-    """Highest number of a verdict that counted; 0 without any."""
+    counted: int
+    """How many verdicts these are, taken back ones too: it grows with each that counts from now on."""
     merchants: Sequence[tuple[str, int, int]]
     """(merchant, judged transactions, of them fraud), by merchant."""
 
@@ -48,7 +48,7 @@ class ReviewData(Protocol):
         """The newest features of a user by name; None for one that no batch has seen."""
 
     def merchant_verdicts(self, delay_seconds: float) -> MerchantVerdicts:
-        """Verdicts that were given at least so long ago: the newest of each alert, one per transaction."""
+        """Of each transaction with a merchant what was known last, at least so long ago."""
 
     def close(self) -> None:
         """Repeating it is harmless."""

@@ -40,21 +40,18 @@ RETURNING 1
 """
 _FEATURES = "SELECT features::text FROM user_features WHERE user_id = %s"
 _VERDICTS = """
-WITH newest AS (
-    SELECT DISTINCT ON (alert_id) alert_id, verdict FROM alert_feedback
-    WHERE given_at <= clock_timestamp() - make_interval(secs => %s) ORDER BY alert_id, feedback_id DESC
-), judged AS (
-    SELECT details->'transaction'->>'merchant_id' AS merchant, transaction_id, user_id,
-        bool_or(verdict = 'true_fraud') AS fraud
-    FROM newest JOIN fraud_alerts USING (alert_id)
-    WHERE verdict IS NOT NULL AND details->'transaction'->>'merchant_id' IS NOT NULL
-    GROUP BY 1, 2, 3
-)
-SELECT merchant, count(*), count(*) FILTER (WHERE fraud) FROM judged GROUP BY 1 ORDER BY 1
+SELECT merchant, count(*), count(*) FILTER (WHERE verdict = 'true_fraud') FROM (
+    SELECT (array_agg(verdict ORDER BY known_at DESC, feedback_id DESC))[1] AS verdict,
+        (array_agg(merchant_id ORDER BY known_at DESC, feedback_id DESC)
+            FILTER (WHERE merchant_id IS NOT NULL))[1] AS merchant
+    FROM alert_feedback
+    WHERE known_at <= clock_timestamp() - make_interval(secs => %s) AND transaction_id IS NOT NULL
+    GROUP BY transaction_id, user_id
+) AS judged
+WHERE verdict IS NOT NULL AND merchant IS NOT NULL GROUP BY 1 ORDER BY 1
 """
-_NEWEST_VERDICT = """
-SELECT coalesce(max(feedback_id), 0) FROM alert_feedback
-WHERE given_at <= clock_timestamp() - make_interval(secs => %s)
+_COUNTED_VERDICTS = """
+SELECT count(*) FROM alert_feedback WHERE known_at <= clock_timestamp() - make_interval(secs => %s)
 """
 
 
@@ -88,9 +85,9 @@ class PostgresReviewData:
 
     def merchant_verdicts(self, delay_seconds: float) -> MerchantVerdicts:
         # The number first: a verdict that comes between the two reads is looked at again by the next batch.
-        ((newest,),) = self._session.rows("newest verdict", _NEWEST_VERDICT, (delay_seconds,))
+        ((counted,),) = self._session.rows("counted verdicts", _COUNTED_VERDICTS, (delay_seconds,))
         rows = self._session.rows("verdicts by merchant", _VERDICTS, (delay_seconds,))
-        return MerchantVerdicts(newest, [(merchant, judged, frauds) for merchant, judged, frauds in rows])
+        return MerchantVerdicts(counted, [(merchant, judged, frauds) for merchant, judged, frauds in rows])
 
     def close(self) -> None:
         self._session.close()

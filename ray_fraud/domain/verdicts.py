@@ -1,0 +1,58 @@
+"""What people found out about transactions, and the labels that follow from it at a moment.
+
+Never: a verdict that was not known at the moment that is asked about; the ground truth.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+import msgspec
+
+
+class Origin(StrEnum):
+    """Who says it."""
+
+    ANALYST = "analyst"
+    CHARGEBACK = "chargeback"
+    SIMULATED = "simulated"
+    """By the ground truth, in demonstrations."""
+
+
+class Verdict(msgspec.Struct, frozen=True, gc=False):
+    """One verdict on one transaction."""
+
+    number: int
+    """In the order in which verdicts were stored."""
+    transaction_id: str
+    user_id: int
+    merchant_id: str | None
+    """None: the transaction has none, or it is not known here."""
+    event_ms: int | None
+    """Event time of the transaction, unix milliseconds; None: not known here."""
+    fraud: bool | None
+    """None: what was said before is taken back."""
+    known_ms: int
+    """From this moment on it may be used, unix milliseconds."""
+    origin: Origin
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What names the transaction: its id and its user's."""
+        return self.transaction_id, self.user_id
+
+
+def labels_at(verdicts: Iterable[Verdict], known_until_ms: int) -> dict[tuple[str, int], Verdict]:
+    """What counts of each transaction at a moment, by (transaction id, user id).
+
+    Of the verdicts known at or before `known_until_ms` the one known last counts, of those known in the same
+    millisecond the one with the highest number, whatever the order they come in. A transaction whose last one
+    is taken back has no label.
+    """
+    newest: dict[tuple[str, int], Verdict] = {}
+    for verdict in verdicts:
+        if verdict.known_ms > known_until_ms:
+            continue
+        present = newest.get(verdict.key)
+        if present is None or (present.known_ms, present.number) < (verdict.known_ms, verdict.number):
+            newest[verdict.key] = verdict
+    return {key: verdict for key, verdict in newest.items() if verdict.fraud is not None}

@@ -1,0 +1,1 @@
+"""Verdicts on transactions: a port, the real one in PostgreSQL, and one in memory."""
