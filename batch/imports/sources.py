@@ -152,7 +152,7 @@ class CsvSource:
         self._chunk_rows = chunk_rows
         self.size = file.stat().st_size
         with file.open("rb") as opened:
-            first = next(_csv_rows(_Lines(opened)), [])
+            first = next(csv_rows(Lines(opened)), [])
         if not first or isinstance(first, Unreadable):
             raise ImportRefused("it has no header: the first line must name the columns")
         self._header = first
@@ -160,8 +160,8 @@ class CsvSource:
 
     def chunks(self, position: int) -> Iterator[Chunk]:
         with self._file.open("rb") as opened:
-            lines = _Lines(opened)
-            rows = _csv_rows(lines)
+            lines = Lines(opened)
+            rows = csv_rows(lines)
             for _ in islice(rows, 1 + position):
                 pass
             number = position
@@ -171,7 +171,7 @@ class CsvSource:
                 number = end
 
     def _gathered(
-        self, rows: Iterator[list[str] | Unreadable], lines: "_Lines"
+        self, rows: Iterator[list[str] | Unreadable], lines: "Lines"
     ) -> list[list[str] | Unreadable]:
         gathered = []
         began = lines.read
@@ -190,11 +190,11 @@ class JsonSource:
         self._chunk_rows = chunk_rows
         self.size = file.stat().st_size
         with file.open("rb") as opened:
-            self.columns = map_keys(mapping, keys_of(list(islice(_Lines(opened), SAMPLE_LINES))))
+            self.columns = map_keys(mapping, keys_of(list(islice(Lines(opened), SAMPLE_LINES))))
 
     def chunks(self, position: int) -> Iterator[Chunk]:
         with self._file.open("rb") as opened:
-            lines = _Lines(opened)
+            lines = Lines(opened)
             for _ in islice(lines, position):
                 pass
             number, began, gathered = position, lines.read, list[bytes]()
@@ -210,7 +210,7 @@ class JsonSource:
         return Chunk(number, number + len(lines), reached, JsonRows(lines, self.columns))
 
 
-class _Lines:
+class Lines:
     """Lines of a file without their ends, and how many bytes were read for them."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -235,7 +235,7 @@ class _Lines:
         return piece
 
 
-def _csv_rows(lines: _Lines) -> Iterator[list[str] | Unreadable]:
+def csv_rows(lines: Lines) -> Iterator[list[str] | Unreadable]:
     """Rows, blank ones as empty lists; bytes that are no UTF-8 stay recognisable (`surrogateescape`)."""
     taken: list[str] = []
 

@@ -1,6 +1,6 @@
-"""`ray-fraud alerts list | show | tail`: looking at alerts.
+"""`ray-fraud alerts list | show | tail | verdict`: looking at alerts, and judging them.
 
-Never: changing one.
+Never: changing one: a verdict is a record of its own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,20 +19,22 @@ from rich.text import Text
 
 from cluster.local.failures import LocalStackError
 from cluster.local.stack import load_connections
+from ray_fraud.cli.lake_place import caller
 from ray_fraud.cli.output import Output, data_dir_option, expects, fail, output_option, show
 from ray_fraud.domain.alert import RuleName, Source
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
-from ray_fraud.stores.ledger.queries import AlertFilter, AlertQueries, StoredAlert
+from ray_fraud.stores.ledger.queries import AlertFilter, AlertQueries, Feedback, StoredAlert, Verdict
 
 ERRORS = (LocalStackError, StoreError, PermissionError)
+NO_ALERT = "there is no alert {}; see `ray-fraud alerts list`"
 MAX_ALERT_ID = 2**63 - 1
 COLUMNS = ("id", "event time", "rule", "severity", "user", "amount", "model", "reason")
 
 
 @click.group()
 def alerts() -> None:
-    """Look at alerts: list, show, tail."""
+    """Alerts: list, show, tail, verdict."""
 
 
 @contextmanager
@@ -49,6 +51,38 @@ def _plain(stored: StoredAlert) -> dict[str, Any]:
     row: dict[str, Any] = msgspec.to_builtins(stored)
     alert: dict[str, Any] = row.pop("alert")
     return alert | row
+
+
+def _plain_verdict(row: Feedback) -> dict[str, Any]:
+    return {
+        "number": row.feedback_id,
+        "verdict": row.verdict or "taken_back",
+        "origin": row.origin,
+        "reviewer": row.reviewer,
+        "note": row.note,
+        "known_ms": row.known_at_ms,
+        "about": "transaction" if row.alert_id is None else "alert",
+    }
+
+
+def _whole(stored: StoredAlert, given: Sequence[Feedback]) -> Group:
+    """Everything about one alert: what it says, what was said of it, what is behind it."""
+    alert = stored.alert
+    rows = {
+        "alert": f"{stored.alert_id}  {alert.alert_uid}",
+        "reason": alert.reason,
+        "rule": f"{alert.rule_name}, {alert.severity}, {alert.source}",
+        "transaction": f"{alert.transaction_id} of user {alert.user_id}, {_time(alert.event_time)}",
+        "score": "" if alert.score is None else f"{alert.score:.6g} by {alert.model_version}",
+        "record": f"partition {alert.partition}, offset {alert.offset}",
+        "feedback": stored.feedback or "open",
+    }
+    for row in given:
+        known = _time(row.known_at_ms / 1000)
+        said = f"{row.verdict or 'taken back'} since {known}, {row.origin}, {row.reviewer}"
+        rows[f"  number {row.feedback_id}"] = ": ".join(filter(None, (said, row.note)))
+    lines = [Text.assemble((f"{name:<14}", "bold"), value) for name, value in rows.items()]
+    return Group(*lines, JSON.from_data(alert.details))
 
 
 def _time(seconds: float) -> str:
@@ -122,9 +156,46 @@ def show_alert(key: str, data_dir: Path, output: Output) -> None:
     wanted = _key(key)
     with _queries(data_dir) as queries:
         stored = queries.get(wanted)
+        given = [] if stored is None else queries.feedback_of(stored.alert_id)
     if stored is None:
-        fail(f"there is no alert {key}; see `ray-fraud alerts list`")
-    show("alerts show", _plain(stored), output, lambda: JSON.from_data(_plain(stored)))
+        fail(NO_ALERT.format(key))
+    data = _plain(stored) | {"verdicts": [_plain_verdict(row) for row in given]}
+    show("alerts show", data, output, lambda: _whole(stored, given))
+
+
+@alerts.command("verdict")
+@click.argument("key", metavar="ID")
+@click.argument("verdict", type=click.Choice(Verdict, case_sensitive=False), required=False)
+@click.option("--take-back", is_flag=True, help="Instead of a verdict: what was said before does not hold.")
+@click.option("--note", default="", metavar="TEXT", help="Kept with the verdict.")
+@click.option("--reviewer", metavar="NAME", help="Who judges.  [default: you]")
+@data_dir_option
+@output_option
+@expects(*ERRORS)
+def judge(
+    key: str,
+    verdict: Verdict | None,
+    *,
+    take_back: bool,
+    note: str,
+    reviewer: str | None,
+    data_dir: Path,
+    output: Output,
+) -> None:
+    """Say whether an alert was right; ID is its number or its uid. What was said before stays on record."""
+    if take_back == (verdict is not None):
+        raise click.UsageError("give a verdict, true_fraud or false_positive, or --take-back")
+    wanted = _key(key)
+    with _queries(data_dir) as queries:
+        stored = queries.get(wanted)
+        if stored is None:
+            fail(NO_ALERT.format(key))
+        given = queries.add_feedback(stored.alert_id, verdict, reviewer or caller(), note)
+        judged = queries.get(stored.alert_id)
+    data = {"alert_id": stored.alert_id, "feedback": judged and judged.feedback} | _plain_verdict(given)
+    said = verdict or "no verdict any more"
+    text = f"alert {stored.alert_id}: {said}, as number {given.feedback_id} by {given.reviewer}"
+    show("alerts verdict", data, output, lambda: Text(text))
 
 
 @alerts.command("tail")
@@ -155,7 +226,7 @@ def _key(text: str) -> int | UUID:
     except ValueError:
         fail(f"{text!r} is neither an alert's number nor its uid; see `ray-fraud alerts list`")
     if number > MAX_ALERT_ID:
-        fail(f"there is no alert {text}; see `ray-fraud alerts list`")
+        fail(NO_ALERT.format(text))
     return number
 
 

@@ -24,7 +24,7 @@ def test_help_lists_every_command_without_importing_any() -> None:
         assert f"\n  {name} " in done.stdout
 
 
-@pytest.mark.parametrize("name", ["up", "status", "down", "generate", "alerts", "state", "lake"])
+@pytest.mark.parametrize("name", ["up", "status", "down", "generate", "alerts", "verdicts", "state", "lake"])
 def test_every_command_explains_itself(name: str) -> None:
     result = CliRunner().invoke(main, [name, "--help"])
     assert result.exit_code == 0, result.output

@@ -50,6 +50,8 @@ def test_down_is_content(data_dir: Path) -> None:
         ("alerts", "list"),
         ("alerts", "show", "1"),
         ("alerts", "tail"),
+        ("alerts", "verdict", "1", "true_fraud"),
+        ("verdicts", "list"),
         ("state", "show", "7"),
         ("generate", "--count", "1"),
     ],
