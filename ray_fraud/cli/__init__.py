@@ -24,7 +24,9 @@ COMMANDS = {
     "demo": CommandPlace("ray_fraud.cli.demo", "demo", "The whole platform for a minute, with a check."),
     "generate": CommandPlace("ray_fraud.cli.generate", "generate", "Make transactions with frauds in them."),
     "alerts": CommandPlace("ray_fraud.cli.alerts", "alerts", "Alerts: list, show, tail, verdict."),
-    "verdicts": CommandPlace("ray_fraud.cli.verdicts", "verdicts", "What was found out: import, list."),
+    "verdicts": CommandPlace(
+        "ray_fraud.cli.verdicts", "verdicts", "What was found out: import, list, simulate."
+    ),
     "state": CommandPlace("ray_fraud.cli.state", "state", "Look at what is remembered of a user: show."),
     "batch": CommandPlace("ray_fraud.cli.batch", "batch", "The cold path: run now, status, score."),
     "lake": CommandPlace("ray_fraud.cli.lake", "lake", "The lake's tables: import, look, care, correct."),

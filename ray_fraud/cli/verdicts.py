@@ -1,4 +1,4 @@
-"""`ray-fraud verdicts import | list`: what became known of transactions, with and without an alert.
+"""`ray-fraud verdicts import | list | simulate`: what became known of transactions.
 
 Never: a change of a verdict: another one follows it.
 """
@@ -36,6 +36,7 @@ from ray_fraud.cli.output import (
     quiet_libraries,
     show,
 )
+from ray_fraud.cli.verdicts_simulate import simulate
 from ray_fraud.domain.verdicts import Origin, Verdict
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.ledger.queries import Verdict as Word
@@ -52,7 +53,10 @@ LINE_SECONDS = 5.0
 
 @click.group()
 def verdicts() -> None:
-    """Verdicts on transactions: import, list."""
+    """Verdicts on transactions: import, list, simulate."""
+
+
+verdicts.add_command(simulate)
 
 
 @contextmanager
