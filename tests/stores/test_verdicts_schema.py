@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -27,11 +28,11 @@ def run(migrated_database: PostgresConnection) -> Iterator[Run]:
     session.close()
 
 
-def store_alert(where: PostgresConnection, offset: int = 1) -> None:
+def store_alert(where: PostgresConnection, offset: int = 1, **changes: Any) -> None:
     ledger = PostgresLedger(where)
     with ledger.take_over(PARTITION) as turn:
         own = turn.confirm(turn.last_epoch + 1, "owner", 0)
-    ledger.insert_hot_alerts(own, [example_alert(offset)])
+    ledger.insert_hot_alerts(own, [example_alert(offset, **changes)])
     ledger.close()
 
 
@@ -60,6 +61,17 @@ def test_a_direct_update_after_a_chargeback_becomes_a_verdict_on_the_alert(
     rows = run("SELECT alert_id IS NULL, verdict, origin FROM alert_feedback ORDER BY feedback_id")
     assert rows == [(True, "true_fraud", "chargeback"), (False, "false_positive", "analyst")]
     assert run("SELECT feedback FROM fraud_alerts") == [("false_positive",)]
+
+
+def test_a_chargeback_of_one_transaction_is_no_verdict_on_a_group(
+    run: Run, migrated_database: PostgresConnection
+) -> None:
+    add(migrated_database, CHARGEBACK)
+    store_alert(migrated_database, details={"members": 3, "transactions": []})
+    assert run("SELECT feedback FROM fraud_alerts") == [(None,)]
+    run("UPDATE fraud_alerts SET feedback = 'true_fraud'")
+    rows = run("SELECT alert_id IS NULL, transaction_id FROM alert_feedback ORDER BY feedback_id")
+    assert rows == [(True, "transaction-1"), (False, None)]
 
 
 def test_two_that_judge_one_alert_at_once_leave_what_counts(
