@@ -20,6 +20,7 @@ from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.domain.verdicts import Origin
 from ray_fraud.stores.errors import Fenced, StoreUnavailable
 from ray_fraud.stores.ledger.errors import STORE
+from ray_fraud.stores.ledger.model_events import ModelEvent
 from ray_fraud.stores.ledger.port import (
     DataGap,
     EpochRow,
@@ -85,6 +86,7 @@ class MemoryDatabase:
         self.models: list[ModelVersion] = []
         self.salts: dict[str, str] = {}
         self.registry_revisions: dict[str, int] = {}
+        self.model_events: list[ModelEvent] = []
         self.feeds: list[list[int]] = []
 
     @contextmanager

@@ -11,6 +11,7 @@ from ray_fraud.domain.split import Split
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.ledger.errors import STORE, RegistryConflict
 from ray_fraud.stores.ledger.memory import MemoryDatabase
+from ray_fraud.stores.ledger.model_events import BY_PLATFORM, Cause, EventAction, ModelEvent
 from ray_fraud.stores.ledger.registry import (
     DEFAULT_SLOT,
     FIRST_SALT,
@@ -20,7 +21,11 @@ from ray_fraud.stores.ledger.registry import (
     ModelVersion,
     NewModel,
     Share,
+    action_of,
+    changed_ids,
     check_shares,
+    check_withdrawn,
+    production_of,
     split_of,
 )
 
@@ -35,7 +40,9 @@ class MemoryRegistry:
         with self.database.call("versions"):
             return self._rows(slot)
 
-    def register(self, model: NewModel, slot: str = DEFAULT_SLOT) -> ModelVersion:
+    def register(
+        self, model: NewModel, slot: str = DEFAULT_SLOT, *, cause: Cause = BY_PLATFORM
+    ) -> ModelVersion:
         with self.database.call("register"):
             self._check_slot(slot)
             same_name = [row for row in self._rows(slot) if row.model_name == model.model_name]
@@ -58,6 +65,7 @@ class MemoryRegistry:
             )
             self.database.models.append(added)
             self._touch(slot)
+            self._record(slot, EventAction.REGISTERED, (added.id,), cause)
             return added
 
     def set_split(
@@ -67,19 +75,44 @@ class MemoryRegistry:
         slot: str = DEFAULT_SLOT,
         salt: str | None = None,
         expected_fingerprint: str | None = None,
+        cause: Cause = BY_PLATFORM,
     ) -> Split:
         with self.database.call("set_split"):
             check_shares(shares)
             self._check_slot(slot)
             if expected_fingerprint not in (None, self._fingerprint(slot)):
                 raise RegistryConflict("it changed since it was read; read it again")
+            before, split_before = self._rows(slot), self._split(slot)
             changed = self._changed(slot, {share.model_id: share for share in shares})
             for row in changed:
                 self.database.models[row.id - 1] = row
             if salt is not None:
                 self.database.salts[slot] = salt
             self._touch(slot)
-            return self._split(slot)
+            after, split = self._rows(slot), self._split(slot)
+            if split != split_before:
+                action = action_of(before, after)
+                digests = (split_before.digest, split.digest)
+                self._record(slot, action, changed_ids(before, after), cause, *digests)
+            return split
+
+    def withdraw(
+        self, model_id: int, *, slot: str = DEFAULT_SLOT, cause: Cause = BY_PLATFORM
+    ) -> ModelVersion:
+        with self.database.call("withdraw"):
+            self._check_slot(slot)
+            row = check_withdrawn(self._rows(slot), model_id, slot)
+            if row.status is ModelStatus.RETIRED:
+                return row
+            retired = msgspec.structs.replace(row, status=ModelStatus.RETIRED)
+            self.database.models[row.id - 1] = retired
+            self._touch(slot)
+            self._record(slot, EventAction.RETIRED, (row.id,), cause)
+            return retired
+
+    def history(self, slot: str = DEFAULT_SLOT) -> list[ModelEvent]:
+        with self.database.call("history"):
+            return [event for event in self.database.model_events if event.slot == slot]
 
     def current_split(self, slot: str = DEFAULT_SLOT) -> Split:
         with self.database.call("current_split"):
@@ -113,6 +146,33 @@ class MemoryRegistry:
                 )
             )
         return changed
+
+    def _record(
+        self,
+        slot: str,
+        action: EventAction,
+        models: tuple[int, ...],
+        cause: Cause,
+        split_before: str | None = None,
+        split_after: str | None = None,
+    ) -> None:
+        production = production_of(self._rows(slot))
+        self.database.model_events.append(
+            ModelEvent(
+                event_id=len(self.database.model_events) + 1,
+                slot=slot,
+                at_ms=self.database.now_ms(),
+                action=cause.action or action,
+                actor=cause.by,
+                db_user="memory",
+                models=models,
+                production=None if production is None else production.id,
+                split_before=split_before,
+                split_after=split_after,
+                reason=cause.why,
+                evidence=cause.evidence,
+            )
+        )
 
     def _rows(self, slot: str) -> list[ModelVersion]:
         return [row for row in self.database.models if row.slot == slot]

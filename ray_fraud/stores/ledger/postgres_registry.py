@@ -5,6 +5,7 @@ Never: a retry; a split that is not checked at commit.
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -12,14 +13,19 @@ from ray_fraud.domain.split import Split
 from ray_fraud.stores.connections import PostgresConnection
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.ledger.errors import STORE, RegistryConflict
+from ray_fraud.stores.ledger.model_events import BY_PLATFORM, Cause, EventAction, ModelEvent
 from ray_fraud.stores.ledger.postgres_errors import ValueRefused
 from ray_fraud.stores.ledger.postgres_session import HOT_PATH, Limits, Rows, Session
 from ray_fraud.stores.ledger.registry import (
     DEFAULT_SLOT,
+    ModelStatus,
     ModelVersion,
     NewModel,
     Share,
+    action_of,
+    changed_ids,
     check_shares,
+    check_withdrawn,
     split_of,
 )
 
@@ -53,6 +59,18 @@ _SET_SHARE = """
 UPDATE model_registry SET status = %s, traffic_percentage = %s WHERE slot = %s AND id = %s RETURNING 1
 """
 
+_RECORD = """
+INSERT INTO model_event (slot, action, actor, models, production, split_before, split_after, reason, evidence)
+SELECT %(slot)s, %(action)s, %(actor)s, %(models)s::bigint[],
+    (SELECT id FROM model_registry WHERE slot = %(slot)s AND status = 'production'),
+    %(split_before)s, %(split_after)s, %(reason)s, %(evidence)s::jsonb
+"""
+_HISTORY = """
+SELECT event_id, slot, round(extract(epoch FROM at) * 1000)::bigint, action, actor, db_user, models,
+    production, split_before, split_after, reason, evidence
+FROM model_event WHERE slot = %s ORDER BY event_id
+"""
+
 
 class PostgresRegistry:
     """See `registry.Registry`."""
@@ -63,9 +81,11 @@ class PostgresRegistry:
         self._session = Session(where, name=name, limits=limits)
 
     def versions(self, slot: str = DEFAULT_SLOT) -> list[ModelVersion]:
-        return _versions(self._session.rows("versions", _SLOT_ROWS, (slot,)))
+        return self._rows_of("versions", slot)
 
-    def register(self, model: NewModel, slot: str = DEFAULT_SLOT) -> ModelVersion:
+    def register(
+        self, model: NewModel, slot: str = DEFAULT_SLOT, *, cause: Cause = BY_PLATFORM
+    ) -> ModelVersion:
         values = msgspec.structs.asdict(model) | {
             "slot": slot,
             "metrics": msgspec.json.encode(model.metrics).decode(),
@@ -73,7 +93,10 @@ class PostgresRegistry:
         with self._session.transaction("register"):
             self._lock_slot("register", slot)
             added = self._session.rows("register", _REGISTER, values)
-            if not added:
+            if added:
+                models = (_versions(added)[0].id,)
+                self._record("register", slot, EventAction.REGISTERED, models, cause)
+            else:
                 added = self._session.rows("register", _REGISTERED, values)
         return _versions(added)[0]
 
@@ -84,13 +107,15 @@ class PostgresRegistry:
         slot: str = DEFAULT_SLOT,
         salt: str | None = None,
         expected_fingerprint: str | None = None,
+        cause: Cause = BY_PLATFORM,
     ) -> Split:
         check_shares(shares)
         try:
             with self._session.transaction("set_split"):
-                present, _ = self._lock_slot("set_split", slot)
+                present, old_salt = self._lock_slot("set_split", slot)
                 if expected_fingerprint not in (None, present):
                     raise RegistryConflict("it changed since it was read; read it again")
+                before = self._rows_of("set_split", slot)
                 self._session.rows(
                     "set_split",
                     "UPDATE scoring_slot SET salt = coalesce(%s, salt), fingerprint = gen_random_uuid()"
@@ -98,10 +123,32 @@ class PostgresRegistry:
                     (salt, slot),
                 )
                 self._write_shares(slot, shares)
-                split = self._split("set_split", slot)
+                after = self._rows_of("set_split", slot)
+                split_before, split = split_of(before, old_salt), split_of(after, salt or old_salt)
+                if split != split_before:
+                    action, models = action_of(before, after), changed_ids(before, after)
+                    digests = (split_before.digest, split.digest)
+                    self._record("set_split", slot, action, models, cause, *digests)
         except ValueRefused as error:
             raise RegistryConflict(error.message) from error
         return split
+
+    def withdraw(
+        self, model_id: int, *, slot: str = DEFAULT_SLOT, cause: Cause = BY_PLATFORM
+    ) -> ModelVersion:
+        query = "UPDATE model_registry SET status = 'retired' WHERE id = %s"
+        with self._session.transaction("withdraw"):
+            self._lock_slot("withdraw", slot)
+            row = check_withdrawn(self._rows_of("withdraw", slot), model_id, slot)
+            if row.status is not ModelStatus.RETIRED:
+                self._session.rows("withdraw", query, (model_id,))
+                self._record("withdraw", slot, EventAction.RETIRED, (model_id,), cause)
+            return check_withdrawn(self._rows_of("withdraw", slot), model_id, slot)
+
+    def history(self, slot: str = DEFAULT_SLOT) -> list[ModelEvent]:
+        rows = self._session.rows("history", _HISTORY, (slot,))
+        names = ModelEvent.__struct_fields__
+        return [msgspec.convert(dict(zip(names, row, strict=True)), ModelEvent) for row in rows]
 
     def current_split(self, slot: str = DEFAULT_SLOT) -> Split:
         return self._split("current_split", slot)
@@ -115,6 +162,31 @@ class PostgresRegistry:
 
     def close(self) -> None:
         self._session.close()
+
+    def _rows_of(self, operation: str, slot: str) -> list[ModelVersion]:
+        return _versions(self._session.rows(operation, _SLOT_ROWS, (slot,)))
+
+    def _record(
+        self,
+        operation: str,
+        slot: str,
+        action: EventAction,
+        models: Sequence[int],
+        cause: Cause,
+        split_before: str | None = None,
+        split_after: str | None = None,
+    ) -> None:
+        values: dict[str, Any] = {
+            "slot": slot,
+            "action": (cause.action or action).value,
+            "actor": cause.by,
+            "models": [*models],
+            "split_before": split_before,
+            "split_after": split_after,
+            "reason": cause.why,
+            "evidence": msgspec.json.encode(cause.evidence).decode(),
+        }
+        self._session.rows(operation, _RECORD, values)
 
     def _lock_slot(self, operation: str, slot: str) -> tuple[str, str]:
         """(fingerprint, salt); until the end of the transaction no other writer of the slot gets in."""

@@ -11,6 +11,7 @@ import msgspec
 
 from ray_fraud.domain.split import BASIS_POINTS, RULES_ONLY, Arm, Split
 from ray_fraud.stores.ledger.errors import RegistryConflict
+from ray_fraud.stores.ledger.model_events import BY_PLATFORM, Cause, EventAction, ModelEvent
 
 DEFAULT_SLOT = "transaction"
 """The one scoring slot of the hot path."""
@@ -88,7 +89,9 @@ class Registry(Protocol):
     def versions(self, slot: str = DEFAULT_SLOT) -> list[ModelVersion]:
         """All versions, by id."""
 
-    def register(self, model: NewModel, slot: str = DEFAULT_SLOT) -> ModelVersion:
+    def register(
+        self, model: NewModel, slot: str = DEFAULT_SLOT, *, cause: Cause = BY_PLATFORM
+    ) -> ModelVersion:
         """Adds a version in status `training`; the same name and digest again returns the first row.
 
         Raises:
@@ -102,13 +105,18 @@ class Registry(Protocol):
         slot: str = DEFAULT_SLOT,
         salt: str | None = None,
         expected_fingerprint: str | None = None,
+        cause: Cause = BY_PLATFORM,
     ) -> Split:
         """Makes exactly these versions live, in one step; live versions not named are retired.
+
+        The event of it is written in the same step. A call that changes nothing, such as a repetition after
+        a lost reply, is no event.
 
         Args:
             shares: one production version, any number of testing ones, adding up to 10,000.
             salt: starts another draw of the users; None keeps the draw.
             expected_fingerprint: refuse if the registry has changed since this value was read.
+            cause: who and why; an action of its own is kept, else it is what the change amounts to.
 
         Raises:
             RegistryConflict: the rules forbid it, or the fingerprint differs. Nothing was changed.
@@ -119,6 +127,18 @@ class Registry(Protocol):
 
     def fingerprint(self, slot: str = DEFAULT_SLOT) -> str:
         """Changes whenever a version, a share or the salt does; one cheap read."""
+
+    def withdraw(
+        self, model_id: int, *, slot: str = DEFAULT_SLOT, cause: Cause = BY_PLATFORM
+    ) -> ModelVersion:
+        """Retires a version in status `training`; one that is retired already stays as it is.
+
+        Raises:
+            RegistryConflict: there is no such version, or it is live (leave it out of the next split).
+        """
+
+    def history(self, slot: str = DEFAULT_SLOT) -> list[ModelEvent]:
+        """Every change and refusal, oldest first."""
 
     def close(self) -> None: ...
 
@@ -148,3 +168,35 @@ def split_of(versions: Sequence[ModelVersion], salt: str) -> Split:
         Arm(row.model_name, row.version, row.model_digest, row.threshold, row.share_bp) for row in live
     )
     return Split(arms=arms, salt=salt)
+
+
+def action_of(before: Sequence[ModelVersion], after: Sequence[ModelVersion]) -> EventAction:
+    """What a change of the split amounts to; the rows of one slot in the same order."""
+    moves = {(old.status, new.status) for old, new in zip(before, after, strict=True)}
+    if any(new is ModelStatus.PRODUCTION is not old for old, new in moves):
+        return EventAction.PROMOTED
+    if any(new is ModelStatus.TESTING and old not in LIVE for old, new in moves):
+        return EventAction.TESTING
+    if any(new is ModelStatus.RETIRED is not old for old, new in moves):
+        return EventAction.RETIRED
+    return EventAction.SPLIT
+
+
+def changed_ids(before: Sequence[ModelVersion], after: Sequence[ModelVersion]) -> tuple[int, ...]:
+    """Ids of the versions whose status or share differ; the rows of one slot in the same order."""
+    pairs = zip(before, after, strict=True)
+    return tuple(new.id for old, new in pairs if (old.status, old.share_bp) != (new.status, new.share_bp))
+
+
+def production_of(versions: Sequence[ModelVersion]) -> ModelVersion | None:
+    return next((row for row in versions if row.status is ModelStatus.PRODUCTION), None)
+
+
+def check_withdrawn(versions: Sequence[ModelVersion], model_id: int, slot: str) -> ModelVersion:
+    """The version, if it may be withdrawn; raises `RegistryConflict` if not."""
+    row = next((row for row in versions if row.id == model_id), None)
+    if row is None:
+        raise RegistryConflict(f"slot {slot!r} has no models [{model_id}]")
+    if row.status in LIVE:
+        raise RegistryConflict(f"model {row.label} is live ({row.status}); leave it out of the next split")
+    return row
