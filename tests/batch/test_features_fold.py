@@ -10,7 +10,7 @@ import pytest
 
 from ray_fraud.domain.alert import RuleName, Source
 from ray_fraud.domain.features import FEATURE_NAMES
-from ray_fraud.domain.split import RULES_ONLY
+from ray_fraud.domain.split import RULES_ONLY, Arm, Split
 from ray_fraud.domain.timeline import FeatureRefresh, content_of, split_event, tables_needed
 from ray_fraud.stores.snapshots.memory import MemorySnapshotStore
 from tests.batch.fold_world import PARTITION, PRESENT, FoldWorld, run_online
@@ -151,6 +151,30 @@ def test_every_live_version_scores_every_row(tmp_path: Path) -> None:
     assert pa.compute.all(
         pa.compute.equal(scores["anomaly"], pa.compute.greater(scores["score"], scores["threshold"]))
     ).as_py()
+
+
+def test_a_shadow_scores_every_row_and_never_decides(tmp_path: Path) -> None:
+    """A version with share 0, in the hot path's timeline and among the present ones."""
+    one = PRESENT.arms[0]
+    shadowed = Split((msgspec.structs.replace(one, share_bp=10_000), Arm("two", 8, "d8", 0.05, 0)), "now")
+    alone = Split(shadowed.arms[:1], "now")
+    made = world(tmp_path)
+    made.timeline = [*made.timeline[:2], split_event(3, 0, shadowed)]
+    online = made.decide_online()
+    without = run_online(made.records, [*made.timeline[:2], split_event(3, 0, alone)])
+    assert online.alerts == without.alerts
+    made.ingest(made.end)
+    report = made.fold(present=shadowed)
+    assert (report.missed, report.unexpected, report.found) == (0, 0, 0)
+    by_model = {
+        label: made.scores.read([]).filter(pa.compute.field("model") == label) for label in ("one:7", "two:8")
+    }
+    assert [table.num_rows for table in by_model.values()] == [report.rows, report.rows]
+    assert pa.compute.all(by_model["one:7"]["live"]).as_py()
+    assert not pa.compute.any(by_model["two:8"]["live"]).as_py()
+    assert pa.compute.sum(by_model["two:8"]["anomaly"]).as_py() > report.rows * 0.9
+    labels = {row.alert.model_version for row in made.database.alerts.values()}
+    assert labels == {"one:7"}
 
 
 def test_without_a_live_version_there_are_no_scores(tmp_path: Path) -> None:

@@ -26,6 +26,13 @@ def test_each_row_has_the_score_of_its_arm(ids: list[int], share_bp: int) -> Non
         assert scores.values[mine].tobytes() == loaded(arm + 1).score(features)[mine].tobytes()
 
 
+def test_a_shadow_is_loaded_and_scores_nobody() -> None:
+    user_ids = np.arange(400)
+    scores = SplitScorer(split(10_000, 0), MODELS).score(user_ids, ROWS)
+    assert scores.values.tobytes() == loaded().score(ROWS).tobytes()
+    assert not scores.arms.any()
+
+
 def test_one_arm_scores_every_row() -> None:
     scores = SplitScorer(split(10_000), MODELS).score(np.arange(400), ROWS)
     assert scores.values.tobytes() == loaded().score(ROWS).tobytes()
