@@ -1,0 +1,271 @@
+"""Whether a candidate takes production's place, and whether production has to give way: rules over figures.
+
+A promotion needs all of these, on a hold-out that begins after both versions' training ended:
+
+- F1 at the candidate's own threshold above 0.7;
+- average precision and card precision@k better than production's on the same transactions, and the bootstrap
+  interval of each difference without "worse" (its lower bound is not negative);
+- enough frauds in the hold-out, and enough verdicts on the alerts that the candidate made itself.
+
+A candidate is refused when more data can hardly help: F1 too low, or worse for sure in one of the two.
+Otherwise it is kept in its test.
+
+A rollback needs enough verdicts on production's alerts since it went live, and a live precision that is below
+a share of what the hold-out had promised, with all of Wilson's interval.
+
+Never: a change of the registry; a clock; a figure that is not in the decision's evidence.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from ray_fraud.domain.bootstrap import CONFIDENCE, RESAMPLES, paired_differences
+from ray_fraud.domain.measures import (
+    Ids,
+    Labels,
+    Values,
+    at_threshold,
+    auc_roc,
+    average_precision,
+    card_precision_at,
+    check_rows,
+    wilson_interval,
+)
+
+Ratio = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class PromotionRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The bounds of both rules."""
+
+    min_f1: Ratio = 0.7
+    """F1 has to be above it."""
+    k: Positive = 100
+    """Cards that analysts look at per day."""
+    min_frauds: Positive = 30
+    """Frauds in the hold-out."""
+    min_verdicts: Positive = 30
+    """Verdicts on the candidate's own alerts."""
+    resamples: Positive = RESAMPLES
+    confidence: Annotated[float, Meta(gt=0, lt=1)] = CONFIDENCE
+    seed: int = 1
+    rollback_verdicts: Positive = 50
+    """Verdicts on production's alerts."""
+    rollback_share: Ratio = 0.7
+    """Of the hold-out's precision: live precision has to stay above this part of it."""
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """A version's figures on a hold-out; what training records in the registry under `evaluation`."""
+
+    rows: int
+    frauds: int
+    begins: float
+    """Event time of the first row, unix seconds."""
+    ends: float
+    threshold: float
+    precision: float
+    recall: float
+    f1: float
+    average_precision: float
+    auc_roc: float
+    card_precision: float
+    k: int
+
+
+@dataclass(frozen=True, slots=True)
+class HoldOut:
+    """The same later transactions, scored by a candidate and by production; shape (n,) each."""
+
+    labels: Labels
+    cards: Ids
+    days: Ids
+    """Days since 1970."""
+    candidate: Values
+    production: Values
+    begins: float
+    """Event time of the first row, unix seconds."""
+    ends: float
+
+    def __post_init__(self) -> None:
+        check_rows(self.labels, self.candidate)
+        check_rows(self.labels, self.production)
+        if not len(self.cards) == len(self.days) == len(self.labels):
+            raise ValueError(
+                f"cards, days: {len(self.cards)} and {len(self.days)} rows, must be {len(self.labels)}"
+            )
+        if not self.begins <= self.ends:
+            raise ValueError(f"begins, ends: {self.begins} is after {self.ends}")
+
+
+class Verdicts(NamedTuple):
+    """What analysts said of a version's own alerts."""
+
+    frauds: int
+    false_alerts: int
+
+    @property
+    def total(self) -> int:
+        return self.frauds + self.false_alerts
+
+
+class Contender(NamedTuple):
+    """What is known of a version beside its scores."""
+
+    threshold: float
+    trained_until: float | None
+    """Event time of the last row of its training, unix seconds; None: not recorded."""
+    verdicts: Verdicts
+
+
+class Outcome(StrEnum):
+    PROMOTE = "promote"
+    KEEP = "keep"
+    """Not yet: more data may help."""
+    REFUSE = "refuse"
+
+
+class Decision(msgspec.Struct, frozen=True):
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    """With the numbers in them; of a promotion, what was passed."""
+    evidence: dict[str, Any]
+    """All figures that decided."""
+
+
+class RollbackDecision(msgspec.Struct, frozen=True):
+    roll_back: bool
+    reason: str
+    evidence: dict[str, Any]
+
+
+def evaluation_of(
+    labels: Labels,
+    scores: Values,
+    cards: Ids,
+    days: Ids,
+    *,
+    threshold: float,
+    period: tuple[float, float],
+    k: int = PromotionRules().k,
+) -> Evaluation:
+    """A version's figures on a hold-out.
+
+    Raises:
+        ValueError: as the measures; the hold-out needs frauds and honest transactions.
+    """
+    counted = at_threshold(labels, scores, threshold)
+    return Evaluation(
+        rows=len(labels),
+        frauds=int(labels.sum()),
+        begins=period[0],
+        ends=period[1],
+        threshold=threshold,
+        precision=counted.precision,
+        recall=counted.recall,
+        f1=counted.f1,
+        average_precision=average_precision(labels, scores),
+        auc_roc=auc_roc(labels, scores),
+        card_precision=card_precision_at(labels, scores, cards, days, k),
+        k=k,
+    )
+
+
+def decide_promotion(
+    hold_out: HoldOut, candidate: Contender, production: Contender, rules: PromotionRules | None = None
+) -> Decision:
+    """Promote, keep in its test, or refuse; see the module.
+
+    Raises:
+        ValueError: the hold-out cannot be measured (fewer than 2 cards).
+    """
+    rules = PromotionRules() if rules is None else rules
+    frauds = int(hold_out.labels.sum())
+    evidence: dict[str, Any] = {
+        "rows": len(hold_out.labels),
+        "frauds": frauds,
+        "begins": hold_out.begins,
+        "ends": hold_out.ends,
+        "candidate_verdicts": list(candidate.verdicts),
+        "production_verdicts": list(production.verdicts),
+    }
+    for name, contender in (("candidate", candidate), ("production", production)):
+        until = contender.trained_until
+        evidence[f"{name}_trained_until"] = until
+        if until is None or hold_out.begins <= until:
+            said = "is not known" if until is None else f"ended at {until:.0f}"
+            reason = f"hold-out begins at {hold_out.begins:.0f}, {name}'s training {said}: must be later"
+            return Decision(Outcome.KEEP, (reason,), evidence)
+    if frauds < rules.min_frauds or frauds == len(hold_out.labels):
+        reason = f"{frauds} frauds in {len(hold_out.labels)} rows of the hold-out, needs {rules.min_frauds}"
+        return Decision(Outcome.KEEP, (reason,), evidence)
+    return _compared(hold_out, candidate, rules, evidence)
+
+
+def decide_rollback(
+    verdicts: Verdicts, promised: Evaluation | None, rules: PromotionRules | None = None
+) -> RollbackDecision:
+    """Whether production's live precision has fallen so far that the version before it is to come back.
+
+    Args:
+        verdicts: on the alerts that production made since it went live.
+        promised: its own evaluation before that; None: none is recorded, and nothing can fall below it.
+    """
+    rules = PromotionRules() if rules is None else rules
+    live = wilson_interval(verdicts.frauds, verdicts.total)
+    evidence = {"frauds": verdicts.frauds, "false_alerts": verdicts.false_alerts, "precision": live.value}
+    if promised is None:
+        return RollbackDecision(False, "no evaluation is recorded to compare with", evidence)
+    bound = rules.rollback_share * promised.precision
+    evidence |= {"high": live.high, "promised": promised.precision, "bound": bound}
+    if verdicts.total < rules.rollback_verdicts:
+        reason = f"{verdicts.total} verdicts since it went live, needs {rules.rollback_verdicts}"
+        return RollbackDecision(False, reason, evidence)
+    said = (
+        f"live precision {live.value:.3f} (at most {live.high:.3f}) of {verdicts.total} verdicts, "
+        f"bound {bound:.3f} = {rules.rollback_share:g} of {promised.precision:.3f}"
+    )
+    return RollbackDecision(live.high < bound, said, evidence)
+
+
+def _compared(
+    hold_out: HoldOut, candidate: Contender, rules: PromotionRules, evidence: dict[str, Any]
+) -> Decision:
+    f1 = at_threshold(hold_out.labels, hold_out.candidate, candidate.threshold).f1
+    differences = paired_differences(
+        hold_out.labels,
+        hold_out.candidate,
+        hold_out.production,
+        hold_out.cards,
+        hold_out.days,
+        k=rules.k,
+        resamples=rules.resamples,
+        confidence=rules.confidence,
+        seed=rules.seed,
+    )
+    evidence |= {"f1": f1, "k": rules.k, "differences": msgspec.to_builtins(differences)}
+    said = [f"F1 {f1:.3f}, must be above {rules.min_f1:g}"]
+    compared = (
+        ("average precision", differences.average_precision),
+        (f"card precision@{rules.k}", differences.card_precision),
+    )
+    passed, hopeless = [f1 > rules.min_f1], f1 <= rules.min_f1
+    for name, found in compared:
+        passed.append(found.value > 0 and found.low >= 0)
+        hopeless |= found.high < 0
+        said.append(
+            f"{name} {found.value:+.4f} against production ({found.low:+.4f} to {found.high:+.4f}), "
+            "must be better and not worse anywhere in the interval"
+        )
+    verdicts = candidate.verdicts.total
+    passed.append(verdicts >= rules.min_verdicts)
+    said.append(f"{verdicts} verdicts on its alerts, needs {rules.min_verdicts}")
+    if all(passed):
+        return Decision(Outcome.PROMOTE, tuple(said), evidence)
+    missed = tuple(reason for reason, good in zip(said, passed, strict=True) if not good)
+    return Decision(Outcome.REFUSE if hopeless else Outcome.KEEP, missed, evidence)
