@@ -29,9 +29,6 @@ from ray_fraud.domain.measures import (
     Labels,
     Values,
     at_threshold,
-    auc_roc,
-    average_precision,
-    card_precision_at,
     check_rows,
     wilson_interval,
 )
@@ -58,24 +55,6 @@ class PromotionRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Verdicts on production's alerts."""
     rollback_share: Ratio = 0.7
     """Of the hold-out's precision: live precision has to stay above this part of it."""
-
-
-class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """A version's figures on a hold-out; what training records in the registry under `evaluation`."""
-
-    rows: int
-    frauds: int
-    begins: float
-    """Event time of the first row, unix seconds."""
-    ends: float
-    threshold: float
-    precision: float
-    recall: float
-    f1: float
-    average_precision: float
-    auc_roc: float
-    card_precision: float
-    k: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,38 +123,6 @@ class RollbackDecision(msgspec.Struct, frozen=True):
     evidence: dict[str, Any]
 
 
-def evaluation_of(
-    labels: Labels,
-    scores: Values,
-    cards: Ids,
-    days: Ids,
-    *,
-    threshold: float,
-    period: tuple[float, float],
-    k: int = PromotionRules().k,
-) -> Evaluation:
-    """A version's figures on a hold-out.
-
-    Raises:
-        ValueError: as the measures; the hold-out needs frauds and honest transactions.
-    """
-    counted = at_threshold(labels, scores, threshold)
-    return Evaluation(
-        rows=len(labels),
-        frauds=int(labels.sum()),
-        begins=period[0],
-        ends=period[1],
-        threshold=threshold,
-        precision=counted.precision,
-        recall=counted.recall,
-        f1=counted.f1,
-        average_precision=average_precision(labels, scores),
-        auc_roc=auc_roc(labels, scores),
-        card_precision=card_precision_at(labels, scores, cards, days, k),
-        k=k,
-    )
-
-
 def decide_promotion(
     hold_out: HoldOut, candidate: Contender, production: Contender, rules: PromotionRules | None = None
 ) -> Decision:
@@ -208,27 +155,28 @@ def decide_promotion(
 
 
 def decide_rollback(
-    verdicts: Verdicts, promised: Evaluation | None, rules: PromotionRules | None = None
+    verdicts: Verdicts, promised: float | None, rules: PromotionRules | None = None
 ) -> RollbackDecision:
     """Whether production's live precision has fallen so far that the version before it is to come back.
 
     Args:
         verdicts: on the alerts that production made since it went live.
-        promised: its own evaluation before that; None: none is recorded, and nothing can fall below it.
+        promised: its precision on the hold-out before that; None: none is recorded, and nothing can fall
+            below it.
     """
     rules = PromotionRules() if rules is None else rules
     live = wilson_interval(verdicts.frauds, verdicts.total)
     evidence = {"frauds": verdicts.frauds, "false_alerts": verdicts.false_alerts, "precision": live.value}
     if promised is None:
-        return RollbackDecision(False, "no evaluation is recorded to compare with", evidence)
-    bound = rules.rollback_share * promised.precision
-    evidence |= {"high": live.high, "promised": promised.precision, "bound": bound}
+        return RollbackDecision(False, "no precision on a hold-out is recorded to compare with", evidence)
+    bound = rules.rollback_share * promised
+    evidence |= {"high": live.high, "promised": promised, "bound": bound}
     if verdicts.total < rules.rollback_verdicts:
         reason = f"{verdicts.total} verdicts since it went live, needs {rules.rollback_verdicts}"
         return RollbackDecision(False, reason, evidence)
     said = (
         f"live precision {live.value:.3f} (at most {live.high:.3f}) of {verdicts.total} verdicts, "
-        f"bound {bound:.3f} = {rules.rollback_share:g} of {promised.precision:.3f}"
+        f"bound {bound:.3f} = {rules.rollback_share:g} of {promised:.3f}"
     )
     return RollbackDecision(live.high < bound, said, evidence)
 

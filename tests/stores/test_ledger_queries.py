@@ -5,6 +5,7 @@ import uuid
 import pytest
 
 from ray_fraud.domain.alert import RuleName, Source
+from ray_fraud.domain.live_comparison import ModelAlerts
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.ledger.port import Ownership
@@ -68,6 +69,22 @@ def test_a_partition_is_a_filter(filled: LedgerWorld, partition: PartitionId) ->
 def test_counts_by_rule(filled: LedgerWorld) -> None:
     assert filled.queries().count_by_rule() == {"high_amount": 3, "geo_velocity": 3}
     assert filled.queries().count_by_rule(AlertFilter(user_id=99)) == {}
+
+
+def test_counts_by_model_with_the_verdicts_that_count(filled: LedgerWorld, held: Ownership) -> None:
+    queries = filled.queries()
+    alerts = [example_alert(offset, model_version="forest:2") for offset in (20, 21, 22)]
+    filled.ledger().insert_hot_alerts(held, [*alerts, example_alert(23, model_version=None)])
+    ids = [row.alert_id for row in queries.list() if row.alert.model_version == "forest:2"]
+    queries.add_feedback(ids[0], Verdict.TRUE_FRAUD, "ana")
+    queries.add_feedback(ids[1], Verdict.TRUE_FRAUD, "ana")
+    queries.add_feedback(ids[1], Verdict.FALSE_POSITIVE, "ben")
+    found = queries.count_by_model()
+    assert found["forest:2"] == ModelAlerts("forest:2", 3, 1, 1)
+    assert found["isolation_forest:1"].alerts == 6
+    assert set(found) == {"forest:2", "isolation_forest:1"}
+    since = AlertFilter(since_ms=alerts[1].record_timestamp_ms, source=Source.HOT)
+    assert queries.count_by_model(since)["forest:2"].alerts == 2
 
 
 def test_pages(filled: LedgerWorld) -> None:

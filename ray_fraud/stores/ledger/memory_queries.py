@@ -6,6 +6,7 @@ Never: waiting: a feed without news answers at once.
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
+from ray_fraud.domain.live_comparison import ModelAlerts
 from ray_fraud.domain.verdicts import Origin
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.ledger.errors import STORE
@@ -64,6 +65,20 @@ class MemoryAlertQueries:
                 counts[row.alert.rule_name] = counts.get(row.alert.rule_name, 0) + 1
             return counts
 
+    def count_by_model(self, where: AlertFilter | None = None) -> dict[str, ModelAlerts]:
+        with self.database.call("count_by_model"):
+            rows = [row for row in self._matching(where) if row.alert.model_version is not None]
+            models = {row.alert.model_version or "" for row in rows}
+            return {
+                model: ModelAlerts(
+                    model,
+                    sum(row.alert.model_version == model for row in rows),
+                    _judged(rows, model, Verdict.TRUE_FRAUD),
+                    _judged(rows, model, Verdict.FALSE_POSITIVE),
+                )
+                for model in models
+            }
+
     def uids(self, where: AlertFilter | None = None) -> set[UUID]:
         with self.database.call("uids"):
             return {row.alert.alert_uid for row in self._matching(where)}
@@ -116,6 +131,10 @@ class MemoryAlertQueries:
     def _matching(self, where: AlertFilter | None) -> Sequence[StoredAlert]:
         rows = self.database.alerts.values()
         return [row for row in rows if where is None or _matches(row, where)]
+
+
+def _judged(rows: Sequence[StoredAlert], model: str, verdict: Verdict) -> int:
+    return sum(row.alert.model_version == model and row.feedback is verdict for row in rows)
 
 
 def _matches(row: StoredAlert, where: AlertFilter) -> bool:

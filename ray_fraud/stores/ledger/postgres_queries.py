@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from ray_fraud.domain.alert import Alert, RuleName, Severity, Source
+from ray_fraud.domain.live_comparison import ModelAlerts
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.verdicts import Origin
 from ray_fraud.stores.connections import PostgresConnection
@@ -109,6 +110,15 @@ class PostgresAlertQueries:
     def count_by_rule(self, where: AlertFilter | None = None) -> dict[str, int]:
         query = f"SELECT rule_name, count(*) FROM fraud_alerts WHERE {_WHERE} GROUP BY 1 ORDER BY 1"
         return dict(self._session.rows("count alerts", query, _conditions(where)))
+
+    def count_by_model(self, where: AlertFilter | None = None) -> dict[str, ModelAlerts]:
+        query = (
+            "SELECT model_version, count(*), count(*) FILTER (WHERE feedback = 'true_fraud'),"
+            " count(*) FILTER (WHERE feedback = 'false_positive')"
+            f" FROM fraud_alerts WHERE {_WHERE} AND model_version IS NOT NULL GROUP BY 1"
+        )
+        rows = self._session.rows("count alerts", query, _conditions(where))
+        return {row[0]: ModelAlerts(*row) for row in rows}
 
     def uids(self, where: AlertFilter | None = None) -> set[UUID]:
         query = f"SELECT alert_uid::text FROM fraud_alerts WHERE {_WHERE}"

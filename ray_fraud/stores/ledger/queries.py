@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from ray_fraud.domain.alert import Alert, RuleName, Source
+from ray_fraud.domain.live_comparison import ModelAlerts
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.verdicts import Origin
 
@@ -102,6 +103,9 @@ class AlertQueries(Protocol):
 
     def count_by_rule(self, where: AlertFilter | None = None) -> dict[str, int]:
         """Rules without an alert are absent."""
+
+    def count_by_model(self, where: AlertFilter | None = None) -> dict[str, ModelAlerts]:
+        """Alerts and verdicts by `model_version`; versions without an alert are absent."""
 
     def uids(self, where: AlertFilter | None = None) -> set[UUID]: ...
 
