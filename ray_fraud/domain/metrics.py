@@ -11,6 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from ray_fraud.domain.alert import HOT_RULES, RuleName, Severity
+from ray_fraud.domain.live_comparison import Role
 from ray_fraud.domain.rejection import RejectionCode
 
 COLD_RULES = tuple(rule for rule in RuleName if rule not in HOT_RULES)
@@ -315,6 +316,42 @@ FEATURE_REFRESHES = Metric(
     "New tables of merchants' risk and users' profiles that were published to the hot path.",
 )
 
+MODEL_SHARE = Metric(
+    "fraud_detection_model_share",
+    MetricKind.GAUGE,
+    "ratio",
+    "Users that versions of this role decide for. Which versions: `ray-fraud models list`.",
+    {"role": tuple(Role)},
+)
+MODEL_ALERTS = Metric(
+    "fraud_detection_model_alerts",
+    MetricKind.GAUGE,
+    "alerts",
+    "Alerts of the rule `ml_anomaly` that live versions of this role made since they went live.",
+    {"role": tuple(Role)},
+)
+MODEL_VERDICTS = Metric(
+    "fraud_detection_model_verdicts",
+    MetricKind.GAUGE,
+    "verdicts",
+    "Of these alerts, those that analysts judged. Few: neither precision nor a promotion can be relied on.",
+    {"role": tuple(Role)},
+)
+MODEL_PRECISION = Metric(
+    "fraud_detection_model_precision",
+    MetricKind.GAUGE,
+    "ratio",
+    "Frauds among the judged alerts. Production's falling: see `ray-fraud models compare`.",
+    {"role": tuple(Role)},
+)
+MODEL_DECISIONS = Metric(
+    "fraud_detection_model_decisions_total",
+    MetricKind.COUNTER,
+    "decisions",
+    "Changes that the rules of promotion made by themselves. Any `rolled_back`: see `ray-fraud models show`.",
+    {"outcome": ("tested", "promoted", "refused", "rolled_back")},
+)
+
 CATALOGUE: tuple[Metric, ...] = (
     TRANSACTIONS,
     ALERTS,
@@ -353,4 +390,9 @@ CATALOGUE: tuple[Metric, ...] = (
     CARE_SECONDS,
     LAKE_FILES,
     LAKE_BYTES,
+    MODEL_SHARE,
+    MODEL_ALERTS,
+    MODEL_VERDICTS,
+    MODEL_PRECISION,
+    MODEL_DECISIONS,
 )

@@ -1,0 +1,1 @@
+"""Candidates into tests and into production, and production back out of it, by rules."""

@@ -1,0 +1,218 @@
+"""The rules of promotion and rollback, applied to the registry: one look at a time, every step on record.
+
+    candidate with an evaluation → test with a small share → production, or refused
+    production whose live precision fell → the version before it
+
+At most one change of the production version per look. A change that somebody else made meanwhile is not
+overwritten; the next look sees it.
+
+Never: a candidate without an evaluation; a rule of its own (see `ray_fraud.domain.promotion`).
+"""
+
+import logging
+from typing import Any, NamedTuple
+
+import msgspec
+
+from batch.promotion.config import PromotionConfig
+from ray_fraud.domain.alert import RuleName, Source
+from ray_fraud.domain.live_comparison import LiveFigures, LiveVersion, ModelAlerts, Role, live_comparison
+from ray_fraud.domain.promotion import (
+    Contender,
+    Decision,
+    HoldOut,
+    Outcome,
+    Verdicts,
+    decide_promotion,
+    decide_rollback,
+)
+from ray_fraud.stores.hold_outs.port import HoldOuts
+from ray_fraud.stores.ledger import model_changes as changes
+from ray_fraud.stores.ledger.errors import RegistryConflict
+from ray_fraud.stores.ledger.model_events import Cause, EventAction, previous_production
+from ray_fraud.stores.ledger.queries import AlertFilter, AlertQueries
+from ray_fraud.stores.ledger.registry import LIVE, ModelStatus, ModelVersion, Registry, Share, production_of
+from ray_fraud.stores.models.port import ModelFiles
+
+logger = logging.getLogger(__name__)
+
+EVALUATION = "evaluation"
+"""Where a version's metrics in the registry have the figures of its hold-out."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One thing that was done or decided."""
+
+    outcome: str
+    """`tested`, `promoted`, `refused`, `rolled_back`, or `kept`."""
+    model: str
+    reasons: tuple[str, ...]
+
+
+class KeeperReport(msgspec.Struct):
+    """What one look did."""
+
+    steps: list[Step] = []
+    live: list[LiveFigures] = []
+    """The live versions afterwards, production first; without figures of scores."""
+
+
+class KeeperPorts(NamedTuple):
+    registry: Registry
+    alerts: AlertQueries
+    models: ModelFiles
+    hold_outs: HoldOuts
+
+
+class ModelKeeper:
+    """Driven by one thread."""
+
+    def __init__(self, ports: KeeperPorts, config: PromotionConfig | None = None) -> None:
+        self._ports = ports
+        self._config = PromotionConfig() if config is None else config
+        self._decided: dict[tuple[str, str], tuple[object, Decision]] = {}
+        """By pair of digests: what was decided by, so that the same figures are not resampled again."""
+
+    def look(self) -> KeeperReport:
+        """Applies the rules once.
+
+        Raises:
+            StoreError: a store did not answer; the next look does it.
+        """
+        report = KeeperReport()
+        try:
+            if not self._roll_back(report) and not self._judge(report):
+                self._begin_tests(report)
+        except RegistryConflict as error:
+            logger.warning("promotion: not done, the next look sees what changed: %s", error)
+        report.live = self._figures()
+        return report
+
+    def _roll_back(self, report: KeeperReport) -> bool:
+        """Whether production gave way."""
+        registry = self._ports.registry
+        fingerprint, versions = registry.fingerprint(), registry.versions()
+        production = production_of(versions)
+        if production is None:
+            return False
+        promised = production.metrics.get(EVALUATION, {}).get("precision")
+        decision = decide_rollback(self._verdicts(production), promised, self._config.rules)
+        if not decision.roll_back:
+            return False
+        history = registry.history()
+        if previous_production(history, production.id) is None:
+            reason = f"{decision.reason}; no version was in production before"
+            self._tell(report, "kept", production, (reason,))
+            return False
+        shares = changes.rollback(versions, history)
+        cause = Cause(why=decision.reason, action=EventAction.ROLLED_BACK, evidence=decision.evidence)
+        registry.set_split(shares, expected_fingerprint=fingerprint, cause=cause)
+        self._tell(report, "rolled_back", production, (decision.reason,))
+        return True
+
+    def _judge(self, report: KeeperReport) -> bool:
+        """Decides about everything under test; whether one was promoted."""
+        registry = self._ports.registry
+        fingerprint, versions = registry.fingerprint(), registry.versions()
+        production = production_of(versions)
+        if production is None:
+            return False
+        for row in versions:
+            if row.status is not ModelStatus.TESTING:
+                continue
+            decision = self._decision(row, production)
+            if decision is None or decision.outcome is Outcome.KEEP:
+                reasons = ("no hold-out with production",) if decision is None else decision.reasons
+                self._tell(report, "kept", row, reasons)
+                continue
+            good = decision.outcome is Outcome.PROMOTE
+            shares = (changes.promotion if good else changes.retirement)(versions, row.label)
+            action = EventAction.PROMOTED if good else EventAction.REFUSED
+            cause = Cause(why="; ".join(decision.reasons), action=action, evidence=decision.evidence)
+            registry.set_split(shares, expected_fingerprint=fingerprint, cause=cause)
+            self._tell(report, "promoted" if good else "refused", row, decision.reasons)
+            if good:
+                return True
+            fingerprint, versions = registry.fingerprint(), registry.versions()
+        return False
+
+    def _begin_tests(self, report: KeeperReport) -> None:
+        registry = self._ports.registry
+        for candidate in [row for row in registry.versions() if row.status is ModelStatus.TRAINING]:
+            fingerprint, versions = registry.fingerprint(), registry.versions()
+            production = production_of(versions)
+            if production is None or EVALUATION not in candidate.metrics:
+                continue
+            decision = self._decision(candidate, production)
+            if decision is not None and decision.outcome is Outcome.REFUSE:
+                why = "; ".join(decision.reasons)
+                cause = Cause(why=why, action=EventAction.REFUSED, evidence=decision.evidence)
+                registry.withdraw(candidate.id, cause=cause)
+                self._tell(report, "refused", candidate, decision.reasons)
+                continue
+            if sum(row.status is ModelStatus.TESTING for row in versions) >= self._config.most_tested:
+                self._tell(report, "kept", candidate, (f"{self._config.most_tested} are under test",))
+                continue
+            shares, why = self._test(versions, candidate, production)
+            cause = Cause(why=why, action=EventAction.TESTING, evidence=candidate.metrics[EVALUATION])
+            registry.set_split(shares, expected_fingerprint=fingerprint, cause=cause)
+            self._tell(report, "tested", candidate, (why,))
+
+    def _test(
+        self, versions: list[ModelVersion], candidate: ModelVersion, production: ModelVersion
+    ) -> tuple[list[Share], str]:
+        share_bp = self._config.test_share_bp
+        if production.share_bp - share_bp < self._config.least_production_bp:
+            share_bp = 0
+        why = f"under test with {share_bp / 100:g} % of the users"
+        return changes.testing(versions, candidate.label, share_bp), why
+
+    def _decision(self, candidate: ModelVersion, production: ModelVersion) -> Decision | None:
+        """None: the two were never compared."""
+        pair = (candidate.model_digest, production.model_digest)
+        hold_out = self._ports.hold_outs.load(*pair)
+        if hold_out is None:
+            return None
+        contenders = self._contender(candidate), self._contender(production)
+        figures = (*contenders, *_identity(hold_out))
+        known = self._decided.get(pair)
+        if known is not None and known[0] == figures:
+            return known[1]
+        decision = decide_promotion(hold_out, *contenders, self._config.rules)
+        self._decided[pair] = (figures, decision)
+        return decision
+
+    def _contender(self, row: ModelVersion) -> Contender:
+        manifest, _ = self._ports.models.load(row.model_digest)
+        period = manifest.training.period
+        return Contender(row.threshold, None if period is None else period[1], self._verdicts(row))
+
+    def _verdicts(self, row: ModelVersion) -> Verdicts:
+        made = self._own_alerts(row)
+        return Verdicts(made.frauds, made.false_alerts)
+
+    def _own_alerts(self, row: ModelVersion) -> ModelAlerts:
+        """What the version alerted by its own score since it went live."""
+        nothing = ModelAlerts(row.label, 0, 0, 0)
+        if row.status not in LIVE:
+            return nothing
+        own = AlertFilter(source=Source.HOT, rule_name=RuleName.ML_ANOMALY, since_ms=row.deployed_at_ms)
+        return self._ports.alerts.count_by_model(own).get(row.label, nothing)
+
+    def _figures(self) -> list[LiveFigures]:
+        live = [row for row in self._ports.registry.versions() if row.status in LIVE]
+        live.sort(key=lambda row: row.status is not ModelStatus.PRODUCTION)
+        alerts = {row.label: self._own_alerts(row) for row in live}
+        versions = [LiveVersion(row.label, Role(row.status.value), row.share_bp) for row in live]
+        return live_comparison(versions, alerts, {})
+
+    def _tell(self, report: KeeperReport, outcome: str, row: ModelVersion, reasons: tuple[str, ...]) -> None:
+        report.steps.append(Step(outcome, row.label, reasons))
+        if outcome != "kept":
+            logger.warning("promotion: %s %s: %s", row.label, outcome, "; ".join(reasons))
+
+
+def _identity(hold_out: HoldOut) -> tuple[Any, ...]:
+    """Tells hold-outs of one pair apart without keeping their rows."""
+    sums = float(hold_out.candidate.sum()), float(hold_out.production.sum())
+    return (len(hold_out.labels), int(hold_out.labels.sum()), hold_out.begins, hold_out.ends, *sums)
