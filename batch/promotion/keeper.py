@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from batch.promotion.config import PromotionConfig
-from ray_fraud.domain.alert import RuleName, Source
-from ray_fraud.domain.live_comparison import LiveFigures, LiveVersion, ModelAlerts, Role, live_comparison
+from batch.promotion.figures import live_figures, own_alerts
+from ray_fraud.domain.live_comparison import LiveFigures
 from ray_fraud.domain.promotion import (
     Contender,
     Decision,
@@ -30,8 +30,8 @@ from ray_fraud.stores.hold_outs.port import HoldOuts
 from ray_fraud.stores.ledger import model_changes as changes
 from ray_fraud.stores.ledger.errors import RegistryConflict
 from ray_fraud.stores.ledger.model_events import Cause, EventAction, previous_production
-from ray_fraud.stores.ledger.queries import AlertFilter, AlertQueries
-from ray_fraud.stores.ledger.registry import LIVE, ModelStatus, ModelVersion, Registry, Share, production_of
+from ray_fraud.stores.ledger.queries import AlertQueries
+from ray_fraud.stores.ledger.registry import ModelStatus, ModelVersion, Registry, Share, production_of
 from ray_fraud.stores.models.port import ModelFiles
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class ModelKeeper:
                 self._begin_tests(report)
         except RegistryConflict as error:
             logger.warning("promotion: not done, the next look sees what changed: %s", error)
-        report.live = self._figures()
+        report.live = live_figures(self._ports.registry.versions(), self._ports.alerts, {})
         return report
 
     def _roll_back(self, report: KeeperReport) -> bool:
@@ -188,23 +188,8 @@ class ModelKeeper:
         return Contender(row.threshold, None if period is None else period[1], self._verdicts(row))
 
     def _verdicts(self, row: ModelVersion) -> Verdicts:
-        made = self._own_alerts(row)
+        made = own_alerts(self._ports.alerts, row)
         return Verdicts(made.frauds, made.false_alerts)
-
-    def _own_alerts(self, row: ModelVersion) -> ModelAlerts:
-        """What the version alerted by its own score since it went live."""
-        nothing = ModelAlerts(row.label, 0, 0, 0)
-        if row.status not in LIVE:
-            return nothing
-        own = AlertFilter(source=Source.HOT, rule_name=RuleName.ML_ANOMALY, since_ms=row.deployed_at_ms)
-        return self._ports.alerts.count_by_model(own).get(row.label, nothing)
-
-    def _figures(self) -> list[LiveFigures]:
-        live = [row for row in self._ports.registry.versions() if row.status in LIVE]
-        live.sort(key=lambda row: row.status is not ModelStatus.PRODUCTION)
-        alerts = {row.label: self._own_alerts(row) for row in live}
-        versions = [LiveVersion(row.label, Role(row.status.value), row.share_bp) for row in live]
-        return live_comparison(versions, alerts, {})
 
     def _tell(self, report: KeeperReport, outcome: str, row: ModelVersion, reasons: tuple[str, ...]) -> None:
         report.steps.append(Step(outcome, row.label, reasons))

@@ -21,6 +21,7 @@ from batch.features.run import run_features, run_refresh
 from batch.ingest.job import IngestReport
 from batch.ingest.run import run_ingest
 from batch.patterns.job import PatternReport, search
+from batch.promotion.run import ScheduledKeeper
 from batch.schedule.config import BatchConfig, settings_in
 from batch.schedule.scheduler import Scheduler
 from ray_fraud.domain import metrics
@@ -66,6 +67,7 @@ class BatchActor:
                 self._config.ingest, retention, now, dry_run=dry_run
             ),
         )
+        self._models = ScheduledKeeper(self._config.ingest.connections, self._config.promotion, self._meter)
         self._progress = IngestReport()
         self._unseen = True
         """There may be rows that no search has looked at."""
@@ -106,6 +108,7 @@ class BatchActor:
             self._unseen = False
         done["features"] = msgspec.to_builtins(self._fold())
         done["refresh"] = msgspec.to_builtins(self._refresh())
+        done["models"] = self._models.look()
         care = self._care.run_if_due()
         if care is not None:
             done["care"] = care

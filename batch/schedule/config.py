@@ -11,6 +11,7 @@ from batch.care.config import CareConfig
 from batch.features.config import FeatureConfig
 from batch.ingest.config import IngestConfig
 from batch.patterns.config import PatternConfig
+from batch.promotion.config import PromotionConfig
 from ray_fraud.domain.batch_settings import (
     BatchSettings,
     FeatureSettings,
@@ -26,6 +27,7 @@ class BatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     ingest: IngestConfig
     features: FeatureConfig
     patterns: PatternConfig = PatternConfig()
+    promotion: PromotionConfig = PromotionConfig()
     care: CareConfig = CareConfig()
     interval: timedelta = DEFAULT_INTERVAL
     """From the beginning of a run to that of the next."""

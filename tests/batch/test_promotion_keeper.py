@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from batch.promotion.config import PromotionConfig
 from batch.promotion.keeper import KeeperPorts, KeeperReport, ModelKeeper
+from batch.promotion.run import tell_live
 from ray_fraud.domain.alert import RuleName
 from ray_fraud.domain.promotion import HoldOut, PromotionRules
 from ray_fraud.domain.record import PartitionId
@@ -21,6 +22,7 @@ from ray_fraud.stores.ledger.model_events import EventAction
 from ray_fraud.stores.ledger.queries import AlertFilter, Verdict
 from ray_fraud.stores.ledger.registry import ModelStatus, ModelVersion, NewModel, Share
 from ray_fraud.stores.models.memory import MemoryModelFiles
+from ray_fraud.telemetry.meter import Meter, read_snapshot
 from tests.scoring.sample_models import trained
 from tests.stores.ledger_world import LedgerWorld, example_alert
 
@@ -238,3 +240,20 @@ def test_a_promotion_whose_reply_is_lost_is_made_once(fault: Fault) -> None:
     # The first is that of the version that was there first.
     assert actions.count(EventAction.PROMOTED) == 2
     assert world.state(candidate) == ("production", 10_000)
+
+
+def test_metrics_pool_the_versions_of_a_role(world: World) -> None:
+    rows = [world.register(number) for number in (2, 3)]
+    world.look()
+    world.judged(world.first, 3, 1)
+    world.judged(rows[0], 0, 2)
+    live = world.look().live
+    meter = Meter("test", "one")
+    tell_live(meter, live)
+    found = read_snapshot(meter.snapshot()).gauges
+    assert found["fraud_detection_model_share", ("production",)] == 0.9
+    assert found["fraud_detection_model_share", ("testing",)] == pytest.approx(0.1)
+    assert found["fraud_detection_model_precision", ("production",)] == 0.75
+    assert found["fraud_detection_model_precision", ("testing",)] == 0.0
+    assert found["fraud_detection_model_verdicts", ("testing",)] == 2
+    assert found["fraud_detection_model_alerts", ("production",)] == 4
