@@ -28,6 +28,7 @@ COMMANDS = {
         "ray_fraud.cli.verdicts", "verdicts", "What was found out: import, list, simulate."
     ),
     "state": CommandPlace("ray_fraud.cli.state", "state", "Look at what is remembered of a user: show."),
+    "models": CommandPlace("ray_fraud.cli.models", "models", "Model versions: look, compare, promote, undo."),
     "batch": CommandPlace("ray_fraud.cli.batch", "batch", "The cold path: run now, status, score."),
     "lake": CommandPlace("ray_fraud.cli.lake", "lake", "The lake's tables: import, look, care, correct."),
     "bench": CommandPlace("ray_fraud.cli.bench", "bench", "Measure latency and throughput here."),

@@ -53,6 +53,13 @@ def test_down_is_content(data_dir: Path) -> None:
         ("alerts", "verdict", "1", "true_fraud"),
         ("verdicts", "list"),
         ("state", "show", "7"),
+        ("models", "list"),
+        ("models", "show", "forest:1"),
+        ("models", "compare", "forest:1", "forest:2"),
+        ("models", "promote", "forest:1"),
+        ("models", "rollback"),
+        ("models", "split", "forest:1=100"),
+        ("models", "retire", "forest:1"),
         ("generate", "--count", "1"),
     ],
 )

@@ -90,7 +90,8 @@ def wrong_in_command(words: list[str]) -> str | None:
         if not word.startswith("-"):
             if not arguments:
                 return f"{command.name} takes no argument {word}"
-            arguments.pop(0)
+            if arguments[0].nargs != -1:
+                arguments.pop(0)
             continue
         if word in ("-h", "--help", "--version"):
             continue
