@@ -183,7 +183,7 @@ class ModelKeeper:
         return decision
 
     def _contender(self, row: ModelVersion) -> Contender:
-        manifest, _ = self._ports.models.load(row.model_digest)
+        manifest = self._ports.models.load(row.model_digest).manifest
         period = manifest.training.period
         return Contender(row.threshold, None if period is None else period[1], self._verdicts(row))
 

@@ -51,7 +51,7 @@ def ensure_first_models(registry: Registry, files: ModelFiles) -> bool:
         strict=True,
     ):
         manifest = trained.manifest
-        digest = files.put(manifest, trained.onnx)
+        digest = files.put(*trained)
         row = registry.register(
             NewModel(
                 model_name=manifest.model_name,

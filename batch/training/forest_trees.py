@@ -54,4 +54,11 @@ def _depths(tree: Any) -> NDArray[np.int64]:
 
 
 def _tree(tree: Any, value: NDArray[np.float64]) -> Tree:
-    return Tree(tree.children_left, tree.children_right, tree.feature, tree.threshold, value)
+    return Tree(
+        tree.children_left,
+        tree.children_right,
+        tree.feature,
+        tree.threshold,
+        value,
+        tree.weighted_n_node_samples,
+    )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
+from batch.training.explain_file import export_covers
 from batch.training.forest_trees import isolation_trees, mean_path_length
 from batch.training.missing import training_columns
 from batch.training.onnx_trees import export_trees
@@ -46,7 +47,7 @@ def train_isolation_forest(
         period: event time of the first and the last row, unix seconds.
 
     Returns:
-        (manifest, onnx bytes).
+        Manifest and files.
 
     Raises:
         ValueError: fewer than two rows, unknown names.
@@ -59,13 +60,15 @@ def train_isolation_forest(
     forest = IsolationForest(
         n_estimators=trees, contamination=contamination, max_samples=max_samples, random_state=seed
     ).fit(rows)
+    made = isolation_trees(forest)
     candidate = Candidate(
         model_name=MODEL_NAME,
         version=version,
         algorithm="isolation_forest",
         features=inputs,
         link=IsolationLink(float(mean_path_length(np.array([max_samples]))[0])),
-        onnx=export_trees(isolation_trees(forest), len(names)),
+        onnx=export_trees(made, len(names)),
+        explain=export_covers(made, len(names)),
         training=Training(len(rows), trees, seed, max_samples, contamination, period=period),
     )
     expected = -forest.score_samples(rows[:CHECKED_ROWS])

@@ -36,11 +36,13 @@ class Tree(NamedTuple):
     threshold: NDArray[np.float64]
     value: NDArray[np.float64]
     """What the tree adds to the sum, in leaves; not negative."""
+    cover: NDArray[np.float64]
+    """Training weight (or number of rows) that came through each node; explanations need it."""
 
 
 def export_trees(trees: Sequence[Tree], columns: int) -> bytes:
     """ONNX bytes of the sum over `trees`; input float32 (n, columns), output float32 (n, 1)."""
-    quantum = summable_quantum([float(tree.value[tree.left < 0].max()) for tree in trees])
+    quantum = leaf_quantum(trees)
     tables = _concatenate([_flatten(tree, quantum) for tree in trees])
     node = onnx.helper.make_node(
         "TreeEnsemble", [INPUT], [OUTPUT], domain="ai.onnx.ml", n_targets=1, aggregate_function=SUM, **tables
@@ -73,6 +75,16 @@ def summable_quantum(largest: Sequence[float]) -> float:
     return math.ldexp(1.0, max(math.frexp(bound)[1] - FLOAT32_BITS, SMALLEST_EXPONENT))
 
 
+def leaf_quantum(trees: Sequence[Tree]) -> float:
+    """The `summable_quantum` of these trees' leaves."""
+    return summable_quantum([float(tree.value[tree.left < 0].max()) for tree in trees])
+
+
+def rounded_leaves(values: NDArray[np.float64], quantum: float) -> NDArray[np.float32]:
+    """The multiple of `quantum` next to each value."""
+    return (np.rint(values / quantum) * quantum).astype(np.float32)
+
+
 def floor_float32(values: NDArray[np.float64]) -> NDArray[np.float32]:
     """The largest float32 not above each value: `x <= value` and `x <= floor` agree for float32 x."""
     nearest = values.astype(np.float32)
@@ -94,7 +106,7 @@ class _Flat(NamedTuple):
 def _flatten(tree: Tree, quantum: float) -> _Flat:
     leaf = tree.left < 0
     inner = np.flatnonzero(~leaf)
-    leaves = (np.rint(tree.value[leaf] / quantum) * quantum).astype(np.float32)
+    leaves = rounded_leaves(tree.value[leaf], quantum)
     if not len(inner):  # the node type has no tree without a branch: both ways lead to the one leaf
         zero, both = np.zeros(1, np.int64), np.ones(1, np.bool_)
         return _Flat(zero, np.zeros(1, np.float32), zero, both, zero, both, leaves)

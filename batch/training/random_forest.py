@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
+from batch.training.explain_file import export_covers
 from batch.training.forest_trees import probability_trees
 from batch.training.missing import training_columns
 from batch.training.onnx_trees import export_trees
@@ -54,13 +55,15 @@ def train_random_forest(
     forest = RandomForestClassifier(
         n_estimators=trees, max_depth=max_depth, class_weight="balanced", random_state=seed
     ).fit(rows, fraud.astype(np.int64))
+    made = probability_trees(forest)
     candidate = Candidate(
         model_name=MODEL_NAME,
         version=version,
         algorithm="random_forest",
         features=inputs,
         link=IdentityLink(),
-        onnx=export_trees(probability_trees(forest), len(names)),
+        onnx=export_trees(made, len(names)),
+        explain=export_covers(made, len(names)),
         training=Training(len(rows), trees, seed, period=period),
     )
     expected = forest.predict_proba(rows[:CHECKED_ROWS])[:, 1]

@@ -117,7 +117,7 @@ def _plain(row: ModelVersion) -> dict[str, Any]:
 def _manifest(lake: LakeLocation, row: ModelVersion) -> tuple[dict[str, Any] | None, str | None]:
     """The manifest, or why it cannot be read: the registry's own words are of use without it."""
     try:
-        manifest, _ = LakeModelFiles(*lake_filesystem(lake)).load(row.model_digest)
+        manifest = LakeModelFiles(*lake_filesystem(lake)).load(row.model_digest).manifest
     except (StoreError, ModelRefused) as error:
         return None, str(error)
     return msgspec.to_builtins(manifest), None

@@ -1,7 +1,8 @@
 """A model's manifest: everything about a model except its trees.
 
 The manifest's SHA-256 is the model's digest, and the manifest names the ONNX file by its own
-SHA-256, so the digest in a split's arm fixes every bit of what scores.
+SHA-256, so the digest in a split's arm fixes every bit of what scores – and of what explains, if there is
+such a file.
 
 Never: loading or running a model (see `ray_fraud.scoring`), reading a file.
 """
@@ -10,7 +11,7 @@ import math
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from ray_fraud.domain.canonical import canonical_json, content_digest
 
@@ -92,6 +93,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     score_quantiles: tuple[tuple[float, float], ...] = ()
     """(probability, score) of the training rows, ascending; tells drift of scores apart."""
     schema_version: int = 1
+    explain_sha256: Sha256 | UnsetType = UNSET
+    """Of the trees with their covers; without it the model's alerts carry no explanation. Left out of the
+    canonical bytes when unset, so older models keep their digest."""
 
     def __post_init__(self) -> None:
         names = self.feature_names
@@ -148,3 +152,22 @@ def verify_onnx(manifest: Manifest, onnx: bytes) -> None:
         raise ModelRefused(
             manifest.label, f"model.onnx has SHA-256 {found}, the manifest says {manifest.onnx_sha256}"
         )
+
+
+def verify_explain(manifest: Manifest, explain: bytes | None) -> None:
+    """Check the bytes that explanations come from against the manifest.
+
+    Raises:
+        ModelRefused: other bytes than the manifest says, or bytes where it says none, or none where it does.
+    """
+    expected = None if manifest.explain_sha256 is UNSET else manifest.explain_sha256
+    found = None if explain is None else content_digest(explain)
+    if found != expected:
+        raise ModelRefused(
+            manifest.label,
+            f"explain.bin {_has(found)}, the manifest says that it {_has(expected)}",
+        )
+
+
+def _has(digest: str | None) -> str:
+    return "is not there" if digest is None else f"has SHA-256 {digest}"

@@ -29,6 +29,15 @@ def apply_link(link: Link, raw: NDArray[np.float32]) -> NDArray[np.float64]:
             return raw.astype(np.float64)
 
 
+def fraud_direction(link: Link) -> float:
+    """1 if a higher raw sum is a higher score, -1 if a lower one is."""
+    match link:
+        case IsolationLink():
+            return -1.0
+        case IdentityLink():
+            return 1.0
+
+
 def exp2(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """2**x per element, relative error below 1e-13, the same bits wherever an element stands.
 

@@ -54,3 +54,7 @@ class SplitScorer:
             if len(rows):
                 values[rows] = model.score(features[rows])
         return Scores(values, arms)
+
+    def explain(self, arm: int, features: NDArray[np.float32]) -> NDArray[np.float64] | None:
+        """What pushed the score that an arm's model gave one row; see `Model.explain`."""
+        return self._models[arm].explain(features)

@@ -66,12 +66,12 @@ class World:
         self.registry.set_split([Share(self.first.id, ModelStatus.PRODUCTION, 10_000)])
 
     def register(self, number: int, trained_until: float = 1_800_000_000.0) -> ModelVersion:
-        manifest, onnx = trained(1)
+        manifest, onnx, explain = trained(1)
         training = msgspec.structs.replace(
             manifest.training, seed=number, period=(trained_until - 1, trained_until)
         )
         manifest = msgspec.structs.replace(manifest, version=number, training=training)
-        digest = self.models.put(manifest, onnx)
+        digest = self.models.put(manifest, onnx, explain)
         return self.registry.register(NewModel(manifest.model_name, digest, digest, 0.5, EVALUATION))
 
     def compare(

@@ -87,8 +87,9 @@ def test_mean_path_length_of_few_samples() -> None:
 
 
 def test_about_the_budgeted_share_of_the_training_rows_alerts() -> None:
-    manifest, onnx = train_isolation_forest(HISTORY, FIRST_FEATURES, version=1, seed=1, alert_share=0.01)
-    share = float((Model(manifest, onnx).score(HISTORY) > manifest.threshold).mean())
+    made = train_isolation_forest(HISTORY, FIRST_FEATURES, version=1, seed=1, alert_share=0.01)
+    manifest = made.manifest
+    share = float((Model(*made).score(HISTORY) > manifest.threshold).mean())
     assert 0.005 <= share <= 0.01
     assert manifest.training.alert_share == 0.01
 
@@ -124,7 +125,7 @@ def test_missing_values_are_filled_with_the_median() -> None:
 
 
 def test_an_export_that_differs_is_an_error() -> None:
-    manifest, onnx = trained()
+    manifest, onnx, _ = trained()
     candidate = Candidate(
         "x", 1, "isolation_forest", manifest.features, IsolationLink(9.0), onnx, manifest.training
     )

@@ -66,6 +66,7 @@ def _stump(threshold: float, low: float, high: float) -> Tree:
         ids([0, -2, -2]),
         np.array([threshold, 0, 0]),
         np.array([9, low, high]),
+        np.array([2.0, 1.0, 1.0]),
     )
 
 
@@ -77,7 +78,7 @@ def test_equal_goes_left_and_a_float64_threshold_is_kept() -> None:
 
 
 def test_trees_are_summed_and_a_tree_of_one_leaf_counts() -> None:
-    leaf = Tree(np.array([-1]), np.array([-1]), np.array([-2]), np.array([0.0]), np.array([0.5]))
+    leaf = Tree(np.array([-1]), np.array([-1]), np.array([-2]), np.array([0.0]), np.array([0.5]), np.ones(1))
     assert _run([_stump(0.0, 1.0, 2.0), leaf, _stump(5.0, 4.0, 8.0)], [[-1], [1], [6]]) == [5.5, 6.5, 10.5]
 
 
@@ -88,6 +89,7 @@ def test_a_deeper_tree_keeps_its_shape() -> None:
         feature=np.array([0, -2, 1, -2, -2]),
         threshold=np.array([0.0, 0, 10.0, 0, 0]),
         value=np.array([0, 1.0, 0, 2.0, 3.0]),
+        cover=np.array([3.0, 1.0, 2.0, 1.0, 1.0]),
     )
     assert _run([tree], [[-1, 0], [1, 10], [1, 11]]) == [1.0, 2.0, 3.0]
     assert math.isclose(summable_quantum([3.0]), 2.0**-22)

@@ -16,6 +16,7 @@ from ray_fraud.domain.model import (
     ModelRefused,
     Training,
     decode_manifest,
+    verify_explain,
     verify_onnx,
 )
 
@@ -40,6 +41,26 @@ def test_its_bytes_give_it_back(link: Link) -> None:
     original = manifest(link=link)
     assert decode_manifest(original.canonical(), digest=original.digest) == original
     assert content_digest(original.canonical()) == original.digest
+
+
+def test_a_manifest_from_before_explanations_keeps_its_bytes() -> None:
+    content = manifest().canonical()
+    assert b"explain" not in content
+    assert decode_manifest(content, digest=content_digest(content)).digest == content_digest(content)
+    explaining = manifest(explain_sha256=content_digest(b"covers"))
+    assert decode_manifest(explaining.canonical(), digest=explaining.digest) == explaining
+    assert explaining.digest != manifest().digest
+
+
+@pytest.mark.parametrize("explain", [b"other covers", None])
+def test_other_covers_are_refused(explain: bytes | None) -> None:
+    verify_explain(manifest(), None)
+    explaining = manifest(explain_sha256=content_digest(b"covers"))
+    verify_explain(explaining, b"covers")
+    with pytest.raises(ModelRefused, match=r"explain\.bin"):
+        verify_explain(explaining, explain)
+    with pytest.raises(ModelRefused, match=r"explain\.bin has SHA-256"):
+        verify_explain(manifest(), b"covers")
 
 
 def test_its_label_names_the_version() -> None:

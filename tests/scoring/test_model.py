@@ -66,24 +66,24 @@ def test_rows_of_another_width_are_an_error() -> None:
 
 
 def test_another_sha256_is_refused() -> None:
-    manifest, content = trained()
+    manifest, content, explain = trained()
     with pytest.raises(ModelRefused, match=r"model\.onnx has SHA-256"):
-        Model(manifest, content + b"\0")
+        Model(manifest, content + b"\0", explain)
 
 
 def test_a_feature_outside_the_catalogue_is_refused() -> None:
-    manifest, content = trained()
+    manifest, content, explain = trained()
     other = msgspec.structs.replace(
         manifest, features=(ModelFeature("shoe_size", 42.0), *manifest.features[1:])
     )
     with pytest.raises(ModelRefused, match="shoe_size"):
-        Model(other, content)
+        Model(other, content, explain)
 
 
 def test_another_number_of_features_is_refused() -> None:
-    manifest, content = trained()
+    manifest, content, explain = trained()
     with pytest.raises(ModelRefused, match="takes 3 columns, the manifest names 2"):
-        Model(msgspec.structs.replace(manifest, features=manifest.features[:2]), content)
+        Model(msgspec.structs.replace(manifest, features=manifest.features[:2]), content, explain)
 
 
 def _second_node(model: onnx.ModelProto) -> None:
@@ -159,13 +159,13 @@ def _column_out_of_range(model: onnx.ModelProto) -> None:
 def test_a_graph_that_is_more_than_trees_is_refused(
     damage: Callable[[onnx.ModelProto], None], rule: str
 ) -> None:
-    manifest, content = trained()
+    manifest, content, explain = trained()
     model = onnx.load_model_from_string(content)
     damage(model)
     damaged = model.SerializeToString()
     honest = msgspec.structs.replace(manifest, onnx_sha256=content_digest(damaged))
     with pytest.raises(ModelRefused, match=rule):
-        Model(honest, damaged)
+        Model(honest, damaged, explain)
 
 
 class _Canary:
@@ -179,7 +179,7 @@ class _Canary:
 def test_what_is_no_onnx_is_refused_and_never_unpickled(content: bytes) -> None:
     manifest = msgspec.structs.replace(trained().manifest, onnx_sha256=content_digest(content))
     with pytest.raises(ModelRefused):
-        Model(manifest, content)
+        Model(manifest, content, trained().explain)
 
 
 def test_the_refusal_survives_pickling() -> None:

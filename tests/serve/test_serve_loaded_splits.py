@@ -5,9 +5,8 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from ray_fraud.domain.model import Manifest
 from ray_fraud.stores.models.memory import MemoryModelFiles
-from ray_fraud.stores.models.port import ModelMissing
+from ray_fraud.stores.models.port import ModelMissing, StoredModel
 from serve.loaded_splits import LoadedSplits
 from tests.scoring.sample_models import model_files, rows, split, trained
 
@@ -19,7 +18,7 @@ class CountingFiles(MemoryModelFiles):
         super().__init__()
         self.loads: list[str] = []
 
-    def load(self, digest: str) -> tuple[Manifest, bytes]:
+    def load(self, digest: str) -> StoredModel:
         self.loads.append(digest)
         return super().load(digest)
 

@@ -17,7 +17,7 @@ from ray_fraud.stores.lake import lake_filesystem
 from ray_fraud.stores.models.cached import CachedModelFiles
 from ray_fraud.stores.models.lake import LakeModelFiles
 from ray_fraud.stores.models.memory import MemoryModelFiles
-from ray_fraud.stores.models.port import ModelFiles, ModelMissing
+from ray_fraud.stores.models.port import ModelFiles, ModelMissing, StoredModel
 
 ONNX = b"some trees"
 
@@ -33,6 +33,13 @@ def manifest_of(onnx: bytes = ONNX, version: int = 1) -> Manifest:
         threshold=0.5,
         training=Training(rows=10, trees=1, seed=1),
     )
+
+
+STORED = StoredModel(manifest_of(), ONNX)
+EXPLAIN = b"covers"
+EXPLAINING = StoredModel(
+    msgspec.structs.replace(manifest_of(), explain_sha256=content_digest(EXPLAIN)), ONNX, EXPLAIN
+)
 
 
 def lake(folder: Path) -> LakeModelFiles:
@@ -57,11 +64,11 @@ class TestEveryImplementation:
     def test_what_was_put_is_loaded(self, files: ModelFiles) -> None:
         digest = files.put(manifest_of(), ONNX)
         assert digest == manifest_of().digest
-        assert files.load(digest) == (manifest_of(), ONNX)
+        assert files.load(digest) == STORED
 
     def test_putting_it_again_changes_nothing(self, files: ModelFiles) -> None:
         assert files.put(manifest_of(), ONNX) == files.put(manifest_of(), ONNX)
-        assert files.load(manifest_of().digest) == (manifest_of(), ONNX)
+        assert files.load(manifest_of().digest) == STORED
 
     def test_models_do_not_disturb_each_other(self, files: ModelFiles) -> None:
         digests = [files.put(manifest_of(version=version), ONNX) for version in (1, 2, 3)]
@@ -77,6 +84,27 @@ class TestEveryImplementation:
             files.put(manifest_of(), b"other trees")
         with pytest.raises(ModelMissing):
             files.load(manifest_of().digest)
+
+    def test_what_explains_a_model_is_kept_with_it(self, files: ModelFiles) -> None:
+        digest = files.put(*EXPLAINING)
+        assert digest != manifest_of().digest
+        assert files.load(digest) == EXPLAINING
+
+    @pytest.mark.parametrize(
+        ("model", "rule"),
+        [
+            (EXPLAINING._replace(explain=b"other covers"), "explain.bin has SHA-256"),
+            (EXPLAINING._replace(explain=None), "explain.bin is not there"),
+            (STORED._replace(explain=EXPLAIN), "says that it is not there"),
+        ],
+    )
+    def test_a_manifest_of_other_covers_is_refused(
+        self, files: ModelFiles, model: StoredModel, rule: str
+    ) -> None:
+        with pytest.raises(ModelRefused, match=rule):
+            files.put(*model)
+        with pytest.raises(ModelMissing):
+            files.load(model.manifest.digest)
 
 
 def _damage_onnx(folder: Path) -> None:
@@ -114,7 +142,7 @@ class TestLake:
         with pytest.raises(ModelRefused, match="SHA-256"):
             lake(tmp_path).load(digest)
         lake(tmp_path).put(manifest_of(), ONNX)
-        assert lake(tmp_path).load(digest) == (manifest_of(), ONNX)
+        assert lake(tmp_path).load(digest) == STORED
 
     @pytest.mark.parametrize("name", ["manifest.json", "model.onnx"])
     def test_half_a_model_is_missing(self, tmp_path: Path, name: str) -> None:
@@ -122,6 +150,18 @@ class TestLake:
         (tmp_path / "models" / digest / name).unlink()
         with pytest.raises(ModelMissing):
             lake(tmp_path).load(digest)
+
+    def test_damaged_covers_are_refused_and_mended_by_put(self, tmp_path: Path) -> None:
+        digest = lake(tmp_path).put(*EXPLAINING)
+        file = tmp_path / "models" / digest / "explain.bin"
+        file.write_bytes(b"other covers")
+        with pytest.raises(ModelRefused, match=r"explain\.bin has SHA-256"):
+            lake(tmp_path).load(digest)
+        file.unlink()
+        with pytest.raises(ModelMissing):
+            lake(tmp_path).load(digest)
+        lake(tmp_path).put(*EXPLAINING)
+        assert lake(tmp_path).load(digest) == EXPLAINING
 
     @pytest.mark.parametrize("content", [b"{}", b'{"model_name": 1}', b"\xff", b"[]"])
     def test_a_manifest_that_breaks_its_schema_is_refused(self, tmp_path: Path, content: bytes) -> None:
@@ -146,10 +186,10 @@ class TestLake:
 class _Down:
     """Files behind a network that is down."""
 
-    def put(self, manifest: Manifest, onnx: bytes) -> str:  # noqa: ARG002 - the port's signature
+    def put(self, manifest: Manifest, onnx: bytes, explain: bytes | None = None) -> str:  # noqa: ARG002
         raise StoreUnavailable("lake", "connection refused")
 
-    def load(self, digest: str) -> tuple[Manifest, bytes]:  # noqa: ARG002 - the port's signature
+    def load(self, digest: str) -> StoredModel:  # noqa: ARG002 - the port's signature
         raise StoreUnavailable("lake", "connection refused")
 
 
@@ -159,7 +199,13 @@ class TestCached:
         source = MemoryModelFiles()
         digest = source.put(manifest_of(), ONNX)
         CachedModelFiles(source, copies).load(digest)
-        assert CachedModelFiles(_Down(), copies).load(digest) == (manifest_of(), ONNX)
+        assert CachedModelFiles(_Down(), copies).load(digest) == STORED
+
+    def test_explaining_starts_without_the_lake(self, tmp_path: Path) -> None:
+        source = MemoryModelFiles()
+        digest = source.put(*EXPLAINING)
+        CachedModelFiles(source, lake(tmp_path)).load(digest)
+        assert CachedModelFiles(_Down(), lake(tmp_path)).load(digest) == EXPLAINING
 
     def test_without_copy_and_lake_it_says_try_again(self, tmp_path: Path) -> None:
         with pytest.raises(StoreUnavailable):
@@ -177,14 +223,14 @@ class TestCached:
         digest = CachedModelFiles(source, lake(tmp_path)).put(manifest_of(), ONNX)
         damage(tmp_path / "models" / digest)
         with caplog.at_level(logging.WARNING):
-            assert CachedModelFiles(source, lake(tmp_path)).load(digest) == (manifest_of(), ONNX)
+            assert CachedModelFiles(source, lake(tmp_path)).load(digest) == STORED
         assert "not used" in caplog.text
-        assert lake(tmp_path).load(digest) == (manifest_of(), ONNX)
+        assert lake(tmp_path).load(digest) == STORED
 
     def test_no_room_for_copies_does_not_stop_scoring(self) -> None:
         source = MemoryModelFiles()
         digest = source.put(manifest_of(), ONNX)
-        assert CachedModelFiles(source, _Down()).load(digest) == (manifest_of(), ONNX)
+        assert CachedModelFiles(source, _Down()).load(digest) == STORED
 
 
 class TestLakeFilesystem:

@@ -9,7 +9,7 @@ import logging
 
 from ray_fraud.domain.model import Manifest, ModelRefused
 from ray_fraud.stores.errors import StoreError
-from ray_fraud.stores.models.port import ModelFiles, ModelMissing
+from ray_fraud.stores.models.port import ModelFiles, ModelMissing, StoredModel
 
 logger = logging.getLogger(__name__)
 
@@ -21,25 +21,25 @@ class CachedModelFiles:
         self._source = source
         self._copies = copies
 
-    def put(self, manifest: Manifest, onnx: bytes) -> str:
-        digest = self._source.put(manifest, onnx)
-        self._keep(manifest, onnx)
+    def put(self, manifest: Manifest, onnx: bytes, explain: bytes | None = None) -> str:
+        digest = self._source.put(manifest, onnx, explain)
+        self._keep(StoredModel(manifest, onnx, explain))
         return digest
 
-    def load(self, digest: str) -> tuple[Manifest, bytes]:
+    def load(self, digest: str) -> StoredModel:
         try:
             return self._copies.load(digest)
         except ModelMissing:
             pass
         except (ModelRefused, StoreError) as error:
             logger.warning("local copy of model %s not used: %s", digest, error)
-        manifest, onnx = self._source.load(digest)
-        self._keep(manifest, onnx)
-        return manifest, onnx
+        model = self._source.load(digest)
+        self._keep(model)
+        return model
 
-    def _keep(self, manifest: Manifest, onnx: bytes) -> None:
+    def _keep(self, model: StoredModel) -> None:
         """A full disk must not stop scoring: without the copy the next start only needs the lake."""
         try:
-            self._copies.put(manifest, onnx)
+            self._copies.put(*model)
         except StoreError as error:
-            logger.warning("no local copy of model %s: %s", manifest.label, error)
+            logger.warning("no local copy of model %s: %s", model.manifest.label, error)

@@ -1,4 +1,4 @@
-"""Model files in the lake: `models/<digest>/manifest.json` and `models/<digest>/model.onnx`.
+"""Model files in the lake: `models/<digest>/manifest.json`, `model.onnx` and, if it has one, `explain.bin`.
 
 The manifest is written last, so a model whose manifest can be read is complete.
 
@@ -8,14 +8,16 @@ Never: overwriting a sound model; trusting a file because of its name.
 import re
 import secrets
 
+from msgspec import UNSET
 from pyarrow import fs
 
-from ray_fraud.domain.model import Manifest, ModelRefused, decode_manifest, verify_onnx
+from ray_fraud.domain.model import Manifest, ModelRefused, decode_manifest, verify_explain, verify_onnx
 from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
-from ray_fraud.stores.models.port import ModelMissing
+from ray_fraud.stores.models.port import ModelMissing, StoredModel
 
 MANIFEST = "manifest.json"
 ONNX = "model.onnx"
+EXPLAIN = "explain.bin"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -27,8 +29,9 @@ class LakeModelFiles:
         self._filesystem = filesystem
         self._root = root.rstrip("/")
 
-    def put(self, manifest: Manifest, onnx: bytes) -> str:
+    def put(self, manifest: Manifest, onnx: bytes, explain: bytes | None = None) -> str:
         verify_onnx(manifest, onnx)
+        verify_explain(manifest, explain)
         digest = manifest.digest
         try:
             self.load(digest)
@@ -37,25 +40,28 @@ class LakeModelFiles:
             try:
                 self._filesystem.create_dir(folder, recursive=True)
                 self._write(f"{folder}/{ONNX}", onnx)
+                if explain is not None:
+                    self._write(f"{folder}/{EXPLAIN}", explain)
                 self._write(f"{folder}/{MANIFEST}", manifest.canonical())
             except OSError as error:
                 raise _store_error(error) from error
         return digest
 
-    def load(self, digest: str) -> tuple[Manifest, bytes]:
+    def load(self, digest: str) -> StoredModel:
         if not _DIGEST.fullmatch(digest):
             raise ModelMissing("lake", digest)
         folder = self._folder(digest)
         try:
-            content = self._read(f"{folder}/{MANIFEST}")
+            manifest = decode_manifest(self._read(f"{folder}/{MANIFEST}"), digest=digest)
             onnx = self._read(f"{folder}/{ONNX}")
+            explain = None if manifest.explain_sha256 is UNSET else self._read(f"{folder}/{EXPLAIN}")
         except FileNotFoundError as error:
             raise ModelMissing("lake", digest) from error
         except OSError as error:
             raise _store_error(error) from error
-        manifest = decode_manifest(content, digest=digest)
         verify_onnx(manifest, onnx)
-        return manifest, onnx
+        verify_explain(manifest, explain)
+        return StoredModel(manifest, onnx, explain)
 
     def _folder(self, digest: str) -> str:
         return f"{self._root}/models/{digest}"

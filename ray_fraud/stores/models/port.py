@@ -3,7 +3,7 @@
 Never: running a model (see `ray_fraud.scoring`), the registry (which version is in production).
 """
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ray_fraud.domain.model import Manifest
 from ray_fraud.stores.errors import StoreRefused
@@ -20,20 +20,29 @@ class ModelMissing(StoreRefused):
         self.digest = digest
 
 
+class StoredModel(NamedTuple):
+    """All of a model."""
+
+    manifest: Manifest
+    onnx: bytes
+    explain: bytes | None = None
+    """The trees with their covers, where the manifest names them."""
+
+
 class ModelFiles(Protocol):
     """Model files by digest. Calls block on I/O and are safe from several threads."""
 
-    def put(self, manifest: Manifest, onnx: bytes) -> str:
+    def put(self, manifest: Manifest, onnx: bytes, explain: bytes | None = None) -> str:
         """Store a model durably and return its digest; storing it again changes nothing.
 
         Raises:
-            ModelRefused: the manifest names another SHA-256 than that of `onnx`.
+            ModelRefused: the manifest names another SHA-256 than that of `onnx` or `explain`.
             StoreUnavailable: try again; nothing half-written is ever returned by `load`.
         """
         ...
 
-    def load(self, digest: str) -> tuple[Manifest, bytes]:
-        """The manifest and the ONNX bytes, both checked against their SHA-256.
+    def load(self, digest: str) -> StoredModel:
+        """The manifest and its files, all checked against their SHA-256.
 
         Raises:
             ModelMissing: no such model is stored.
