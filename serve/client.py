@@ -82,6 +82,16 @@ class ScorerClient:
             scores = self._score_here(split, user_ids, features)
         return ScoredBatch(scores, degraded, self._monotonic() - started)
 
+    def explain(self, split: Split, arm: int, features: NDArray[np.float32]) -> NDArray[np.float64] | None:
+        """What pushed the score of one row, by the model files of this process; see `SplitScorer.explain`.
+
+        Never through Serve: only alerts ask, and no other partition's call should wait for that.
+
+        Raises:
+            ModelMissing, ModelRefused, StoreUnavailable: the split is no longer held and cannot be loaded.
+        """
+        return self._local.explain(split, arm, features)
+
     def _score_here(self, split: Split, user_ids: NDArray[np.int64], features: NDArray[np.float32]) -> Scores:
         scorer = self._local.get(split.digest) or self._local.load(split)
         return scorer.score(user_ids, features)

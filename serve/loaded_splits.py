@@ -6,6 +6,9 @@ Never: an unbounded number of splits; a lookup that waits for another split's lo
 import threading
 from collections import OrderedDict
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ray_fraud.domain.split import Split
 from ray_fraud.scoring.model import Model
 from ray_fraud.scoring.split_scorer import SplitScorer
@@ -55,6 +58,14 @@ class LoadedSplits:
                 live = {arm.model_digest for each in self._held.values() for arm in each.split.arms}
                 self._models = {key: value for key, value in (self._models | models).items() if key in live}
             return scorer
+
+    def explain(self, split: Split, arm: int, features: NDArray[np.float32]) -> NDArray[np.float64] | None:
+        """What pushed one row's score, see `SplitScorer.explain`; loads the split if it is not held.
+
+        Raises:
+            ModelMissing, ModelRefused, StoreUnavailable: as `load`.
+        """
+        return (self.get(split.digest) or self.load(split)).explain(arm, features)
 
     @property
     def digests(self) -> list[str]:

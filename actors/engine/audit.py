@@ -16,6 +16,7 @@ import msgspec
 
 from ray_fraud.domain.alert import Alert
 from ray_fraud.domain.decode import Decoder
+from ray_fraud.domain.explanation import Explain
 from ray_fraud.domain.feature_tables import FeatureTables
 from ray_fraud.domain.partition import Counts, PartitionState
 from ray_fraud.domain.record import PartitionId, Record
@@ -83,8 +84,12 @@ def replay_partition(
     end: int,
     tables: Mapping[str, FeatureTables],
     progress: Callable[[int], None] = lambda _: None,
+    explain: Explain | None = None,
 ) -> tuple[Replayed, PartitionState]:
-    """Folds the log from where the partition's life began up to offset `end`, one record after another."""
+    """Folds the log from where the partition's life began up to offset `end`, one record after another.
+
+    Without `explain` the alerts carry no explanation.
+    """
     start = max(reader.bounds().start, min((event.from_offset for event in timeline), default=0))
     state = PartitionState(
         reader.partition.partition, decoder, next_offset=start, timeline=timeline, tables=tables
@@ -95,7 +100,7 @@ def replay_partition(
         while rest:
             observed = state.observe(rest)
             scores = score(observed.split, observed.user_ids, observed.features)
-            for alert in state.decide(observed, scores).alerts:
+            for alert in state.decide(observed, scores, explain).alerts:
                 replayed.alerts.setdefault(alert.alert_uid, alert)
             if scores is not None:
                 for arm in scores.arms.tolist():

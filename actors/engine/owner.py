@@ -223,7 +223,7 @@ class PartitionOwner:
         return [Scores(values[a:b], arms[a:b]) for a, b in zip(starts, ends, strict=True)], answer
 
     def decide(self, observed: Observed, scores: Scores | None) -> Effects:
-        return self.state.decide(observed, scores)
+        return self.state.decide(observed, scores, self._ports.scorer.explain)
 
     def publish(self, effects: Sequence[Effects]) -> list[Alert]:
         """Makes the effects of consecutive batches durable; the alerts that were published.

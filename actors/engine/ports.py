@@ -37,6 +37,10 @@ class Scorer(Protocol):
         """Scores every row, through Serve or locally; shape (n,) and (n, features) to n scores."""
         ...
 
+    def explain(self, split: Split, arm: int, features: NDArray[np.float32]) -> NDArray[np.float64] | None:
+        """What pushed the score of one row, always in this process; see `ray_fraud.domain.explanation`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Ports:

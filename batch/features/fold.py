@@ -18,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ray_fraud.domain.alert import Alert, Source
+from ray_fraud.domain.explanation import Explain
 from ray_fraud.domain.features import FEATURE_NAMES
 from ray_fraud.domain.observed import Counts, Observed
 from ray_fraud.domain.partition import PartitionState
@@ -42,6 +43,8 @@ class Scoring(NamedTuple):
     """All rows by one model."""
     present: Split
     """The versions that are live now: all of them score every row."""
+    explain: Explain | None = None
+    """What pushed a row's score; asked for alerts only."""
 
 
 @dataclass
@@ -102,14 +105,15 @@ def _decide(state: PartitionState, observed: Observed, scoring: Scoring, folded:
     user_ids, features = observed.user_ids, observed.features
     if observed.split.arms:
         scores = scoring.by_split(observed.split, user_ids, features)
-        folded.expected += state.decide(observed, scores).alerts
+        folded.expected += state.decide(observed, scores, scoring.explain).alerts
         return
     expected = state.decide(observed, None).alerts
     folded.expected += expected
     folded.without_model += len(observed.rows)
     if scoring.present.arms:
         now = replace(observed, split=scoring.present)
-        alerts = state.decide(now, scoring.by_split(scoring.present, user_ids, features)).alerts
+        scores = scoring.by_split(scoring.present, user_ids, features)
+        alerts = state.decide(now, scores, scoring.explain).alerts
         known = {alert.alert_uid for alert in expected}
         folded.found += [
             msgspec.structs.replace(alert, source=Source.COLD)

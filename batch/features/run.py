@@ -163,7 +163,7 @@ def model_scoring(connections: Connections, config: FeatureConfig, present: Spli
         whole = Split((msgspec.structs.replace(arm, share_bp=10_000),), salt="")
         return by_split(whole, np.zeros(len(features), np.int64), features).values
 
-    return Scoring(by_split, by_model, present)
+    return Scoring(by_split, by_model, present, loaded.explain)
 
 
 def run_refresh(connections: Connections, config: FeatureConfig, offered: list[Any]) -> RefreshReport:

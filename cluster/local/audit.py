@@ -123,7 +123,14 @@ class StackAuditor:
         with closing(reader):
             timeline = self._ledger.events(own)
             replayed, _ = replay_partition(
-                reader, timeline, self._decoder, self._score, end, self._tables, progress
+                reader,
+                timeline,
+                self._decoder,
+                self._score,
+                end,
+                self._tables,
+                progress,
+                self._splits.explain,
             )
         return replayed
 

@@ -77,5 +77,6 @@ class Alert(msgspec.Struct, frozen=True):
     """`name:version` of the model that gave the score."""
     source: Source
     details: dict[str, Any]
-    """The transaction, the compared neighbour, the features, the user's last transactions."""
+    """The transaction, the compared neighbour, the features, the user's last transactions, and for a model's
+    alert the explanation, see `ray_fraud.domain.explanation`."""
     schema_version: int = 1

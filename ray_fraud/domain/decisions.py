@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ray_fraud.domain.alert import Alert, Source, alert_uid
+from ray_fraud.domain.alert import Alert, RuleName, Source, alert_uid
+from ray_fraud.domain.explanation import Explain, explanation
 from ray_fraud.domain.features import FEATURE_NAMES
 from ray_fraud.domain.geo import E7
 from ray_fraud.domain.observed import Effects, Observed, Row
@@ -27,8 +28,12 @@ class ScoresMismatchError(Exception):
     """Scores that do not fit the rows they are meant for; a defect of the scorer, never of the data."""
 
 
-def decide(partition: int, observed: Observed, scores: Scores | None) -> Effects:
+def decide(
+    partition: int, observed: Observed, scores: Scores | None, explain: Explain | None = None
+) -> Effects:
     """The effects of one batch: alerts in the order of offset and rule, and its dead letters.
+
+    `explain` is asked for each alert of a model, and for nothing else; None: alerts carry no explanation.
 
     Raises:
         ScoresMismatchError: no scores although the split has arms, another number of scores than rows, or
@@ -42,13 +47,17 @@ def decide(partition: int, observed: Observed, scores: Scores | None) -> Effects
         score: float | None = None
         arm: Arm | None = None
         hits = row.hits
+        explained: dict[RuleName, dict[str, Any]] = {}
         if scores is not None and observed.split.arms:
             score = float(scores.values[index])
             arm = observed.split.arms[scores.arms[index]]
             if index in anomalous:
                 hits = (*hits, ml_anomaly(score, arm, observed.settings.ml_anomaly))
+                explained[RuleName.ML_ANOMALY] = _explained(observed, index, int(scores.arms[index]), explain)
         details = _details(row, observed.features[index])
-        alerts += [_alert(partition, row, hit, score, arm, details) for hit in hits]
+        alerts += [
+            _alert(partition, row, hit, score, arm, details | explained.get(hit.rule, {})) for hit in hits
+        ]
     return Effects(alerts, observed.dead_letters, observed.next_offset)
 
 
@@ -68,6 +77,13 @@ def _anomalous_rows(observed: Observed, scores: Scores | None) -> frozenset[int]
         raise ScoresMismatchError(f"arm {scores.arms.max()} was scored, the split has {len(arms)}")
     thresholds = np.array([arm.threshold for arm in arms])
     return frozenset(np.flatnonzero(scores.values > thresholds[scores.arms]).tolist())
+
+
+def _explained(observed: Observed, index: int, arm: int, explain: Explain | None) -> dict[str, Any]:
+    """The detail `explanation` of a row that a model found anomalous; none if the model cannot say."""
+    features = observed.features[index]
+    pushes = None if explain is None else explain(observed.split, arm, features)
+    return {} if pushes is None else {"explanation": explanation(pushes, features)}
 
 
 def _alert(

@@ -19,6 +19,7 @@ import numpy as np
 from ray_fraud.domain.controls import FOLD_VERSION, Controls, FoldVersionError, TablesMissingError
 from ray_fraud.domain.decisions import ScoresMismatchError, decide
 from ray_fraud.domain.decode import Decoder
+from ray_fraud.domain.explanation import Explain
 from ray_fraud.domain.feature_tables import FeatureTables, looked_up
 from ray_fraud.domain.features import FOLDED_COUNT
 from ray_fraud.domain.fold import fold
@@ -209,13 +210,15 @@ class PartitionState:
                 take(record, batch)
         return self._observed(from_offset, batch)
 
-    def decide(self, observed: Observed, scores: Scores | None) -> Effects:
+    def decide(self, observed: Observed, scores: Scores | None, explain: Explain | None = None) -> Effects:
         """The effects of one batch; `scores` may be None only if its split has no arms.
+
+        `explain` is asked for each alert of a model; see `ray_fraud.domain.decisions.decide`.
 
         Raises:
             ScoresMismatchError: the scores do not fit the batch.
         """
-        return decide(self.partition, observed, scores)
+        return decide(self.partition, observed, scores, explain)
 
     def _check_order(self, records: Sequence[Record] | Sequence[DecodedRecord]) -> None:
         # Not `next_offset`: a declared gap moves that ahead of records that are still to be passed over.

@@ -1,6 +1,6 @@
 """Single-threaded replay of a log under its timeline: the definition of what the platform must have done.
 
-Never: I/O of its own; records, timeline and scores come in as arguments.
+Never: I/O of its own; records, timeline, scores and explanations come in as arguments.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from ray_fraud.domain.explanation import Explain
 from ray_fraud.domain.observed import Effects
 from ray_fraud.domain.partition import PartitionState
 from ray_fraud.domain.record import Record
@@ -26,6 +27,7 @@ def replay(
     state: PartitionState,
     score: Score,
     batch_records: int = 500,
+    explain: Explain | None = None,
 ) -> Iterator[Effects]:
     """Yields the effects of `records` in order, one micro-batch at a time, and moves `state` along.
 
@@ -43,5 +45,6 @@ def replay(
     while batch := list(islice(source, batch_records)):
         while batch:
             observed = state.observe(batch)
-            yield state.decide(observed, score(observed.split, observed.user_ids, observed.features))
+            scores = score(observed.split, observed.user_ids, observed.features)
+            yield state.decide(observed, scores, explain)
             batch = [record for record in batch if record.offset >= observed.next_offset]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from actors.build import decoder_of, scorer_config
 from actors.config import NAMESPACE, SINK
 from actors.engine.audit import replay_partition
-from ray_fraud.domain.alert import Source
+from ray_fraud.domain.alert import Alert, RuleName, Source
 from ray_fraud.domain.feature_tables import StateOnly
 from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.split import Split
@@ -44,6 +44,10 @@ def replica_pid() -> int | None:
         return None
 
 
+def _judgement(alert: Alert) -> tuple[object, ...]:
+    return alert.score, alert.model_version, alert.details.get("explanation")
+
+
 def assert_scores_equal_the_replay(platform: Platform) -> None:
     """Bit for bit, whoever scored: Serve before and after the kill, the partitions in between."""
     connections = platform.config.connections
@@ -63,13 +67,15 @@ def assert_scores_equal_the_replay(platform: Platform) -> None:
                 score,
                 reader.bounds().end,
                 StateOnly(),
+                explain=splits.explain,
             )
             rows = queries.list(AlertFilter(source=Source.HOT, partition=own), limit=1_000_000)
-            stored = {row.alert.alert_uid: (row.alert.score, row.alert.model_version) for row in rows}
+            stored = {row.alert.alert_uid: _judgement(row.alert) for row in rows}
             assert stored
-            assert stored == {
-                uid: (alert.score, alert.model_version) for uid, alert in replayed.alerts.items()
-            }
+            assert stored == {uid: _judgement(alert) for uid, alert in replayed.alerts.items()}
+            models = [row.alert for row in rows if row.alert.rule_name is RuleName.ML_ANOMALY]
+            assert models
+            assert all(alert.details["explanation"] for alert in models)
     finally:
         queries.close()
 

@@ -102,6 +102,7 @@ def test_an_alert_that_the_hot_path_missed_is_stored_as_cold(tmp_path: Path) -> 
     made.decide_online()
     lost = sorted(hot_uids(made))[::7]
     taken = {uid: made.database.alerts.pop(uid).alert for uid in lost}
+    assert any("explanation" in alert.details for alert in taken.values())
     made.ingest(made.end)
     report = made.fold()
     assert (report.missed, report.unexpected) == (len(lost), 0)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ray_fraud.domain.alert import Alert, RuleName, alert_uid
 from ray_fraud.domain.features import FEATURE_NAMES
@@ -65,6 +66,39 @@ def test_a_rule_alert_of_a_scored_row_carries_the_score() -> None:
 def test_without_models_rules_alert_without_a_score() -> None:
     (alert,) = alerts_of(transaction(amount=3000.0), split=Split((), ""))
     assert (alert.score, alert.model_version) == (None, None)
+
+
+def test_only_the_alert_of_a_model_is_explained_and_only_it_is_asked_for() -> None:
+    asked: list[tuple[Split, int, float]] = []
+
+    def explain(split: Split, arm: int, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        asked.append((split, arm, float(features[0])))
+        return np.arange(-1, len(FEATURE_NAMES) - 1, dtype=np.float64)
+
+    state = PartitionState(2, decoder(), timeline=[split_event(1, 0, SPLIT)])
+    transactions = [transaction("a", amount=3000.0), transaction("b"), transaction("c", amount=2500.0)]
+    observed = state.observe([record(offset, tx) for offset, tx in enumerate(transactions)])
+    scores = Scores(np.array([0.4, 0.7, 0.9]), np.array([0, 0, 1], np.uint8))
+    alerts = state.decide(observed, scores, explain).alerts
+    assert [(alert.offset, alert.rule_name.value, "explanation" in alert.details) for alert in alerts] == [
+        (0, "high_amount", False),
+        (1, "ml_anomaly", True),
+        (2, "high_amount", False),
+        (2, "ml_anomaly", True),
+    ]
+    assert asked == [(SPLIT, 0, float(observed.features[1, 0])), (SPLIT, 1, 2500.0)]
+    reasons = alerts[1].details["explanation"]
+    assert [reason["feature"] for reason in reasons] == list(FEATURE_NAMES[:-6:-1])
+    assert reasons[0]["contribution"] == len(FEATURE_NAMES) - 2
+    assert state.decide(observed, scores, explain).alerts == alerts
+
+
+def test_a_model_that_cannot_explain_itself_alerts_without() -> None:
+    state = PartitionState(2, decoder(), timeline=[split_event(1, 0, SPLIT)])
+    observed = state.observe([record(0, transaction())])
+    for explain in (None, lambda *_: None):
+        (alert,) = state.decide(observed, scored(0.9), explain).alerts
+        assert "explanation" not in alert.details
 
 
 def test_an_alert_names_its_transaction_and_place_in_the_log() -> None:

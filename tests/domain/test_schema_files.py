@@ -6,10 +6,13 @@ from typing import Any
 
 import jsonschema
 import msgspec
+import numpy as np
 import pytest
 
 from ray_fraud.domain import contract
 from ray_fraud.domain.alert import HOT_RULES, Alert, RuleName, Severity, Source, alert_uid
+from ray_fraud.domain.explanation import explanation
+from ray_fraud.domain.features import FEATURE_COUNT
 from ray_fraud.domain.schemas import SchemaName, schema, schema_names, schema_text
 
 TRANSACTIONS = SchemaName("transactions", 1)
@@ -33,6 +36,10 @@ ALERT = Alert(
     model_version=None,
     source=Source.HOT,
     details={"features": {"amount": 2500.0}},
+)
+EXPLANATION = explanation(
+    np.array([1.0, -0.5, 0.25, *[0.0] * (FEATURE_COUNT - 3)]),
+    np.array([2500.0, *[np.nan] * (FEATURE_COUNT - 1)], np.float32),
 )
 LABEL = {
     "transaction_id": "tx-1",
@@ -108,6 +115,7 @@ def test_names_allow_more_than_identifiers() -> None:
         {"lat": None, "lon": None},
         {"score": 0.71, "model_version": "isolation_forest:1", "rule_name": RuleName.ML_ANOMALY},
         {"source": Source.COLD, "severity": Severity.CRITICAL, "details": {}},
+        {"details": {"explanation": EXPLANATION}},
     ],
     ids=str,
 )
@@ -134,6 +142,9 @@ def test_the_alert_schema_knows_every_field_and_name_of_the_code() -> None:
         {"user_id": -1},
         {"lat": 91},
         {"details": None},
+        {"details": {"explanation": EXPLANATION * 2}},
+        {"details": {"explanation": [{**EXPLANATION[0], "contribution": "large"}]}},
+        {"details": {"explanation": [{"feature": "amount"}]}},
         {"reason": ""},
         {"schema_version": 2},
     ],

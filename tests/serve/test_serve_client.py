@@ -22,7 +22,7 @@ from serve.client import ScorerClient
 from serve.config import ScorerConfig, ScoringMode
 from serve.loaded_splits import LoadedSplits
 from serve.scorer import Scorer
-from tests.scoring.sample_models import model_files, rows, split, trained
+from tests.scoring.sample_models import loaded, model_files, rows, split, trained
 
 ROWS = rows(60, 21)
 IDS = np.arange(60) * 7919
@@ -87,6 +87,21 @@ def test_serve_and_local_scores_have_equal_bits(scorer: Scorer) -> None:
     assert set(served.scores.arms.tolist()) == {0, 1}
     assert not served.degraded
     assert not local.degraded
+
+
+@pytest.mark.parametrize("prepared", [True, False])
+def test_explanations_come_from_this_process(scorer: Scorer, prepared: bool) -> None:
+    remote = ReplicaInProcess(scorer)
+    caller = client(remote)
+    if prepared:
+        caller.prepare(SPLIT)
+    calls = len(remote.contents)
+    for arm in (0, 1):
+        made, expected = caller.explain(SPLIT, arm, ROWS[0]), loaded(arm + 1).explain(ROWS[0])
+        assert made is not None
+        assert expected is not None
+        assert made.tobytes() == expected.tobytes()
+    assert len(remote.contents) == calls
 
 
 def test_an_unknown_split_is_sent_with_its_content_once(scorer: Scorer) -> None:

@@ -25,7 +25,7 @@ from ray_fraud.stores.feature_tables.memory import MemoryFeatureTables
 from ray_fraud.stores.ledger.memory import MemoryLedger
 from ray_fraud.stores.ledger.memory_queries import MemoryAlertQueries
 from ray_fraud.stores.ledger.queries import AlertFilter, StoredAlert
-from tests.simulation.world import NO_WAIT, SETTINGS, TOPICS, World, score_rows
+from tests.simulation.world import NO_WAIT, SETTINGS, TOPICS, World, explain_row, score_rows
 
 T = TypeVar("T")
 
@@ -198,7 +198,8 @@ def replayed(world: World) -> tuple[Replayed, PartitionState]:
     reader = world.broker.reader(TOPICS.transactions, world.partition)
     events = MemoryLedger(world.database).events(world.partition)
     tables = TablesFromFiles(MemoryFeatureTables(world.tables))
-    return replay_partition(reader, events, Decoder(None), score_rows, reader.bounds().end, tables)
+    end = reader.bounds().end
+    return replay_partition(reader, events, Decoder(None), score_rows, end, tables, explain=explain_row)
 
 
 def check(world: World, owner: Owner, sent: Sequence[Record]) -> Replayed:

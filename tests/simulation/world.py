@@ -70,6 +70,12 @@ def score_rows(split: Split, user_ids: NDArray[np.int64], features: NDArray[np.f
     return Scores(values, arms)
 
 
+def explain_row(split: Split, arm: int, features: NDArray[np.float32]) -> NDArray[np.float64] | None:
+    """A stand-in explanation: a function of the row and of the arm's version only; version 2 has none."""
+    version = split.arms[arm].version
+    return None if version == 2 else np.nan_to_num(features.astype(np.float64), nan=-0.5) * (version + 0.1)
+
+
 class SimulatedScorer:
     """Scores at once; what it answers does not depend on the call."""
 
@@ -80,6 +86,9 @@ class SimulatedScorer:
         scores = score_rows(split, user_ids, features)
         assert scores is not None
         return ScoredBatch(scores, degraded=False, seconds=0.0)
+
+    def explain(self, split: Split, arm: int, features: NDArray[np.float32]) -> NDArray[np.float64] | None:
+        return explain_row(split, arm, features)
 
 
 @dataclass
