@@ -91,9 +91,8 @@ class Explainer:
         """
         if row.shape != (self.columns,):
             raise ValueError(f"row: shape {row.shape}, must be ({self.columns},)")
-        total = np.zeros(self.columns)
         if not len(self._feature):
-            return total
+            return np.zeros(self.columns)
         x = row.take(self._feature)
         passes = ~(x <= self._low) & (x <= self._high)
         passed_before = np.append(passes, True).take(self._previous)  # -1: no split of the feature before
@@ -104,9 +103,11 @@ class Explainer:
         alive = np.flatnonzero(passed_before)  # the others contribute 0
         moved = self._up.take(state.take(alive), axis=0)
         moved *= sums.take(alive, axis=0)
-        feature = self._feature.take(alive)
-        for point in range(self._points):
-            total += np.bincount(feature, weights=moved[:, point], minlength=self.columns)
+        pushes = moved[:, 0].copy()
+        for point in range(1, self._points):  # one after the other: the same order on every machine
+            pushes += moved[:, point]
+        total = np.zeros(self.columns)
+        total += np.bincount(self._feature.take(alive), weights=pushes, minlength=self.columns)
         return total
 
     def _subtree_sums(self, products: Floats) -> Floats:
@@ -120,7 +121,8 @@ class Explainer:
         products *= self._value
         for level, upper in zip(self._levels[:0:-1], self._levels[-2::-1], strict=True):
             pairs = products[level.start : level.end].reshape(-1, 2, self._points)
-            products[upper.start + level.parents] = pairs[:, 0] + pairs[:, 1]
+            above = products[upper.start : upper.end]
+            above[level.parents] = pairs[:, 0] + pairs[:, 1]
         return products
 
 

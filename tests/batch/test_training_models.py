@@ -133,6 +133,39 @@ def test_an_export_that_differs_is_an_error() -> None:
         finish(candidate, UNSEEN, trained_scores(), alert_share=0.01)
 
 
+def test_explanations_that_do_not_add_up_to_the_scores_are_an_error() -> None:
+    one, other = (
+        train_isolation_forest(HISTORY[:500], FIRST_FEATURES, version=1, seed=seed, trees=5)
+        for seed in (1, 2)
+    )
+    manifest = one.manifest
+    candidate = Candidate(
+        "x",
+        1,
+        manifest.algorithm,
+        manifest.features,
+        manifest.link,
+        one.onnx,
+        manifest.training,
+        other.explain,
+    )
+    with pytest.raises(ExportMismatch, match="add up to"):
+        finish(candidate, UNSEEN, Model(*one).score(UNSEEN), alert_share=0.01)
+
+
+@pytest.mark.parametrize("kind", ["isolation", "random"])
+def test_trained_models_can_explain_themselves(kind: str) -> None:
+    if kind == "isolation":
+        made = train_isolation_forest(HISTORY, SECOND_FEATURES, version=1, seed=1)
+    else:
+        made = train_random_forest(HISTORY, HISTORY[:, 0] > 60, SECOND_FEATURES, version=1, seed=1)
+    unusual = np.nanmedian(HISTORY, axis=0).astype(np.float32)
+    unusual[0] = 1e6
+    pushes = Model(*made).explain(unusual)
+    assert pushes is not None
+    assert FEATURE_NAMES[int(np.argmax(pushes))] == "amount"
+
+
 def trained_scores() -> "np.typing.NDArray[np.float64]":
     return Model(*trained()).score(UNSEEN)
 
