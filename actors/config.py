@@ -19,6 +19,8 @@ SINK = "ray-fraud-sink"
 METRICS_HUB = "ray-fraud-metrics"
 BATCH = "ray-fraud-batch"
 """The cold path's actor."""
+TRAINING = "ray-fraud-training"
+"""The actor that trains models."""
 
 
 def score_actor_name(job: str) -> str:

@@ -27,13 +27,13 @@ class FeatureRollOut:
 
     def __init__(self, refreshes: FeatureRefreshes) -> None:
         self._refreshes = refreshes
-        self._offered: tuple[str, Any] | None = None
+        self._offered: tuple[str, list[Any]] | None = None
         self.digest: str | None = None
         """Of the newest tables; None before the first."""
 
-    def offer(self, digest: str, content: Any) -> None:
-        """Says where the content of tables is that are about to be published: a reference to its bytes."""
-        self._offered = digest, content
+    def offer(self, digest: str, contents: list[Any]) -> None:
+        """Says where the files of tables are that are about to be published: references to their bytes."""
+        self._offered = digest, contents
 
     def look(self, owners: Sequence[Any]) -> None:
         """Tells all owners about tables that are newer than the last ones."""
@@ -46,12 +46,12 @@ class FeatureRollOut:
             return
         # An owner that starts from here on is told by its constructor.
         self.digest = newest
-        content = None
+        contents = []
         if self._offered is not None and self._offered[0] == newest:
-            content = self._offered[1]
+            contents = self._offered[1]
         self._offered = None
         logger.info("supervisor: feature tables %s for %d owners", newest[:12], len(owners))
-        calls = {owner.refresh.remote(newest, content): owner for owner in owners}
+        calls = {owner.refresh.remote(newest, *contents): owner for owner in owners}
         ready, late = ray.wait(list(calls), num_returns=len(calls), timeout=CALL_TIMEOUT_SECONDS)
         for call in (*ready, *late):
             self._confirm(call, calls[call], newest)

@@ -3,6 +3,7 @@
 Never: slowing a partition: one call per process every two seconds.
 """
 
+import contextlib
 import logging
 import threading
 from typing import Any
@@ -12,7 +13,7 @@ from prometheus_client import start_http_server
 from prometheus_client.registry import CollectorRegistry
 from ray.exceptions import RayError
 
-from actors.config import BATCH, NAMESPACE, SINK, SUPERVISOR, HotPathConfig
+from actors.config import BATCH, NAMESPACE, SINK, SUPERVISOR, TRAINING, HotPathConfig
 from actors.metrics_hub import SnapshotCollector
 from ray_fraud.stores.connections import from_json
 from ray_fraud.telemetry.meter import read_snapshot
@@ -49,8 +50,8 @@ class MetricsActor:
     def _gather(self) -> None:
         supervisor = ray.get_actor(SUPERVISOR, namespace=NAMESPACE)
         partitions: list[Any] = ray.get(supervisor.handles.remote(), timeout=CALL_TIMEOUT_SECONDS)
-        roles = [supervisor, ray.get_actor(SINK, namespace=NAMESPACE), _batch(), *partitions]
-        calls = [role.metrics.remote() for role in roles if role is not None]
+        roles = [supervisor, ray.get_actor(SINK, namespace=NAMESPACE), *_cold_path(), *partitions]
+        calls = [role.metrics.remote() for role in roles]
         ready, _ = ray.wait(calls, num_returns=len(calls), timeout=CALL_TIMEOUT_SECONDS)
         for call in ready:
             try:
@@ -62,9 +63,10 @@ class MetricsActor:
         return int(self._server.server_port)
 
 
-def _batch() -> Any:
-    """The cold path's actor; None where there is none."""
-    try:
-        return ray.get_actor(BATCH, namespace=NAMESPACE)
-    except ValueError:
-        return None
+def _cold_path() -> list[Any]:
+    """Those of the cold path's actors that there are."""
+    found = []
+    for name in (BATCH, TRAINING):
+        with contextlib.suppress(ValueError):
+            found.append(ray.get_actor(name, namespace=NAMESPACE))
+    return found

@@ -115,12 +115,12 @@ class PartitionActor:
             settings=None if settings is None else msgspec.json.decode(settings, type=DetectionSettings),
         )
 
-    def refresh(self, digest: str, content: "NDArray[np.uint8] | None" = None) -> None:
+    def refresh(self, digest: str, *contents: "NDArray[np.uint8]") -> None:
         """Asks for other feature tables; they hold from an offset that the timeline records.
 
-        `content`: the file's bytes, which this node then keeps; None: it is in the lake.
+        `contents`: the bytes of their files, which this node then keeps; none: they are in the lake.
         """
-        if content is not None:
+        for content in contents:
             self._built.feature_tables.keep(content.tobytes())
         self._owner.desire(tables=digest)
 

@@ -128,12 +128,12 @@ class Supervisor:
         if calls:
             ray.wait(calls, num_returns=len(calls), timeout=CALL_TIMEOUT_SECONDS)
 
-    def offer_features(self, digest: str, content: list[Any]) -> None:
+    def offer_features(self, digest: str, contents: list[Any]) -> None:
         """Announces feature tables that are about to be published.
 
-        `content`: one reference to the file's bytes as an array, in a list so that it is not fetched here.
+        `contents`: references to the bytes of their files as arrays, in a list so that none is fetched here.
         """
-        self._features.offer(digest, content[0])
+        self._features.offer(digest, contents)
 
     def _check_health(self) -> None:
         self._health = {component.value: False for component in Component} | self._ports.health()

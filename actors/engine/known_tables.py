@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 
 from ray_fraud.domain.feature_tables import FeatureTables
-from ray_fraud.stores.feature_tables.encoding import decode_tables
+from ray_fraud.stores.feature_tables.parts import TableReader
 from ray_fraud.stores.feature_tables.port import FeatureTableFiles
 
 logger = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ class KnownTables(Mapping[str, FeatureTables]):
     """By digest. `load` may be called from one thread while another looks up."""
 
     def __init__(self, files: FeatureTableFiles) -> None:
-        self._files = files
+        self._reader = TableReader(files)
         self._loaded: dict[str, FeatureTables] = {}
 
     def load(self, digest: str) -> None:
@@ -28,7 +28,7 @@ class KnownTables(Mapping[str, FeatureTables]):
             StoreRefused: the lake has no such file, or a damaged one.
         """
         if digest not in self._loaded:
-            self._loaded[digest] = decode_tables(self._files.load(digest)).tables
+            self._loaded[digest] = self._reader.load(digest)
 
     def keep_only(self, digests: Iterable[str]) -> None:
         """Forgets all others."""

@@ -3,18 +3,21 @@
 A partition may be folded again from the oldest offset of its log (whatever state it begins with: what the log
 has lost is not folded), and by the cold path from where `ml_features` stands. The tables that its timeline
 names there or later are needed. So are the newest, which owners may be about to name in their timelines, and
-files that are young: one is in the lake before anything names it.
+files that are young: one is in the lake before anything names it. What stays keeps its profiles.
 
 Never: an uncertain removal: if a store does not answer, all files stay.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
 
 from ray_fraud.domain.timeline import ControlEvent, tables_needed
-from ray_fraud.stores.feature_tables.port import FeatureRefreshes, FeatureTableFiles
+from ray_fraud.stores.errors import StoreDamaged
+from ray_fraud.stores.feature_tables.parts import TableReader
+from ray_fraud.stores.feature_tables.port import FeatureRefreshes, FeatureTableFiles, TablesMissing
 
 
 class Reach(msgspec.Struct, frozen=True):
@@ -61,11 +64,25 @@ def prune_feature_tables(
     needed = {refreshes.newest()}
     for reach in reaches():
         needed.update(tables_needed(reach.timeline, reach.oldest))
-    doomed = unneeded(present, needed, now - retention.total_seconds())
+    written_before = now - retention.total_seconds()
+    kept = [digest for digest, written in present.items() if written >= written_before or digest in needed]
+    needed.update(_profiles_of(files, kept))
+    doomed = unneeded(present, needed, written_before)
     if not dry_run:
         for digest in doomed:
             files.remove(digest)
     return FeatureTablesReport(len(present), doomed)
+
+
+def _profiles_of(files: FeatureTableFiles, digests: Sequence[str]) -> set[str | None]:
+    """The files of profiles that these files name."""
+    reader = TableReader(files)
+    named: set[str | None] = set()
+    for digest in digests:
+        # A file of profiles names none, and a damaged file neither.
+        with contextlib.suppress(StoreDamaged, TablesMissing):
+            named.add(reader.risks(digest).facts.profiles)
+    return named
 
 
 def unneeded(present: Mapping[str, float], needed: set[str | None], written_before: float) -> list[str]:

@@ -21,4 +21,10 @@ class FeatureConfig(msgspec.Struct, frozen=True, kw_only=True):
     profile_days: int = 90
     """Completed UTC days, up to the newest event's, that users' profiles are made of."""
     verdict_delay_seconds: float = 0.0
-    """An analyst's verdict reaches the features this much later."""
+    """A verdict reaches the features this much later."""
+    label_maturity_days: float = 7.0
+    """So old, in event time, is a transaction that counts as legitimate while nobody has called it fraud."""
+    refresh_seconds: float = 3600.0
+    """Of event time, after which merchants are looked at again without a new verdict."""
+    look_seconds: float = 10.0
+    """Between two looks for new verdicts."""

@@ -4,6 +4,7 @@ Never: logic.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from ray.exceptions import RayError, RayTaskError
 from batch.features.config import FeatureConfig
 from batch.features.fold import Scoring
 from batch.features.job import FeatureJob, FeatureReport, PartitionFacts
-from batch.features.refresh import RefreshReport, refresh
+from batch.features.refresh import Refresher
 from batch.features.stretch import Stretch, StretchPorts, StretchReport, fold_stretch
 from batch.priority import low_priority_env
 from ray_fraud.domain.record import PartitionId
@@ -28,6 +29,7 @@ from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.feature_tables.cached import CachedFeatureTables
 from ray_fraud.stores.feature_tables.lake import LakeFeatureTables, NodeFeatureTables
 from ray_fraud.stores.feature_tables.lookup import TablesFromFiles
+from ray_fraud.stores.feature_tables.parts import Parts
 from ray_fraud.stores.feature_tables.postgres import PostgresFeatureRefreshes
 from ray_fraud.stores.lake import lake_filesystem
 from ray_fraud.stores.ledger.postgres import PostgresLedger
@@ -38,6 +40,7 @@ from ray_fraud.stores.snapshots.lake import LakeSnapshotStore
 from ray_fraud.stores.tables.delta import DeltaTransactions
 from ray_fraud.stores.tables.feature_columns import FEATURE_SCHEMA, ML_FEATURES, SCORE_SCHEMA, SCORES
 from ray_fraud.stores.tables.positioned import PositionedTable
+from ray_fraud.stores.verdicts.postgres import PostgresVerdicts
 from serve.config import ScorerConfig
 from serve.loaded_splits import LoadedSplits
 
@@ -166,34 +169,39 @@ def model_scoring(connections: Connections, config: FeatureConfig, present: Spli
     return Scoring(by_split, by_model, present, loaded.explain)
 
 
-def run_refresh(connections: Connections, config: FeatureConfig, offered: list[Any]) -> RefreshReport:
-    """New feature tables, if something is new. `offered` keeps a reference to the newest content.
+def open_refresher(
+    connections: Connections, config: FeatureConfig, offered: list[Any]
+) -> tuple[Refresher, Callable[[], None]]:
+    """The refresher with its real outside, and how to close it. Opens nothing yet.
 
-    Raises:
-        StoreError: a store did not answer; the next run does it.
+    `offered` keeps references to the newest files' contents, so that they stay in Ray's object store.
     """
-    with ExitStack() as closing:
-        review = PostgresReviewData(connections.postgres)
-        closing.callback(review.close)
-        refreshes = PostgresFeatureRefreshes(connections.postgres, limits=PATIENT)
-        closing.callback(refreshes.close)
-        return refresh(
-            config,
-            DeltaTransactions(connections.lake),
-            review,
-            table_files(connections, config),
-            refreshes,
-            lambda digest, content: _offer(config, digest, content, offered),
-        )
+    verdicts = PostgresVerdicts(connections.postgres, name="ray-fraud refresh")
+    refreshes = PostgresFeatureRefreshes(connections.postgres, limits=PATIENT)
+    refresher = Refresher(
+        config,
+        DeltaTransactions(connections.lake),
+        verdicts,
+        table_files(connections, config),
+        refreshes,
+        lambda parts: _offer(config, parts, offered),
+        time.time,
+    )
+
+    def close() -> None:
+        verdicts.close()
+        refreshes.close()
+
+    return refresher, close
 
 
-def _offer(config: FeatureConfig, digest: str, content: bytes, offered: list[Any]) -> None:
-    """Puts the content into Ray's object store and tells the supervisor; without one, the file serves."""
+def _offer(config: FeatureConfig, parts: Parts, offered: list[Any]) -> None:
+    """Puts the contents into Ray's object store and tells the supervisor; without one, the files serve."""
     if not config.supervisor:
         return
     try:
         supervisor = ray.get_actor(config.supervisor, namespace=config.namespace)
-        offered[:] = [ray.put(np.frombuffer(content, np.uint8))]
-        ray.get(supervisor.offer_features.remote(digest, list(offered)), timeout=OFFER_SECONDS)
+        offered[:] = [ray.put(np.frombuffer(content, np.uint8)) for content in parts.contents.values()]
+        ray.get(supervisor.offer_features.remote(parts.digest, list(offered)), timeout=OFFER_SECONDS)
     except (RayError, ValueError, TimeoutError) as error:
-        logger.warning("features: not offered, owners read the file: %s", str(error).splitlines()[0])
+        logger.warning("features: not offered, owners read the files: %s", str(error).splitlines()[0])

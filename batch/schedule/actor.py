@@ -17,7 +17,7 @@ from batch.care.daily import DailyCare
 from batch.care.run import care_for_feature_tables
 from batch.features.job import FeatureReport
 from batch.features.refresh import RefreshReport
-from batch.features.run import run_features, run_refresh
+from batch.features.run import open_refresher, run_features
 from batch.ingest.job import IngestReport
 from batch.ingest.run import run_ingest
 from batch.patterns.job import PatternReport, search
@@ -57,7 +57,10 @@ class BatchActor:
         for outcome in FOLD_OUTCOMES:
             self._meter.count(metrics.FOLDED_ALERTS, 0, outcome=outcome)
         self._offered: list[Any] = []
-        """Holds the content of the newest feature tables in Ray's object store."""
+        """Holds the contents of the newest feature tables in Ray's object store."""
+        self._refresher, _ = open_refresher(
+            self._config.ingest.connections, self._config.features, self._offered
+        )
         self._care = DailyCare(
             self._config.ingest.connections.lake,
             self._config.care,
@@ -75,8 +78,8 @@ class BatchActor:
             self._work, self._runs, self._config.interval, self._meter, time.time, self._config.settle
         )
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="batch", daemon=True)
-        self._thread.start()
+        for target in (self._loop, self._watch_verdicts):
+            threading.Thread(target=target, name=f"batch {target.__name__}", daemon=True).start()
 
     def _loop(self) -> None:
         recovered = False
@@ -90,6 +93,15 @@ class BatchActor:
                 logger.warning("batch: earlier runs are not known yet: %s", error)
             self._scheduler.step()
             self._scheduler.pause(LONGEST_PAUSE_SECONDS)
+
+    def _watch_verdicts(self) -> None:
+        """A verdict has to reach the features within a minute, however long a run takes."""
+        while not self._stopping.wait(self._config.features.look_seconds):
+            try:
+                self._count(self._refresher.look_for_verdicts())
+            except Exception:
+                # Whatever it was: the next look reads the same verdicts, and so does the next run.
+                logger.exception("batch: verdicts not looked for, again soon")
 
     def _work(self) -> dict[str, Any]:
         self._progress = IngestReport()
@@ -125,7 +137,9 @@ class BatchActor:
         return report
 
     def _refresh(self) -> RefreshReport:
-        report = run_refresh(self._config.ingest.connections, self._config.features, self._offered)
+        return self._count(self._refresher.refresh())
+
+    def _count(self, report: RefreshReport) -> RefreshReport:
         self._meter.count(metrics.FEATURE_REFRESHES, int(report.refreshed))
         return report
 

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from ray_fraud.domain import metrics
-from ray_fraud.domain.metrics import RunStatus
+from ray_fraud.domain.metrics import RunMeters, RunStatus
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.runs.port import BatchRuns, Run
 from ray_fraud.telemetry.meter import Meter
@@ -40,8 +40,10 @@ class Scheduler:
         meter: Meter,
         now: Callable[[], float],
         settle: timedelta = timedelta(0),
+        meters: RunMeters = metrics.BATCH_METERS,
     ) -> None:
         """`now`: unix seconds. `settle`: no run begins sooner after this moment, unless it is asked for."""
+        self._meters = meters
         self._not_before = now() + settle.total_seconds()
         self._job = job
         self._runs = runs
@@ -52,6 +54,7 @@ class Scheduler:
         self._requested = 0
         """Requests so far; the run that begins next serves them all."""
         self._served = 0
+        self._why = REQUEST
         self._last_began: float | None = None
         self._last_good: float | None = None
         self._running: Run | None = None
@@ -59,7 +62,7 @@ class Scheduler:
         self._caught_up = False
         for status in RunStatus:
             if status is not RunStatus.RUNNING:
-                meter.count(metrics.BATCH_RUNS, 0, status=status)
+                meter.count(meters.runs, 0, status=status)
 
     @property
     def running(self) -> Run | None:
@@ -80,10 +83,11 @@ class Scheduler:
             self._last_began = newest.started
         self._caught_up = open_runs == 0
 
-    def request(self) -> int:
+    def request(self, cause: str = REQUEST) -> int:
         """Asks for a run that begins after this moment; a ticket for `wait`."""
         with self._changed:
             self._requested += 1
+            self._why = cause
             self._changed.notify_all()
             return self._requested
 
@@ -112,7 +116,7 @@ class Scheduler:
     def step(self) -> Run | None:
         """Runs the job if it is due; the run, or None."""
         if self._last_good is not None:
-            self._meter.set(metrics.BATCH_AGE, self._now() - self._last_good)
+            self._meter.set(self._meters.age, self._now() - self._last_good)
         if self.seconds_to_wait() > 0:
             return None
         with self._changed:
@@ -131,7 +135,7 @@ class Scheduler:
 
     def _cause(self, serves: int) -> str:
         if serves > self._served:
-            return REQUEST
+            return self._why
         late = self._last_began is not None and self._now() - self._last_began > 2 * self._interval
         caught_up, self._caught_up = self._caught_up, True
         return CATCH_UP if late or not caught_up else SCHEDULE
@@ -155,12 +159,12 @@ class Scheduler:
             logger.warning("batch: run %s is not on record: %s", run.run_id, error)
 
     def _record(self, run: Run) -> None:
-        self._meter.count(metrics.BATCH_RUNS, status=run.status)
+        self._meter.count(self._meters.runs, status=run.status)
         if run.ended is not None:
-            self._meter.observe(metrics.BATCH_SECONDS, (run.ended - run.started,))
+            self._meter.observe(self._meters.seconds, (run.ended - run.started,))
             if run.status is RunStatus.DONE:
                 self._last_good = run.ended
-                self._meter.set(metrics.BATCH_AGE, 0.0)
+                self._meter.set(self._meters.age, 0.0)
 
     def last(self, count: int) -> Sequence[Run]:
         """The newest runs on record, newest first.

@@ -1,13 +1,16 @@
-"""The trees of scikit-learn's forests, with leaf values whose sum is the model's raw output.
+"""The trees of scikit-learn's ensembles, with leaf values whose sum is the model's raw output.
 
-Never: training; scikit-learn's private functions.
+The boosted trees lie in attributes that scikit-learn does not promise (`_predictors`); what comes of them is
+proved against the model's own probabilities before it is used.
+
+Never: training.
 """
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import IsolationForest, RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest, RandomForestClassifier
 
 from batch.training.onnx_trees import Tree
 
@@ -36,6 +39,22 @@ def probability_trees(forest: RandomForestClassifier, fraud_class: int = 1) -> l
     index = forest.classes_.tolist().index(fraud_class)
     trees = [estimator.tree_ for estimator in forest.estimators_]
     return [_tree(tree, _shares(tree)[:, index] / len(trees)) for tree in trees]
+
+
+def boosted_trees(model: HistGradientBoostingClassifier) -> tuple[list[Tree], float]:
+    """The trees, and the log-odds before the first: a tree's smallest leaf is moved there, so that none is
+    negative."""
+    trees, base = [], float(model._baseline_prediction[0, 0])
+    for (predictor,) in model._predictors:
+        nodes = predictor.nodes
+        leaf = nodes["is_leaf"].astype(np.bool_)
+        lowest = float(nodes["value"][leaf].min())
+        base += lowest
+        left = np.where(leaf, -1, nodes["left"].astype(np.int64))
+        right = np.where(leaf, -1, nodes["right"].astype(np.int64))
+        values, covers = nodes["value"] - lowest, nodes["count"].astype(np.float64)
+        trees.append(Tree(left, right, nodes["feature_idx"], nodes["num_threshold"], values, covers))
+    return trees, base
 
 
 def _shares(tree: Any) -> NDArray[np.float64]:

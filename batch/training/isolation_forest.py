@@ -53,6 +53,31 @@ def train_isolation_forest(
         ValueError: fewer than two rows, unknown names.
         ExportMismatch: the exported model scores unlike the forest.
     """
+    candidate, expected = fit_isolation_forest(
+        features,
+        names,
+        version=version,
+        seed=seed,
+        trees=trees,
+        contamination=contamination,
+        max_samples=max_samples,
+        period=period,
+    )
+    return finish(candidate, features, expected, alert_share=alert_share)
+
+
+def fit_isolation_forest(
+    features: NDArray[np.float32],
+    names: Sequence[str],
+    *,
+    version: int,
+    seed: int,
+    trees: int = 100,
+    contamination: float = 0.1,
+    max_samples: int = 256,
+    period: tuple[float, float] | None = None,
+) -> tuple[Candidate, NDArray[np.float64]]:
+    """The same without a threshold: the candidate, and the forest's own scores of the first rows."""
     rows, inputs = training_columns(features, names)
     if len(rows) < 2:
         raise ValueError(f"features: {len(rows)} row(s); an isolation tree needs at least 2")
@@ -71,5 +96,4 @@ def train_isolation_forest(
         explain=export_covers(made, len(names)),
         training=Training(len(rows), trees, seed, max_samples, contamination, period=period),
     )
-    expected = -forest.score_samples(rows[:CHECKED_ROWS])
-    return finish(candidate, features, expected, alert_share=alert_share)
+    return candidate, -forest.score_samples(rows[:CHECKED_ROWS])

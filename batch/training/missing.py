@@ -27,12 +27,7 @@ def training_columns(
     Raises:
         ValueError: no rows, another shape, or a name that the catalogue does not know.
     """
-    if features.ndim != 2 or features.shape[1] != len(FEATURE_NAMES) or not len(features):
-        raise ValueError(f"features: shape {features.shape}, must be (n > 0, {len(FEATURE_NAMES)})")
-    unknown = [name for name in names if name not in FEATURE_NAMES]
-    if unknown:
-        raise ValueError(f"names: {unknown} are not in the feature catalogue")
-    rows = features[:, [FEATURE_NAMES.index(name) for name in names]].astype(np.float32)
+    rows = _named_columns(features, names)
     fills = []
     for column in rows.T:
         present = column[np.isfinite(column)]
@@ -40,3 +35,34 @@ def training_columns(
         column[~np.isfinite(column)] = fill
         fills.append(float(fill))
     return rows, tuple(ModelFeature(name, fill) for name, fill in zip(names, fills, strict=True))
+
+
+def filled_columns(
+    features: NDArray[np.float32], names: Sequence[str]
+) -> tuple[NDArray[np.float32], tuple[ModelFeature, ...]]:
+    """The same for models that can tell missing values apart: filled with a value below all others.
+
+    An infinite value becomes the largest one that float32 holds, on whose side of every cut it lies anyway.
+    """
+    rows = _named_columns(features, names)
+    largest = np.finfo(np.float32).max
+    np.clip(rows, -largest, largest, out=rows)  # NaN stays
+    fills = []
+    for column in rows.T:
+        missing = np.isnan(column)
+        lowest = float(column[~missing].min()) if not missing.all() else 0.0
+        fill = np.float32(lowest - max(1.0, 0.001 * abs(lowest)))
+        column[missing] = fill
+        fills.append(float(fill))
+    return rows, tuple(ModelFeature(name, fill) for name, fill in zip(names, fills, strict=True))
+
+
+def _named_columns(features: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float32]:
+    """A copy of the named columns, shape (n, len(names))."""
+    if features.ndim != 2 or features.shape[1] != len(FEATURE_NAMES) or not len(features):
+        raise ValueError(f"features: shape {features.shape}, must be (n > 0, {len(FEATURE_NAMES)})")
+    unknown = [name for name in names if name not in FEATURE_NAMES]
+    if unknown:
+        raise ValueError(f"names: {unknown} are not in the feature catalogue")
+    rows: NDArray[np.float32] = features[:, [FEATURE_NAMES.index(name) for name in names]].astype(np.float32)
+    return rows

@@ -4,20 +4,34 @@ Never: choosing which labels are known at which time (the caller cuts the rows).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
 from batch.training.explain_file import export_covers
 from batch.training.forest_trees import probability_trees
-from batch.training.missing import training_columns
+from batch.training.missing import filled_columns
 from batch.training.onnx_trees import export_trees
-from batch.training.trained_model import Candidate, TrainedModel, finish
+from batch.training.trained_model import Candidate
 from ray_fraud.domain.model import IdentityLink, Training
 
 MODEL_NAME = "random_forest"
 CHECKED_ROWS = 5_000
+
+
+class ForestParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a search varies."""
+
+    trees: int = 100
+    max_depth: int = 12
+    """Bounds the size of the model file."""
+    min_leaf: int = 5
+    """Rows in a leaf, at least."""
+    rows_share: float = 1.0
+    """Of the rows that each tree draws."""
 
 
 def train_random_forest(
@@ -27,11 +41,9 @@ def train_random_forest(
     *,
     version: int,
     seed: int,
-    trees: int = 100,
-    max_depth: int = 12,
-    alert_share: float = 0.003,
+    parameters: ForestParameters | None = None,
     period: tuple[float, float] | None = None,
-) -> TrainedModel:
+) -> tuple[Candidate, NDArray[np.float64]]:
     """Train with balanced class weights; the score is the (uncalibrated) probability of fraud.
 
     Args:
@@ -40,20 +52,26 @@ def train_random_forest(
         names: the features that the model sees, names of the catalogue.
         version: of the model in the registry.
         seed: makes the training deterministic.
-        trees: number of trees.
-        max_depth: bounds the size of the model file.
-        alert_share: share of the training rows above the threshold.
+        parameters: of the forest.
         period: event time of the first and the last row, unix seconds.
+
+    Returns:
+        The candidate, and the forest's own scores of the first rows.
 
     Raises:
         ValueError: only one class among the verdicts, unknown names.
-        ExportMismatch: the exported model scores unlike the forest.
     """
     if len(fraud) != len(features) or not 0 < int(fraud.sum()) < len(fraud):
         raise ValueError(f"fraud: {int(fraud.sum())} of {len(fraud)} rows; both classes are needed")
-    rows, inputs = training_columns(features, names)
+    chosen = parameters or ForestParameters()
+    rows, inputs = filled_columns(features, names)
     forest = RandomForestClassifier(
-        n_estimators=trees, max_depth=max_depth, class_weight="balanced", random_state=seed
+        n_estimators=chosen.trees,
+        max_depth=chosen.max_depth,
+        min_samples_leaf=chosen.min_leaf,
+        max_samples=None if chosen.rows_share >= 1.0 else chosen.rows_share,
+        class_weight="balanced",
+        random_state=seed,
     ).fit(rows, fraud.astype(np.int64))
     made = probability_trees(forest)
     candidate = Candidate(
@@ -64,7 +82,9 @@ def train_random_forest(
         link=IdentityLink(),
         onnx=export_trees(made, len(names)),
         explain=export_covers(made, len(names)),
-        training=Training(len(rows), trees, seed, period=period),
+        training=Training(
+            len(rows), chosen.trees, seed, period=period, parameters=msgspec.to_builtins(chosen)
+        ),
     )
-    expected = forest.predict_proba(rows[:CHECKED_ROWS])[:, 1]
-    return finish(candidate, features, expected, alert_share=alert_share)
+    expected: Any = forest.predict_proba(rows[:CHECKED_ROWS])[:, 1]
+    return candidate, expected

@@ -6,12 +6,14 @@ Never: a step that cannot be repeated.
 import ray
 
 from actors.build import scorer_config
-from actors.config import BATCH, NAMESPACE, SUPERVISOR, HotPathConfig
+from actors.config import BATCH, NAMESPACE, SUPERVISOR, TRAINING, HotPathConfig
 from batch.features.config import FeatureConfig
 from batch.ingest.config import IngestConfig
 from batch.priority import low_priority_env
 from batch.schedule.actor import BatchActor
 from batch.schedule.config import BatchConfig, with_settings
+from batch.training.actor import TrainingActor
+from batch.training.config import TrainingConfig
 from ray_fraud.stores.connections import to_json
 
 
@@ -26,10 +28,24 @@ def batch_config(config: HotPathConfig) -> BatchConfig:
     return with_settings(told, config.batch)
 
 
+def training_config(config: HotPathConfig) -> TrainingConfig:
+    """What the training actor is told."""
+    return TrainingConfig(connections=config.connections, model_cache=scorer_config(config).cache_folder)
+
+
 def start_cold_path(config: BatchConfig) -> None:
     """Starts the batch actor, detached; one that is there stays."""
-    ray.remote(BatchActor).options(
-        name=BATCH,
+    _start(BatchActor, BATCH, to_json(config))
+
+
+def start_training(config: TrainingConfig) -> None:
+    """Starts the actor that trains, detached; one that is there stays."""
+    _start(TrainingActor, TRAINING, to_json(config))
+
+
+def _start(kind: type, name: str, config: bytes) -> None:
+    ray.remote(kind).options(
+        name=name,
         namespace=NAMESPACE,
         lifetime="detached",
         get_if_exists=True,
@@ -37,4 +53,4 @@ def start_cold_path(config: BatchConfig) -> None:
         max_concurrency=8,
         num_cpus=0,
         runtime_env=low_priority_env(),
-    ).remote(to_json(config))
+    ).remote(config)

@@ -12,7 +12,7 @@ import msgspec
 import ray
 from ray.exceptions import RayError
 
-from actors.config import BATCH, NAMESPACE
+from actors.config import BATCH, NAMESPACE, TRAINING
 
 CALL_TIMEOUT_SECONDS = 15.0
 POLL_SECONDS = 1.0
@@ -56,15 +56,52 @@ def run_batch(progress: Callable[[dict[str, Any]], None], timeout_seconds: float
     )
 
 
+def training_status(count: int = 10) -> dict[str, Any]:
+    """See `batch.training.actor.TrainingActor.status`.
+
+    Raises:
+        NoColdPath: the message says why.
+    """
+    return dict(_ask("status", count, name=TRAINING))
+
+
+def run_training(progress: Callable[[int, int], None], timeout_seconds: float) -> dict[str, Any]:
+    """Has models trained now, and waits for the end; the run.
+
+    Args:
+        progress: called about once a second with the fits done and the fits in all.
+        timeout_seconds: then the training goes on without us.
+
+    Raises:
+        NoColdPath: the message says why.
+        TimeoutError: the training has not ended in time.
+    """
+    ticket = _ask("request", name=TRAINING)
+    deadline = time.monotonic() + timeout_seconds
+    while time.monotonic() < deadline:
+        run = _ask("result", ticket, POLL_SECONDS, name=TRAINING)
+        if run is not None:
+            return dict(run)
+        figures = training_status(0)["progress"]
+        if figures is not None:
+            progress(*figures)
+    raise TimeoutError(
+        f"the training has not ended in {timeout_seconds:.0f} s and goes on; see `ray-fraud train --status`"
+    )
+
+
 def drain_cold_path() -> None:
     """No new runs; nothing to drain is no error."""
-    with contextlib.suppress(NoColdPath):
-        _ask("drain")
+    for name in (BATCH, TRAINING):
+        with contextlib.suppress(NoColdPath):
+            _ask("drain", name=name)
 
 
-def _ask(method: str, *arguments: object, timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> Any:
+def _ask(
+    method: str, *arguments: object, name: str = BATCH, timeout_seconds: float = CALL_TIMEOUT_SECONDS
+) -> Any:
     try:
-        actor: Any = ray.get_actor(BATCH, namespace=NAMESPACE)
+        actor: Any = ray.get_actor(name, namespace=NAMESPACE)
         answer: Any = ray.get(getattr(actor, method).remote(*arguments), timeout=timeout_seconds)
     except (RayError, ValueError) as error:
         raise NoColdPath(f"the cold path does not answer: {str(error).splitlines()[0]}") from error

@@ -12,7 +12,7 @@ import psutil
 import ray
 
 from actors.config import NAMESPACE, SUPERVISOR, HotPathConfig, Scoring
-from cluster.local.cold_path import batch_config, start_cold_path
+from cluster.local.cold_path import batch_config, start_cold_path, start_training, training_config
 from cluster.local.failures import LocalStackError
 from cluster.local.hot_path import prepare_models, prepare_stores, start_hot_path
 from cluster.local.hot_path_client import wait_until_ready
@@ -96,6 +96,7 @@ def bring_up(
         start_hot_path(config)
         status = wait_until_ready(progress)
         start_cold_path(batch_config(config))
+        start_training(training_config(config))
     return Running(config, status)
 
 

@@ -30,6 +30,9 @@ COMMANDS = {
     "state": CommandPlace("ray_fraud.cli.state", "state", "Look at what is remembered of a user: show."),
     "models": CommandPlace("ray_fraud.cli.models", "models", "Model versions: look, compare, promote, undo."),
     "batch": CommandPlace("ray_fraud.cli.batch", "batch", "The cold path: run now, status, score."),
+    "train": CommandPlace(
+        "ray_fraud.cli.train", "train", "Train model versions now, or see the last trainings."
+    ),
     "lake": CommandPlace("ray_fraud.cli.lake", "lake", "The lake's tables: import, look, care, correct."),
     "bench": CommandPlace("ray_fraud.cli.bench", "bench", "Measure latency and throughput here."),
 }

@@ -21,7 +21,7 @@ from ray_fraud.domain.timeline import (
     content_of,
 )
 
-FOLD_VERSION: int = 2
+FOLD_VERSION: int = 3
 """Version of everything that computes state and features; any change of their bytes needs a new one."""
 
 NEVER = sys.maxsize

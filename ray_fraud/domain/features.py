@@ -43,8 +43,15 @@ FOLDED: tuple[Feature, ...] = (
 """Of the transaction and the state of its user."""
 
 LOOKED_UP: tuple[Feature, ...] = (
-    Feature("merchant_risk", "share", "fraud among the verdicts on this merchant's alerts, smoothed"),
-    Feature("merchant_verdicts", "verdicts", "number of those verdicts"),
+    Feature("merchant_transactions_30d", "transactions", "of the merchant, of 30 days with mature labels"),
+    Feature("merchant_frauds_7d", "transactions", "known as fraud, since 7 days before labels are mature"),
+    Feature("merchant_frauds_30d", "transactions", "known as fraud, since 30 days before that"),
+    Feature("merchant_risk", "share", "of frauds among the merchant's 30 days, smoothed"),
+    Feature("merchant_fraud_run", "transactions", "the merchant's newest labelled ones that are all fraud"),
+    Feature("merchant_run_days", "day", "since the first of that run; missing without one"),
+    Feature("merchant_days_since_fraud", "day", "since the merchant's last known fraud; missing without"),
+    Feature("user_frauds_30d", "transactions", "of the user known as fraud, windows as the merchant's"),
+    Feature("user_days_since_fraud", "day", "since the user's last known fraud; missing without one"),
     Feature("profile_hour_share", "share", "of the user's profile within an hour of this time of day"),
     Feature("profile_amount_z", "deviations", "amount against mean and deviation of the user's profile"),
     Feature("profile_amount_over_max", "ratio", "amount over the largest amount of the user's profile"),

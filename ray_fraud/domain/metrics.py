@@ -248,6 +248,38 @@ BATCH_AGE = Metric(
     "seconds",
     "Since the last successful run of the cold path ended. More than twice the interval: it is stuck.",
 )
+TRAINING_RUNS = Metric(
+    "fraud_detection_training_runs_total",
+    MetricKind.COUNTER,
+    "runs",
+    "Trainings, by how they ended. Failures in a row: see `ray-fraud train --status`.",
+    {"status": tuple(RunStatus)},
+)
+TRAINING_SECONDS = Metric(
+    "fraud_detection_training_seconds",
+    MetricKind.HISTOGRAM,
+    "seconds",
+    "Duration of a training.",
+    buckets=(10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0),
+)
+TRAINING_AGE = Metric(
+    "fraud_detection_training_age_seconds",
+    MetricKind.GAUGE,
+    "seconds",
+    "Since the last successful training ended. More than twice its interval: models get old.",
+)
+
+
+class RunMeters(msgspec.Struct, frozen=True):
+    """What a scheduler counts its runs by."""
+
+    runs: Metric
+    seconds: Metric
+    age: Metric
+
+
+BATCH_METERS = RunMeters(BATCH_RUNS, BATCH_SECONDS, BATCH_AGE)
+TRAINING_METERS = RunMeters(TRAINING_RUNS, TRAINING_SECONDS, TRAINING_AGE)
 FINDINGS = Metric(
     "fraud_detection_findings_total",
     MetricKind.COUNTER,
@@ -380,6 +412,9 @@ CATALOGUE: tuple[Metric, ...] = (
     BATCH_SECONDS,
     BATCH_LAG,
     BATCH_AGE,
+    TRAINING_RUNS,
+    TRAINING_SECONDS,
+    TRAINING_AGE,
     FINDINGS,
     LOG_GAPS,
     FEATURE_ROWS,

@@ -8,6 +8,7 @@ Never: loading or running a model (see `ray_fraud.scoring`), reading a file.
 """
 
 import math
+from itertools import pairwise
 from typing import Annotated
 
 import msgspec
@@ -57,7 +58,14 @@ class IdentityLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
     """Score = the sum over the trees, already a probability."""
 
 
-Link = IsolationLink | IdentityLink
+class LogisticLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="logistic"):
+    """Score = 1 / (1 + e^−(base + sum over the trees)): boosted log-odds as a probability."""
+
+    base: float
+    """Log-odds before the first tree."""
+
+
+Link = IsolationLink | IdentityLink | LogisticLink
 
 
 class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,6 +82,12 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Share of the training rows that lie above the threshold."""
     period: tuple[float, float] | None = None
     """Event time of the first and the last row, unix seconds."""
+    parameters: dict[str, float] = {}
+    """Of the algorithm, as the search chose them."""
+    lake_version: int | None = None
+    """Version of the lake's table of features that the rows were read from."""
+    labels_until: float | None = None
+    """Verdicts that were known by then took part, unix seconds."""
     libraries: dict[str, str] = {}
     """Versions of the libraries that trained and exported."""
 
@@ -90,6 +104,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threshold: float
     """A score above it is an alert."""
     training: Training
+    calibration: tuple[tuple[float, float], ...] = ()
+    """(link's score, probability), both strictly ascending: scores are read off between the points, and held
+    at the ends' slope beyond them. Empty: the link's score is the score."""
     score_quantiles: tuple[tuple[float, float], ...] = ()
     """(probability, score) of the training rows, ascending; tells drift of scores apart."""
     schema_version: int = 1
@@ -105,6 +122,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("features: a fill value is not finite")
         if not math.isfinite(self.threshold):
             raise ValueError(f"threshold: {self.threshold} is not finite")
+        if len(self.calibration) == 1:
+            raise ValueError("calibration: one point is no line; give none or two")
+        for (x0, y0), (x1, y1) in pairwise(self.calibration):
+            if not (x0 < x1 and y0 < y1):
+                raise ValueError(f"calibration: ({x1}, {y1}) after ({x0}, {y0}) does not ascend")
 
     @property
     def feature_names(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ray_fraud.domain.features import FEATURE_COUNT, FEATURE_NAMES
 from ray_fraud.domain.model import Manifest, ModelRefused, verify_explain, verify_onnx
 from ray_fraud.scoring.explain import Explainer
-from ray_fraud.scoring.link import apply_link, fraud_direction
+from ray_fraud.scoring.link import apply_link, calibrated, fraud_direction
 from ray_fraud.scoring.tree_graph import check_tree_graph
 from ray_fraud.scoring.tree_table import decode_trees
 
@@ -57,7 +57,7 @@ class Model:
         if not len(features):
             return np.empty(0)
         (raw,) = self._session.run(self._outputs, {self._input: self._inputs(features)})
-        return apply_link(self.manifest.link, raw.reshape(-1))
+        return calibrated(self.manifest.calibration, apply_link(self.manifest.link, raw.reshape(-1)))
 
     def explain(self, features: NDArray[np.float32]) -> NDArray[np.float64] | None:
         """How much each feature pushed one row's score up, in the unit of the trees' raw sum.

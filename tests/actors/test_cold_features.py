@@ -9,6 +9,10 @@ from batch.features.run import feature_tables_of
 from cluster.local.cold_path_client import run_batch
 from ray_fraud.domain.alert import RuleName
 from ray_fraud.domain.timeline import EventKind, FeatureRefresh, content_of
+from ray_fraud.stores.feature_tables.lake import LakeFeatureTables
+from ray_fraud.stores.feature_tables.parts import TableReader
+from ray_fraud.stores.feature_tables.postgres import PostgresFeatureRefreshes
+from ray_fraud.stores.lake import lake_filesystem
 from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
 from ray_fraud.stores.ledger.queries import AlertFilter, Verdict
 from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
@@ -45,6 +49,23 @@ def refreshed_to(platform: Platform, digest: str) -> bool | None:
     return True
 
 
+def newest_tables(platform: Platform) -> str | None:
+    refreshes = PostgresFeatureRefreshes(platform.config.connections.postgres)
+    try:
+        return refreshes.newest()
+    finally:
+        refreshes.close()
+
+
+def with_merchants(platform: Platform) -> str | None:
+    """The newest tables, once a verdict is in them."""
+    digest = newest_tables(platform)
+    if digest is None:
+        return None
+    files = LakeFeatureTables(*lake_filesystem(platform.config.connections.lake))
+    return digest if TableReader(files).risks(digest).merchants.merchant_ids else None
+
+
 def test_the_fold_of_the_lake_is_the_hot_path_again(platform: Platform) -> None:
     with platform.load(300):
         pass
@@ -72,10 +93,8 @@ def test_a_verdict_reaches_the_owners_and_the_next_rows(platform: Platform) -> N
     rows = queries.list(AlertFilter(user_id=777, rule_name=RuleName.HIGH_AMOUNT), limit=50)
     (stored,) = [row for row in rows if row.alert.transaction_id == name]
     queries.add_feedback(stored.alert_id, Verdict.TRUE_FRAUD, "ann")
-    done = run_batch(lambda _: None, PATIENCE_SECONDS)
-    refresh = done["report"]["refresh"]
-    assert (refresh["refreshed"], refresh["merchants"]) == (True, 1)
-    eventually("the tables in every timeline", lambda: refreshed_to(platform, refresh["digest"]), 60)
+    digest = eventually("tables with the verdict", lambda: with_merchants(platform), 60)
+    eventually("the tables in every timeline", lambda: refreshed_to(platform, digest), 60)
 
     pay(platform, f"{name}-again", 778, 5.0)
     epoch = platform.epochs()[0]
@@ -92,12 +111,12 @@ def test_a_verdict_reaches_the_owners_and_the_next_rows(platform: Platform) -> N
     for user_id in (778, 779):
         newest = review.features_of(user_id)
         assert newest is not None
-        assert (newest["merchant_verdicts"], newest["merchant_risk"]) == (1.0, 1.0)
+        assert (newest["merchant_frauds_30d"], newest["merchant_fraud_run"]) == (1.0, 1.0)
     (judged,) = [
         row.alert
         for row in queries.list(AlertFilter(user_id=779), limit=50)
         if row.alert.rule_name is RuleName.HIGH_AMOUNT
     ]
-    assert judged.details["features"]["merchant_risk"] == 1.0
+    assert judged.details["features"]["merchant_frauds_30d"] == 1.0
     review.close()
     queries.close()

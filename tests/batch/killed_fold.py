@@ -25,7 +25,7 @@ from ray_fraud.domain.split import Arm, Split
 from ray_fraud.stores.connections import LakeLocation, PostgresConnection, from_json
 from ray_fraud.stores.lake import local_folder
 from ray_fraud.stores.ledger.postgres import PostgresLedger
-from ray_fraud.stores.review_data.port import MerchantVerdicts, UserFeatures
+from ray_fraud.stores.review_data.port import UserFeatures
 from ray_fraud.stores.review_data.postgres import PostgresReviewData
 from ray_fraud.stores.snapshots.lake import LakeSnapshotStore
 from ray_fraud.stores.snapshots.port import SnapshotHeader
@@ -138,9 +138,6 @@ class DeadlyReview:
 
     def features_of(self, user_id: int) -> dict[str, Any] | None:
         return self._review.features_of(user_id)
-
-    def merchant_verdicts(self, delay_seconds: float) -> MerchantVerdicts:
-        return self._review.merchant_verdicts(delay_seconds)
 
     def close(self) -> None:
         self._review.close()

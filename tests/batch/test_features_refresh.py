@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -10,35 +11,45 @@ import pytest
 
 from batch.features.config import FeatureConfig
 from batch.features.profiles import profiles_of
-from batch.features.refresh import RefreshReport, refresh
+from batch.features.refresh import Refresher, RefreshReport
 from ray_fraud.domain.alert import Alert, RuleName, Severity, Source, alert_uid
+from ray_fraud.domain.feature_tables import FeatureTables
 from ray_fraud.domain.record import PartitionId
-from ray_fraud.stores.feature_tables.encoding import decode_tables
 from ray_fraud.stores.feature_tables.memory import MemoryFeatureRefreshes, MemoryFeatureTables
+from ray_fraud.stores.feature_tables.parts import Parts, TableReader
 from ray_fraud.stores.ledger.memory import MemoryDatabase
-from ray_fraud.stores.ledger.memory_queries import MemoryAlertQueries
 from ray_fraud.stores.ledger.port import TopicAlert
-from ray_fraud.stores.ledger.queries import Verdict
-from ray_fraud.stores.review_data.memory import MemoryReviewData
+from ray_fraud.stores.verdicts.memory import MemoryVerdicts
+from ray_fraud.stores.verdicts.port import NewVerdict
 
 DAY = 20_000
 DAY_SECONDS = 86_400
 PARTITION = PartitionId("cluster", "topic", 0)
-Row = tuple[int, float, int, float | None, float | None]
-"""User, amount, seconds since the beginning of day 0, latitude, longitude."""
+
+
+class Row(NamedTuple):
+    user: int
+    amount: float
+    at: int
+    """Unix seconds."""
+    lat: float | None = None
+    lon: float | None = None
+    merchant: str | None = None
+    name: str = "t"
 
 
 def rows_of(rows: Sequence[Row]) -> pa.Table:
-    users, amounts, seconds, lats, lons = zip(*rows, strict=True) if rows else ((),) * 5
+    users, amounts, seconds, lats, lons, merchants, names = zip(*rows, strict=True) if rows else ((),) * 7
+    times = [datetime.fromtimestamp(at, UTC) for at in seconds]
     return pa.table(
         {
             "user_id": pa.array(users, pa.int64()),
             "amount": pa.array(amounts, pa.float64()),
-            "event_time": pa.array(
-                [datetime.fromtimestamp(at, UTC) for at in seconds], pa.timestamp("us", "UTC")
-            ),
+            "event_time": pa.array(times, pa.timestamp("us", "UTC")),
             "lat": pa.array(lats, pa.float64()),
             "lon": pa.array(lons, pa.float64()),
+            "merchant_id": pa.array(merchants, pa.string()),
+            "transaction_id": pa.array(names, pa.string()),
         }
     )
 
@@ -48,65 +59,82 @@ class Lake:
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = list(rows)
-        self.reads = 0
+        self.profile_reads = 0
 
-    def newest_day(self) -> int | None:
-        return max((row[2] // DAY_SECONDS for row in self.rows), default=None)
+    def newest_ms(self) -> int | None:
+        return max((row.at * 1000 for row in self.rows), default=None)
 
     def rows_of_days(self, from_day: int, until_day: int, columns: Sequence[str]) -> pa.Table:
-        self.reads += 1
-        assert set(columns) <= set(rows_of(visits(1, DAY, [1.0])).column_names)
-        return rows_of([row for row in self.rows if from_day <= row[2] // DAY_SECONDS < until_day])
+        self.profile_reads += "amount" in columns
+        chosen = [row for row in self.rows if from_day <= row.at // DAY_SECONDS < until_day]
+        return rows_of(chosen).select(list(columns))
 
 
 class World:
     def __init__(self, rows: Sequence[Row] = ()) -> None:
         self.lake = Lake(rows)
-        self.now_ms = 1_000_000_000
+        self.now_ms = 2_000_000_000_000
         self.database = MemoryDatabase(now_ms=lambda: self.now_ms)
+        self.verdicts = MemoryVerdicts(self.database)
         self.files = MemoryFeatureTables()
         self.refreshes = MemoryFeatureRefreshes()
         self.offered: list[str] = []
+        self.refresher = self.restarted()
 
-    def refresh(self, delay_seconds: float = 0.0) -> RefreshReport:
-        return refresh(
+    def restarted(self, delay_seconds: float = 0.0) -> Refresher:
+        self.refresher = Refresher(
             FeatureConfig(model_cache=Path("unused"), verdict_delay_seconds=delay_seconds),
             self.lake,
-            MemoryReviewData(self.database),
+            self.verdicts,
             self.files,
             self.refreshes,
             self._offer,
+            lambda: self.now_ms / 1000,
         )
+        return self.refresher
 
-    def _offer(self, digest: str, content: bytes) -> None:
-        assert self.files.load(digest) == content, "offered before it is in the lake"
-        assert self.refreshes.newest() != digest, "published before it was offered"
-        self.offered.append(digest)
+    def refresh(self) -> RefreshReport:
+        return self.refresher.refresh()
+
+    def _offer(self, parts: Parts) -> None:
+        assert all(self.files.load(digest) == content for digest, content in parts.contents.items())
+        assert self.refreshes.newest() != parts.digest, "published before it was offered"
+        self.offered.append(parts.digest)
 
     def alert(self, transaction_id: str, merchant: str | None, rule: RuleName = RuleName.HIGH_AMOUNT) -> int:
         uid = alert_uid(transaction_id, 1, rule, bytes(16))
         details = {"transaction": {"merchant_id": merchant}}
         made = Alert(
-            uid, transaction_id, 1, rule, Severity.LOW, "r", 1.0, 1, 0, 0, None, None, None, None, Source.HOT,
-            details,
+            uid, transaction_id, 1, rule, Severity.LOW, "r", (DAY + 1) * 86_400.0, 1, 0, 0, None, None, None,
+            None, Source.HOT, details,
         )  # fmt: skip
         self.database.store([TopicAlert(made, PARTITION, 1)])
         return self.database.alerts[uid].alert_id
 
-    def judge(self, alert_id: int, verdict: Verdict | None) -> None:
-        MemoryAlertQueries(self.database).add_feedback(alert_id, verdict, "ann", str(self.now_ms))
+    def judge(self, alert_id: int, fraud: bool | None) -> None:
+        self.verdicts.give(alert_id, fraud, "ann", str(self.now_ms))
 
-    def risk(self) -> dict[str, tuple[int, int]]:
+    def tables(self) -> FeatureTables:
         digest = self.refreshes.newest()
         assert digest is not None
-        table = decode_tables(self.files.load(digest)).tables.merchants
-        counts = zip(table.verdicts.tolist(), table.frauds.tolist(), strict=True)
-        return dict(zip(table.merchant_ids, counts, strict=True))
+        return TableReader(self.files).load(digest)
+
+    def frauds(self) -> dict[str, int]:
+        table = self.tables().merchants
+        return dict(zip(table.merchant_ids, table.frauds_30d.tolist(), strict=True))
 
 
 def visits(user: int, day: int, amounts: Sequence[float], hour: int = 9) -> list[Row]:
     start = day * DAY_SECONDS + hour * 3600
-    return [(user, amount, start + number, 52.52, 13.404) for number, amount in enumerate(amounts)]
+    return [Row(user, amount, start + number, 52.52, 13.404) for number, amount in enumerate(amounts)]
+
+
+def sales(merchant: str, days: Sequence[float]) -> list[Row]:
+    """One transaction of user 1 at each moment, in days since day 0; named by place."""
+    return [
+        Row(1, 5.0, round(day * DAY_SECONDS), merchant=merchant, name=f"{merchant}-{number}")
+        for number, day in enumerate(days)
+    ]
 
 
 def test_a_profile_says_what_the_rows_say() -> None:
@@ -115,7 +143,7 @@ def test_a_profile_says_what_the_rows_say() -> None:
         *visits(3, DAY, [1] * 5, hour=23),
         *visits(9, DAY, [5] * 4),
     ]
-    rows += [(7, 60.0, DAY * DAY_SECONDS + 3 * 3600, -33.9, 151.2), (3, 1.0, DAY * DAY_SECONDS, None, None)]
+    rows += [Row(7, 60.0, DAY * DAY_SECONDS + 3 * 3600, -33.9, 151.2), Row(3, 1.0, DAY * DAY_SECONDS)]
     table = profiles_of(rows_of(rows))
     assert table.user_ids.tolist() == [3, 7]
     assert table.counts.tolist() == [6, 6]
@@ -128,14 +156,14 @@ def test_a_profile_says_what_the_rows_say() -> None:
 
 
 def test_users_without_places_have_no_home() -> None:
-    rows = [(1, 2.0, DAY * DAY_SECONDS + number, None, None) for number in range(5)]
+    rows = [Row(1, 2.0, DAY * DAY_SECONDS + number) for number in range(5)]
     table = profiles_of(rows_of(rows))
     assert np.isnan([table.home_lat[0], table.home_lon[0]]).all()
 
 
 def test_an_empty_lake_without_verdicts_publishes_nothing() -> None:
     made = World()
-    assert made.refresh() == RefreshReport(None, False, 0, 0)
+    assert made.refresh() == RefreshReport()
     assert made.offered == []
 
 
@@ -145,57 +173,119 @@ def test_the_day_that_still_runs_is_in_no_profile() -> None:
     made.lake.rows += visits(1, DAY + 1, [3.0] * 50)
     report = made.refresh()
     assert (report.refreshed, report.profiles) == (True, 1)
-    assert report.digest is not None
-    assert decode_tables(made.files.load(report.digest)).tables.profiles.counts.tolist() == [6]
+    assert made.tables().profiles.counts.tolist() == [6]
 
 
 def test_nothing_new_is_nothing_to_do() -> None:
     made = World([*visits(1, DAY, [3.0] * 6), *visits(1, DAY + 1, [3.0])])
     first = made.refresh()
-    reads = made.lake.reads
+    reads = made.lake.profile_reads
     made.lake.rows += visits(1, DAY + 1, [9.0])
-    again = made.refresh()
-    assert (again.digest, again.refreshed, made.lake.reads) == (first.digest, False, reads)
+    for refresher in (made.refresher, made.restarted()):
+        again = refresher.refresh()
+        assert (again.digest, again.refreshed, made.lake.profile_reads) == (first.digest, False, reads)
     assert made.offered == [first.digest]
 
 
-def test_verdicts_count_once_per_transaction_and_the_newest_counts() -> None:
-    made = World()
+def test_verdicts_count_once_per_transaction_and_the_last_one_counts() -> None:
+    made = World([*sales("shop", [DAY + 1, DAY + 1]), *sales("other", [DAY + 1])])
     for rule in (RuleName.HIGH_AMOUNT, RuleName.ML_ANOMALY):
-        made.judge(made.alert("t1", "shop", rule), Verdict.TRUE_FRAUD)
-    wrong = made.alert("t2", "shop")
-    made.judge(wrong, Verdict.TRUE_FRAUD)
-    made.judge(wrong, Verdict.FALSE_POSITIVE)
-    taken_back = made.alert("t3", "other")
-    made.judge(taken_back, Verdict.TRUE_FRAUD)
+        made.judge(made.alert("shop-0", "shop", rule), True)
+    wrong = made.alert("shop-1", "shop")
+    made.judge(wrong, True)
+    made.judge(wrong, False)
+    taken_back = made.alert("other-0", "other")
+    made.judge(taken_back, True)
     made.judge(taken_back, None)
-    made.judge(made.alert("t4", None), Verdict.TRUE_FRAUD)
-    assert made.refresh().merchants == 1
-    assert made.risk() == {"shop": (2, 1)}
+    made.judge(made.alert("t4", None), True)
+    report = made.refresh()
+    assert (report.merchants, report.users) == (1, 1)
+    assert made.frauds() == {"shop": 1}
+    assert made.tables().users.user_ids.tolist() == [1]
 
 
 def test_a_verdict_counts_when_its_delay_has_passed() -> None:
-    made = World()
-    made.judge(made.alert("t1", "shop"), Verdict.TRUE_FRAUD)
+    made = World(sales("shop", [DAY + 1]))
+    made.restarted(delay_seconds=60)
+    made.judge(made.alert("shop-0", "shop"), True)
     made.now_ms += 59_000
-    assert made.refresh(delay_seconds=60).digest is None
+    assert made.refresh().digest is None
     made.now_ms += 1_000
-    assert made.refresh(delay_seconds=60).merchants == 1
+    assert made.refresh().merchants == 1
 
 
-def test_a_verdict_leaves_the_profiles_as_they_are() -> None:
-    made = World([*visits(1, DAY, [3.0] * 6), *visits(1, DAY + 1, [3.0])])
+def test_a_look_for_verdicts_leaves_the_profiles_as_they_are() -> None:
+    made = World([*visits(1, DAY, [3.0] * 6), *visits(1, DAY + 1, [3.0]), *sales("shop", [DAY + 1])])
     made.refresh()
-    reads = made.lake.reads
-    made.judge(made.alert("t1", "shop"), Verdict.FALSE_POSITIVE)
-    report = made.refresh()
-    assert (report.refreshed, report.merchants, report.profiles, made.lake.reads) == (True, 1, 1, reads)
+    made.lake.rows += visits(2, DAY + 1, [3.0] * 9) + visits(2, DAY + 2, [3.0])
+    reads = made.lake.profile_reads
+    assert not made.refresher.look_for_verdicts().refreshed
+    made.judge(made.alert("shop-0", "shop"), True)
+    report = made.refresher.look_for_verdicts()
+    assert (report.refreshed, report.merchants, report.profiles) == (True, 1, 1)
+    assert made.lake.profile_reads == reads
+    assert made.refresh().profiles == 2, "the next batch sees to the day that has ended"
+
+
+def test_a_chargeback_finds_its_merchant_in_the_lake() -> None:
+    made = World(sales("shop", [DAY + 1, DAY + 2]))
+    made.verdicts.add(
+        [NewVerdict(transaction_id=f"shop-{number}", user_id=1, fraud=True) for number in (1, 7)]
+    )
+    assert made.refresh().merchants == 1
+    assert made.frauds() == {"shop": 1}
+    made.lake.rows += [Row(1, 2.0, (DAY + 2) * DAY_SECONDS + 3600, merchant="late", name="shop-7")]
+    assert made.refresh().merchants == 2, "it came into the lake after its verdict"
+
+
+def test_a_verdict_may_be_quicker_than_the_lake() -> None:
+    made = World(sales("shop", [DAY, DAY + 0.5]))
+    made.verdicts.add(
+        [
+            NewVerdict(
+                transaction_id="not yet there",
+                user_id=9,
+                fraud=True,
+                merchant_id="shop",
+                event_ms=round((DAY + 0.9) * DAY_SECONDS * 1000),
+            )
+        ]
+    )
+    made.refresh()
+    table = made.tables().merchants
+    assert (made.frauds(), table.run.tolist()) == ({"shop": 1}, [1])
+    assert made.tables().users.user_ids.tolist() == [9]
+
+
+def test_unjudged_transactions_end_a_run_once_they_are_mature() -> None:
+    made = World(sales("shop", [DAY, DAY + 1, DAY + 2, DAY + 3, DAY + 4]))
+    for number in (1, 2):
+        made.judge(made.alert(f"shop-{number}", "shop"), True)
+    made.refresh()
+    table = made.tables().merchants
+    assert (table.run.tolist(), table.run_began_ms.tolist()) == ([2], [(DAY + 1) * DAY_SECONDS * 1000])
+    made.lake.rows += sales("elsewhere", [DAY + 10.5])
+    made.refresh()
+    table = made.tables().merchants
+    assert (table.run.tolist(), table.frauds_30d.tolist()) == ([0], [2])
+    assert table.transactions.tolist() == [3], "whole days before the eighth day from the newest event"
+
+
+def test_merchants_are_looked_at_again_after_an_hour_of_event_time() -> None:
+    made = World(sales("shop", [DAY + 1]))
+    made.judge(made.alert("shop-0", "shop"), True)
+    made.refresh()
+    made.lake.rows += sales("elsewhere", [DAY + 1 + 0.9 / 24])
+    assert not made.refresh().refreshed
+    made.lake.rows += sales("elsewhere", [DAY + 1 + 1.1 / 24])
+    assert made.refresh().refreshed
 
 
 def test_lost_tables_are_made_anew() -> None:
     made = World([*visits(1, DAY, [3.0] * 6), *visits(1, DAY + 1, [3.0])])
     first = made.refresh()
     made.files.contents.clear()
+    made.restarted()
     again = made.refresh()
     assert (again.refreshed, again.profiles) == (True, 1)
     assert again.digest == first.digest

@@ -7,15 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.ensemble import IsolationForest, RandomForestClassifier
 
+from batch.training.boosting import BoostingParameters, train_boosting
 from batch.training.bootstrap import FIRST_FEATURES, SECOND_FEATURES, bootstrap_models
 from batch.training.forest_trees import isolation_trees, mean_path_length, probability_trees
 from batch.training.isolation_forest import train_isolation_forest
-from batch.training.missing import training_columns
+from batch.training.missing import filled_columns, training_columns
 from batch.training.onnx_trees import export_trees
 from batch.training.random_forest import train_random_forest
-from batch.training.trained_model import Candidate, ExportMismatch, finish
+from batch.training.trained_model import Candidate, ExportMismatch, compare, finish
 from ray_fraud.domain.features import FEATURE_NAMES
-from ray_fraud.domain.model import IdentityLink, IsolationLink, Training
+from ray_fraud.domain.model import IdentityLink, IsolationLink, LogisticLink, Training
 from ray_fraud.scoring.model import Model
 from tests.scoring.sample_models import rows, trained
 
@@ -64,12 +65,14 @@ def test_rows_on_the_thresholds_themselves_take_scikit_learns_branch() -> None:
 def test_random_forest_probabilities_equal_scikit_learn() -> None:
     fraud = (HISTORY[:, 0] > 60) & (HISTORY[:, 5] > 10)
     names = ("amount", "user_tx_count_1h", "lat")
-    model = Model(*train_random_forest(HISTORY, fraud, names, version=1, seed=3))
-    columns, _ = training_columns(HISTORY, names)
+    candidate, expected = train_random_forest(HISTORY, fraud, names, version=1, seed=3)
+    model = Model(candidate.draft(), candidate.onnx)
+    columns, _ = filled_columns(HISTORY, names)
     forest = RandomForestClassifier(
-        n_estimators=100, max_depth=12, class_weight="balanced", random_state=3
+        n_estimators=100, max_depth=12, min_samples_leaf=5, class_weight="balanced", random_state=3
     ).fit(columns, fraud)
     assert np.abs(model.score(HISTORY) - forest.predict_proba(columns)[:, 1]).max() <= 1e-5
+    assert np.abs(model.score(HISTORY)[: len(expected)] - expected).max() <= 1e-5
     assert isinstance(model.manifest.link, IdentityLink)
     assert len(probability_trees(forest, fraud_class=True)) == 100
 
@@ -105,6 +108,30 @@ def test_bootstrap_makes_two_different_models_deterministically() -> None:
         first.manifest.digest,
         second.manifest.digest,
     ]
+
+
+def test_boosted_probabilities_equal_scikit_learn() -> None:
+    fraud = (HISTORY[:, 0] > 60) & (HISTORY[:, 5] > 10) | np.isnan(HISTORY[:, 1])
+    names = ("amount", "user_tx_count_1h", "lat")
+    chosen = BoostingParameters(trees=80, learning_rate=0.2, leaves=8, min_leaf=20, fraud_weight=3.0)
+    candidate, expected = train_boosting(HISTORY, fraud, names, version=2, seed=5, parameters=chosen)
+    model = candidate.model()
+    scores = model.score(HISTORY)
+    compare(model, HISTORY, scores[: len(expected)], expected)
+    assert isinstance(model.manifest.link, LogisticLink)
+    assert scores[fraud].min() > scores[~fraud].max()
+    assert model.manifest.training.parameters["fraud_weight"] == 3.0
+    again, _ = train_boosting(HISTORY, fraud, names, version=2, seed=5, parameters=chosen)
+    assert again.onnx == candidate.onnx
+
+
+def test_missing_values_can_be_told_apart() -> None:
+    features = np.full((4, len(FEATURE_NAMES)), np.nan, np.float32)
+    features[:, 0] = (5, 2, np.inf, np.nan)
+    features[:, 1] = (-5_000, 1, 1, np.nan)
+    columns, inputs = filled_columns(features, ("amount", "lat", "lon"))
+    assert [each.fill for each in inputs] == [1.0, -5005.0, -1.0]
+    assert columns[:, 0].tolist() == [5, 2, float(np.finfo(np.float32).max), 1]
 
 
 def test_an_unusual_amount_scores_higher() -> None:
@@ -153,15 +180,18 @@ def test_explanations_that_do_not_add_up_to_the_scores_are_an_error() -> None:
         finish(candidate, UNSEEN, Model(*one).score(UNSEEN), alert_share=0.01)
 
 
-@pytest.mark.parametrize("kind", ["isolation", "random"])
+@pytest.mark.parametrize("kind", ["isolation", "random", "boosting"])
 def test_trained_models_can_explain_themselves(kind: str) -> None:
+    fraud = HISTORY[:, 0] > 60
     if kind == "isolation":
-        made = train_isolation_forest(HISTORY, SECOND_FEATURES, version=1, seed=1)
+        model = Model(*train_isolation_forest(HISTORY, SECOND_FEATURES, version=1, seed=1))
+    elif kind == "random":
+        model = train_random_forest(HISTORY, fraud, SECOND_FEATURES, version=1, seed=1)[0].model()
     else:
-        made = train_random_forest(HISTORY, HISTORY[:, 0] > 60, SECOND_FEATURES, version=1, seed=1)
+        model = train_boosting(HISTORY, fraud, SECOND_FEATURES, version=1, seed=1)[0].model()
     unusual = np.nanmedian(HISTORY, axis=0).astype(np.float32)
     unusual[0] = 1e6
-    pushes = Model(*made).explain(unusual)
+    pushes = model.explain(unusual)
     assert pushes is not None
     assert FEATURE_NAMES[int(np.argmax(pushes))] == "amount"
 

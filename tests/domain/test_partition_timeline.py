@@ -163,16 +163,16 @@ def test_errors_survive_the_way_between_processes(error: Exception) -> None:
     assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
-def judged(verdicts: int) -> FeatureTables:
-    return FeatureTables(MerchantTable(["shop"], np.array([verdicts]), np.array([verdicts])))
+def judged(frauds: int) -> FeatureTables:
+    return FeatureTables(MerchantTable(["shop"], *(np.array([frauds]) for _ in range(6))))
 
 
 def verdicts_seen(state: PartitionState, *offsets: int) -> list[float]:
-    """Feature `merchant_verdicts` of one record each."""
+    """Feature `merchant_frauds_30d` of one record each."""
     seen = []
     for offset in offsets:
         observed = state.observe([record(offset, transaction(f"t{offset}", merchant_id="shop"))])
-        seen.append(float(observed.features[0, FEATURE_NAMES.index("merchant_verdicts")]))
+        seen.append(float(observed.features[0, FEATURE_NAMES.index("merchant_frauds_30d")]))
     return seen
 
 

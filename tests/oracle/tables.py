@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ray_fraud.domain.feature_tables import FeatureTables, MerchantTable, ProfileTable
+from ray_fraud.domain.feature_tables import FeatureTables, MerchantTable, ProfileTable, UserRiskTable
 from tests.oracle.contract import Txn
 from tests.oracle.values import haversine_km
 
-HOUR_MS = 3_600_000
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,20 @@ class PlainProfile:
 
 
 @dataclass(frozen=True)
+class PlainMerchant:
+    transactions: int
+    frauds_7d: int
+    frauds_30d: int
+    run: int
+    run_began_ms: int | None
+    last_fraud_ms: int
+
+
+@dataclass(frozen=True)
 class PlainTables:
-    merchants: dict[str, tuple[int, int]]
-    """(verdicts, of them fraud)."""
+    merchants: dict[str, PlainMerchant]
+    users: dict[int, tuple[int, int]]
+    """(known frauds of 30 days, time of the last one)."""
     profiles: dict[int, PlainProfile]
 
 
@@ -41,15 +52,23 @@ class PlainTables:
 def plain_tables(digest: str) -> PlainTables:
     """Some of the merchants and users of a synthetic stream, drawn by the digest."""
     rng = random.Random(digest)
-    merchants = {
-        f"m{number}": (verdicts, rng.randrange(verdicts + 1))
-        for number in range(50)
-        if rng.random() < 0.6
-        for verdicts in (rng.randrange(1, 30),)
-    }
+    users = range(0, 200 * 7919, 7919)
     return PlainTables(
-        merchants, {user: profile(rng) for user in range(0, 200 * 7919, 7919) if rng.random() < 0.8}
+        {f"m{number}": merchant(rng) for number in range(50) if rng.random() < 0.6},
+        {user: (rng.randrange(4), moment(rng)) for user in users if rng.random() < 0.3},
+        {user: profile(rng) for user in users if rng.random() < 0.8},
     )
+
+
+def moment(rng: random.Random) -> int:
+    return rng.randrange(1_700_000_000_000, 1_800_000_000_000)
+
+
+def merchant(rng: random.Random) -> PlainMerchant:
+    frauds, run = rng.randrange(1, 30), rng.choice((0, 0, 1, 7))
+    transactions = rng.choice((0, frauds, 40, 5_000))
+    began = moment(rng) if run else None
+    return PlainMerchant(transactions, rng.randrange(frauds + 1), frauds, run, began, moment(rng))
 
 
 def profile(rng: random.Random) -> PlainProfile:
@@ -65,30 +84,54 @@ def profile(rng: random.Random) -> PlainProfile:
 
 
 def look_up(tables: PlainTables | None, txn: Txn) -> list[float]:
-    """The six looked-up features in catalogue order, as `docs/semantics.md` says."""
-    row = [math.nan] * 6
+    """The looked-up features in catalogue order, as `docs/semantics.md` says."""
     if tables is None:
-        return row
-    if txn.merchant_id is not None:
-        verdicts, frauds = tables.merchants.get(txn.merchant_id, (0, 0))
-        row[1] = float(verdicts)
-        if verdicts:
-            every = sum(number for number, _ in tables.merchants.values())
-            prior = sum(number for _, number in tables.merchants.values()) / every
-            row[0] = (frauds + 5 * prior) / (verdicts + 5)
+        return [math.nan] * 13
+    return [*of_merchant(tables, txn), *of_user(tables, txn), *of_profile(tables, txn)]
+
+
+def of_merchant(tables: PlainTables, txn: Txn) -> list[float]:
+    if txn.merchant_id is None:
+        return [math.nan] * 7
+    found = tables.merchants.get(txn.merchant_id)
+    if found is None:
+        return [0.0, 0.0, 0.0, math.nan, 0.0, math.nan, math.nan]
+    every = sum(max(each.transactions, each.frauds_30d) for each in tables.merchants.values())
+    prior = sum(each.frauds_30d for each in tables.merchants.values()) / every
+    risk = (found.frauds_30d + 5 * prior) / (max(found.transactions, found.frauds_30d) + 5)
+    return [
+        float(found.transactions),
+        float(found.frauds_7d),
+        float(found.frauds_30d),
+        risk,
+        float(found.run),
+        math.nan if found.run_began_ms is None else (txn.event_ms - found.run_began_ms) / DAY_MS,
+        (txn.event_ms - found.last_fraud_ms) / DAY_MS,
+    ]
+
+
+def of_user(tables: PlainTables, txn: Txn) -> list[float]:
+    if txn.user_id not in tables.users:
+        return [0.0, math.nan]
+    frauds, last_ms = tables.users[txn.user_id]
+    return [float(frauds), (txn.event_ms - last_ms) / DAY_MS]
+
+
+def of_profile(tables: PlainTables, txn: Txn) -> list[float]:
+    row = [math.nan] * 4
     known = tables.profiles.get(txn.user_id)
     if known is None or known.count < 5:
         return row
     hour = txn.event_ms // HOUR_MS % 24
     near = known.hours[hour] + known.hours[(hour + 1) % 24] + known.hours[hour - 1]
-    row[2] = (near + 0.5) / (known.count + 4)
+    row[0] = (near + 0.5) / (known.count + 4)
     spread = max(known.deviation, 0.01 * known.mean)
     if spread > 0:
-        row[3] = (txn.amount - known.mean) / spread
+        row[1] = (txn.amount - known.mean) / spread
     if known.largest > 0:
-        row[4] = txn.amount / known.largest
+        row[2] = txn.amount / known.largest
     if known.home is not None and txn.lat is not None and txn.lon is not None:
-        row[5] = haversine_km(*known.home, txn.lat, txn.lon)
+        row[3] = haversine_km(*known.home, txn.lat, txn.lon)
     return row
 
 
@@ -97,9 +140,14 @@ def product_tables(plain: PlainTables) -> FeatureTables:
     users = sorted(plain.profiles)
     rows = [plain.profiles[user] for user in users]
     homes = np.array([row.home or (math.nan, math.nan) for row in rows]).reshape(-1, 2)
-    verdicts = np.array(list(plain.merchants.values()), np.int64).reshape(-1, 2)
+    risky = sorted(plain.users)
     return FeatureTables(
-        MerchantTable(list(plain.merchants), verdicts[:, 0], verdicts[:, 1]),
+        product_merchants(plain),
+        UserRiskTable(
+            np.array(risky, np.int64),
+            np.array([plain.users[user][0] for user in risky], np.int64),
+            np.array([plain.users[user][1] for user in risky], np.int64),
+        ),
         ProfileTable(
             np.array(users, np.int64),
             np.array([row.count for row in rows], np.int64),
@@ -111,6 +159,20 @@ def product_tables(plain: PlainTables) -> FeatureTables:
             homes[:, 1],
         ),
     )
+
+
+def product_merchants(plain: PlainTables) -> MerchantTable:
+    rows = list(plain.merchants.values())
+    began = [-1 if row.run_began_ms is None else row.run_began_ms for row in rows]
+    columns = [
+        [row.transactions for row in rows],
+        [row.frauds_7d for row in rows],
+        [row.frauds_30d for row in rows],
+        [row.run for row in rows],
+        began,
+        [row.last_fraud_ms for row in rows],
+    ]
+    return MerchantTable(list(plain.merchants), *(np.array(column, np.int64) for column in columns))
 
 
 class DrawnTables(Mapping[str, FeatureTables]):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_fraud.domain.model import IdentityLink, IsolationLink
-from ray_fraud.scoring.link import apply_link, exp2
+from ray_fraud.domain.model import IdentityLink, IsolationLink, LogisticLink
+from ray_fraud.scoring.link import apply_link, calibrated, exp2
 
 exponents = st.floats(-60, 60, allow_nan=False)
 
@@ -38,3 +38,36 @@ def test_identity_link_widens_only() -> None:
     scores = apply_link(IdentityLink(), np.array([0.25], np.float32))
     assert scores.dtype == np.float64
     assert scores.tolist() == [0.25]
+
+
+@given(st.floats(-700, 700), st.floats(-20, 20))
+def test_the_logistic_link_is_the_probability_of_log_odds(raw: float, base: float) -> None:
+    (score,) = apply_link(LogisticLink(base), np.array([raw], np.float32)).tolist()
+    odds = float(np.float32(raw)) + base
+    exact = 1.0 / (1.0 + math.exp(-odds)) if odds > -700 else 0.0
+    assert score == pytest.approx(exact, rel=1e-11, abs=1e-290)
+    assert 0.0 <= score <= 1.0
+
+
+points = st.lists(
+    st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    min_size=2,
+    max_size=8,
+    unique_by=(lambda p: p[0], lambda p: p[1]),
+).map(lambda found: tuple(zip(sorted(x for x, _ in found), sorted(y for _, y in found), strict=True)))
+
+
+@given(points, st.lists(st.floats(-1, 2), min_size=1, max_size=30))
+def test_calibration_keeps_the_order_and_goes_through_its_points(
+    table: tuple[tuple[float, float], ...], scores: list[float]
+) -> None:
+    ordered = calibrated(table, np.sort(np.array(scores)))
+    assert (np.diff(ordered) >= -1e-12).all()
+    assert ((ordered >= 0) & (ordered <= 1)).all()
+    x, y = np.array(table).T
+    if np.diff(x).min() > 1e-6:
+        assert calibrated(table, x) == pytest.approx(y, abs=1e-9)
+
+
+def test_without_a_table_scores_stay() -> None:
+    assert calibrated((), np.array([0.3])).tolist() == [0.3]

@@ -25,7 +25,7 @@ from ray_fraud.stores.snapshots.port import SnapshotHeader
 from ray_fraud.telemetry.meter import read_snapshot
 from tests.simulation.driver import Driver, Owner, check
 from tests.simulation.test_crash_points import log_with
-from tests.simulation.world import FIRST, NO_WAIT, SETTINGS, TABLES, TOPICS, World
+from tests.simulation.world import FIRST, NO_WAIT, SETTINGS, TABLE_FILES, TABLES, TOPICS, World
 
 
 class CutsClosed(MemoryCutStore):
@@ -179,7 +179,7 @@ def test_a_record_without_key_and_value_is_dead_lettered_and_stops_nothing() -> 
 def test_tables_that_cannot_be_read_change_nothing_until_they_can() -> None:
     world = World()
     world.tables = {}
-    digest, content = next(iter(TABLES.items()))
+    digest = TABLES[0]
     log = log_with(3)
     world.send(log[:3])
     driver = Driver(world, 5, FIRST)
@@ -188,7 +188,7 @@ def test_tables_that_cannot_be_read_change_nothing_until_they_can() -> None:
     driver.read(owner, 10)
     assert owner.steps.needs_reconciling
     assert owner.steps.state.tables_digest is None
-    world.tables[digest] = content
+    world.tables.update(TABLE_FILES)
     world.send(log[3:])
     driver.read(owner, 50)
     assert not owner.steps.needs_reconciling
@@ -198,7 +198,7 @@ def test_tables_that_cannot_be_read_change_nothing_until_they_can() -> None:
 
 def test_a_take_over_waits_for_the_tables_of_its_replay() -> None:
     world = World()
-    digest = next(iter(world.tables))
+    digest = TABLES[0]
     log = log_with(3)
     world.send(log)
     driver = Driver(world, 6, FIRST)
@@ -214,8 +214,8 @@ def test_a_take_over_waits_for_the_tables_of_its_replay() -> None:
 
 def test_a_take_over_needs_no_tables_of_what_the_log_has_lost() -> None:
     world = World()
-    old, new = list(TABLES)[:2]
-    world.tables = dict(TABLES)
+    old, new = TABLES[:2]
+    world.tables = dict(TABLE_FILES)
     log = log_with(3)
     driver = Driver(world, 7, FIRST)
     for tables, records in ((old, log[:3]), (new, log[3:])):

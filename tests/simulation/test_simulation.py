@@ -16,7 +16,7 @@ from ray_fraud.stores.faults import Fault, FaultPlan
 from tests.oracle.controls import Changes
 from tests.oracle.streams import DAY_MS, Mix, StreamOptions, make_stream
 from tests.simulation.driver import Driver, check
-from tests.simulation.world import FIRST, FORGETFUL, SETTINGS, SPLITS, World
+from tests.simulation.world import FIRST, FORGETFUL, SETTINGS, SPLITS, TABLES, World
 
 SEEDS = int(os.environ.get("RAY_FRAUD_SIMULATION_SEEDS", "60"))
 RECORDS = int(os.environ.get("RAY_FRAUD_SIMULATION_RECORDS", "300"))
@@ -73,7 +73,7 @@ def run(seed: int, records: int) -> Driver:
             driver.owner.steps.desire(settings=driver.settings)
 
     def refresh_features() -> None:
-        driver.tables = rng.choice(list(world.tables))
+        driver.tables = rng.choice(TABLES)
         driver.happened.refreshes += 1
         if driver.owner is not None:
             driver.owner.steps.desire(tables=driver.tables)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from actors.engine.ports import Ports
 from actors.engine.sink import Sink
-from ray_fraud.domain.canonical import content_digest
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.features import FEATURE_COUNT, FOLDED_COUNT
 from ray_fraud.domain.record import PartitionId, Record
@@ -26,8 +25,9 @@ from ray_fraud.stores.connections import Topics
 from ray_fraud.stores.cuts.memory import CutContents, MemoryCutStore
 from ray_fraud.stores.errors import StoreUnavailable
 from ray_fraud.stores.faults import Crashed, Fault, FaultPlan
-from ray_fraud.stores.feature_tables.encoding import TableFacts, encode_tables
+from ray_fraud.stores.feature_tables.encoding import TableFacts
 from ray_fraud.stores.feature_tables.memory import MemoryFeatureTables
+from ray_fraud.stores.feature_tables.parts import put_tables
 from ray_fraud.stores.ledger.memory import Fault as LedgerFault
 from ray_fraud.stores.ledger.memory import MemoryDatabase, MemoryLedger
 from ray_fraud.stores.log.memory import MemoryBroker
@@ -48,14 +48,15 @@ SPLITS = (FIRST, SECOND, THIRD)
 LOOKED_UP_COLUMNS = range(FOLDED_COUNT, FEATURE_COUNT)
 
 
-def _tables() -> dict[str, bytes]:
-    """A few files of feature tables, which the users and merchants of the logs are in."""
+def _tables() -> tuple[dict[str, bytes], list[str]]:
+    """Files of feature tables, which the users and merchants of the logs are in, and the tables' digests."""
+    files = MemoryFeatureTables()
     drawn = [product_tables(plain_tables(f"tables {number}")) for number in range(3)]
-    contents = [encode_tables(tables, TableFacts()) for tables in drawn]
-    return {content_digest(content): content for content in contents}
+    digests = [put_tables(files, tables, TableFacts()).digest for tables in drawn]
+    return files.contents, digests
 
 
-TABLES = _tables()
+TABLE_FILES, TABLES = _tables()
 
 
 def score_rows(split: Split, user_ids: NDArray[np.int64], features: NDArray[np.float32]) -> Scores | None:
@@ -103,7 +104,7 @@ class World:
         self.partition: PartitionId = self.broker.partition_id(TOPICS.transactions, 0)
         self.contents = CutContents()
         self.snapshots = SnapshotContents()
-        self.tables = TABLES
+        self.tables = TABLE_FILES
         self.witness = Witness(self.partition, self.contents, self.snapshots)
         self._crash_after = False
         self.database = MemoryDatabase(faults=self._ledger_fault)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -13,18 +14,26 @@ from ray_fraud.domain.canonical import content_digest
 from ray_fraud.domain.feature_tables import NO_TABLES, FeatureTables
 from ray_fraud.stores.errors import StoreDamaged
 from ray_fraud.stores.feature_tables.cached import IN_USE, KEPT_COPIES, CachedFeatureTables
-from ray_fraud.stores.feature_tables.encoding import TableFacts, decode_tables, encode_tables
+from ray_fraud.stores.feature_tables.encoding import (
+    TableFacts,
+    decode_profiles,
+    decode_risks,
+    encode_profiles,
+    encode_risks,
+)
 from ray_fraud.stores.feature_tables.lake import FOLDER, LakeFeatureTables, NodeFeatureTables
 from ray_fraud.stores.feature_tables.lookup import TablesFromFiles
 from ray_fraud.stores.feature_tables.memory import MemoryFeatureRefreshes, MemoryFeatureTables
+from ray_fraud.stores.feature_tables.parts import TableReader, put_tables
 from ray_fraud.stores.feature_tables.port import FeatureRefreshes, FeatureTableFiles, TablesMissing
 from ray_fraud.stores.feature_tables.postgres import PostgresFeatureRefreshes
 from ray_fraud.stores.lake import local_folder
 from tests.oracle.tables import plain_tables, product_tables
 
 DRAWN = product_tables(plain_tables("some"))
-FACTS = TableFacts(until_day=20_000, newest_verdict=17)
-CONTENT = encode_tables(DRAWN, FACTS)
+FACTS = TableFacts(until_day=20_000, verdicts=17, as_of_ms=5)
+CONTENT = encode_risks(DRAWN.merchants, DRAWN.users, FACTS)
+PROFILES = encode_profiles(DRAWN.profiles)
 
 
 def lake(folder: Path) -> LakeFeatureTables:
@@ -171,23 +180,47 @@ class TimedFolder(NodeFeatureTables):
 
 
 def same(one: FeatureTables, other: FeatureTables) -> None:
-    for a, b in ((one.merchants, other.merchants), (one.profiles, other.profiles)):
+    for a, b in ((one.merchants, other.merchants), (one.users, other.users), (one.profiles, other.profiles)):
         for name in a.__dataclass_fields__:
             assert_array_equal(getattr(a, name), getattr(b, name))
 
 
 @pytest.mark.parametrize("tables", [DRAWN, NO_TABLES], ids=["drawn", "none"])
-def test_tables_come_back_as_they_were(tables: FeatureTables) -> None:
-    content = encode_tables(tables, FACTS)
-    for form in (content, memoryview(content), np.frombuffer(content, np.uint8)):
-        decoded = decode_tables(form)
-        assert decoded.facts == FACTS
-        same(decoded.tables, tables)
+def test_tables_come_back_as_they_were(files: FeatureTableFiles, tables: FeatureTables) -> None:
+    parts = put_tables(files, tables, FACTS)
+    same(TableReader(files).load(parts.digest), tables)
+    facts = TableReader(files).risks(parts.digest).facts
+    assert msgspec.structs.replace(facts, profiles=None) == FACTS
+    assert {content_digest(content) for content in parts.contents.values()} == set(parts.contents)
+
+
+def test_contents_may_come_as_any_bytes() -> None:
+    for form in (CONTENT, memoryview(CONTENT), np.frombuffer(CONTENT, np.uint8)):
+        assert decode_risks(form).facts == FACTS
+
+
+def test_a_verdict_writes_no_profiles_again() -> None:
+    files = MemoryFeatureTables()
+    first = put_tables(files, DRAWN, FACTS)
+    written = len(files.contents)
+    second = put_tables(files, DRAWN, msgspec.structs.replace(FACTS, verdicts=18))
+    assert len(files.contents) == written + 1
+    reader = TableReader(files)
+    assert reader.load(first.digest).profiles is reader.load(second.digest).profiles
+
+
+def test_the_named_profiles_have_to_be_there() -> None:
+    files = MemoryFeatureTables()
+    parts = put_tables(files, DRAWN, FACTS)
+    (profiles,) = parts.contents.keys() - {parts.digest}
+    del files.contents[profiles]
+    with pytest.raises(TablesMissing, match=profiles):
+        TableReader(files).load(parts.digest)
 
 
 def test_numbers_are_views_of_the_content() -> None:
-    shared = np.frombuffer(CONTENT, np.uint8)
-    profiles = decode_tables(shared).tables.profiles
+    shared = np.frombuffer(PROFILES, np.uint8)
+    profiles = decode_profiles(shared)
     for array in (profiles.user_ids, profiles.means, profiles.hours):
         assert np.shares_memory(array, shared)
 
@@ -195,12 +228,14 @@ def test_numbers_are_views_of_the_content() -> None:
 @pytest.mark.parametrize("content", [b"", b"no arrow", CONTENT[:400], CONTENT[: len(CONTENT) // 2]])
 def test_something_else_is_damaged(content: bytes) -> None:
     with pytest.raises(StoreDamaged, match="feature tables"):
-        decode_tables(content)
+        decode_risks(content)
+    with pytest.raises(StoreDamaged, match="feature tables"):
+        decode_profiles(content)
 
 
 def test_a_replay_reads_tables_when_it_meets_them() -> None:
     files = MemoryFeatureTables()
-    digest = files.put(CONTENT)
+    digest = put_tables(files, DRAWN, FACTS).digest
     tables = TablesFromFiles(files)
     same(tables[digest], DRAWN)
     assert tables[digest] is tables[digest]

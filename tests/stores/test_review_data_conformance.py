@@ -1,6 +1,6 @@
 """What review data promises: run on the memory one and on PostgreSQL."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from uuid import UUID
 
 import msgspec
@@ -15,7 +15,7 @@ from ray_fraud.stores.ledger.postgres import PostgresLedger
 from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
 from ray_fraud.stores.ledger.queries import AlertQueries, Verdict
 from ray_fraud.stores.review_data.memory import MemoryReviewData
-from ray_fraud.stores.review_data.port import MerchantVerdicts, ReviewData, UserFeatures
+from ray_fraud.stores.review_data.port import ReviewData, UserFeatures
 from ray_fraud.stores.review_data.postgres import PostgresReviewData
 
 PARTITION = PartitionId("cluster", "topic", 2)
@@ -131,27 +131,6 @@ def test_a_new_life_of_the_topic_begins_at_offset_nought(stores: Stores) -> None
 def test_many_users_at_once(stores: Stores) -> None:
     stores.review.save_features(PARTITION, [features(user, user, float(user)) for user in range(5_000)])
     assert stores.review.features_of(4_999) == {"amount": 4_999.0, "lat": None}
-
-
-Given = Callable[[Stores], None]
-
-
-def test_verdicts_are_counted_by_merchant_and_transaction(stores: Stores) -> None:
-    assert stores.review.merchant_verdicts(0) == MerchantVerdicts(0, [])
-    twice = [alert("t1", 1, rule, "shop") for rule in (RuleName.HIGH_AMOUNT, RuleName.ML_ANOMALY)]
-    wrong, back, nowhere = alert("t2", 2, merchant="shop"), alert("t3", 3, merchant="bar"), alert("t4", 4)
-    stores.store_hot(PARTITION, *twice, wrong, back, nowhere)
-    stores.judge(twice[0], Verdict.FALSE_POSITIVE)
-    stores.judge(twice[1], Verdict.TRUE_FRAUD)
-    stores.judge(wrong, Verdict.TRUE_FRAUD)
-    stores.judge(wrong, Verdict.FALSE_POSITIVE)
-    stores.judge(back, Verdict.TRUE_FRAUD)
-    stores.judge(back, None)
-    stores.judge(nowhere, Verdict.TRUE_FRAUD)
-    found = stores.review.merchant_verdicts(0)
-    assert list(found.merchants) == [("shop", 2, 1)]
-    assert found.counted == 7
-    assert stores.review.merchant_verdicts(3_600) == MerchantVerdicts(0, [])
 
 
 def test_uids_survive_the_way_through_the_store(stores: Stores) -> None:

@@ -203,25 +203,6 @@ def test_one_bad_row_and_none_is_stored(stores: Stores, row: NewVerdict, message
     assert stores.verdicts.since(0, 10) == []
 
 
-def test_merchants_are_judged_by_imported_verdicts_too_from_when_they_were_known(stores: Stores) -> None:
-    stores.alert(1, details={"transaction": {"merchant_id": "shop"}})
-    stores.verdicts.add(
-        [
-            new("transaction-1", known_ms=PAST_MS),
-            new("never-alerted", merchant_id="shop", known_ms=PAST_MS),
-            new("never-alerted", False, known_ms=PAST_MS + 1),
-            new("elsewhere", merchant_id="bar", known_ms=PAST_MS),
-            new("elsewhere", None, known_ms=PAST_MS + 1),
-            new("nowhere", known_ms=PAST_MS),
-            new("today", merchant_id="shop"),
-        ]
-    )
-    found = stores.review.merchant_verdicts(0)
-    assert (found.counted, list(found.merchants)) == (7, [("shop", 3, 2)])
-    earlier = stores.review.merchant_verdicts(3_600)
-    assert (earlier.counted, list(earlier.merchants)) == (6, [("shop", 2, 1)])
-
-
 @pytest.mark.servers
 def test_none_is_left_out_that_is_stored_later_with_a_lower_number(
     migrated_database: PostgresConnection,

@@ -1,38 +1,34 @@
-"""Feature tables as bytes: two Arrow streams, merchants and profiles, one behind the other.
+"""Feature tables as bytes: one file of what verdicts say, and one of users' profiles that it names.
 
-Arrays of numbers are views of the bytes that were given, so several processes of a node can share one copy.
+Verdicts come all day and profiles change once a day: a refresh for a verdict must not copy the large part.
+Each table is an Arrow stream. Arrays of numbers are views of the bytes that were given, so several processes
+of a node can share one copy.
 
-Never: a digest (the files' store compares it); a table whose arrays differ in length.
+Never: the digest of its own content (the files' store compares it); a table whose arrays differ in length.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ray_fraud.domain.feature_tables import HOURS, FeatureTables, Floats, Ints, MerchantTable, ProfileTable
+from ray_fraud.domain.feature_tables import HOURS, Floats, Ints, MerchantTable, ProfileTable, UserRiskTable
 from ray_fraud.stores.errors import StoreDamaged
 
+Content = bytes | memoryview | NDArray[np.uint8]
+
 _FACTS = b"ray_fraud.facts"
-_MERCHANTS = pa.schema(
-    [
-        pa.field("merchant_id", pa.string(), nullable=False),
-        pa.field("verdicts", pa.int64(), nullable=False),
-        pa.field("frauds", pa.int64(), nullable=False),
-    ]
-)
+_COUNTS = ("transactions", "frauds_7d", "frauds_30d", "run", "run_began_ms", "last_fraud_ms")
+_USERS = ("user_ids", "frauds_30d", "last_fraud_ms")
+_NUMBERS = ("means", "deviations", "largest", "home_lat", "home_lon")
 _PROFILES = pa.schema(
     [
-        pa.field("user_id", pa.int64(), nullable=False),
-        pa.field("count", pa.int64(), nullable=False),
-        pa.field("mean", pa.float64(), nullable=False),
-        pa.field("deviation", pa.float64(), nullable=False),
-        pa.field("largest", pa.float64(), nullable=False),
+        pa.field("user_ids", pa.int64(), nullable=False),
+        pa.field("counts", pa.int64(), nullable=False),
+        *(pa.field(name, pa.float64(), nullable=False) for name in _NUMBERS),
         pa.field("hours", pa.list_(pa.int32(), HOURS), nullable=False),
-        pa.field("home_lat", pa.float64(), nullable=False),
-        pa.field("home_lon", pa.float64(), nullable=False),
     ]
 )
 
@@ -42,39 +38,90 @@ class TableFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     until_day: int = 0
     """Profiles count UTC days below this one (days since 1970-01-01)."""
-    newest_verdict: int = 0
-    """How many verdicts counted; in files of earlier releases the highest number of one."""
+    verdicts: int = 0
+    """How many verdicts counted, taken back ones too."""
+    as_of_ms: int = 0
+    """The moment that merchants and users are seen from, unix milliseconds."""
+    profiles: str | None = None
+    """Digest of the profiles' file; None: there are no profiles."""
 
 
-class Decoded(NamedTuple):
-    tables: FeatureTables
+class Risks(NamedTuple):
+    """What verdicts say, and what it was made of."""
+
+    merchants: MerchantTable
+    users: UserRiskTable
     facts: TableFacts
 
 
-def encode_tables(tables: FeatureTables, facts: TableFacts) -> bytes:
-    """The content of a file."""
-    merchants, profiles = tables.merchants, tables.profiles
-    hours = pa.array(profiles.hours.astype(np.int32, copy=False).reshape(-1))
-    columns = {
-        "user_id": profiles.user_ids,
-        "count": profiles.counts,
-        "mean": profiles.means,
-        "deviation": profiles.deviations,
-        "largest": profiles.largest,
-        "hours": pa.FixedSizeListArray.from_arrays(hours, HOURS),
-        "home_lat": profiles.home_lat,
-        "home_lon": profiles.home_lon,
-    }
+def encode_risks(merchants: MerchantTable, users: UserRiskTable, facts: TableFacts) -> bytes:
+    """The content of the file that a digest of tables names."""
     first = pa.table(
-        {
-            "merchant_id": list(merchants.merchant_ids),
-            "verdicts": merchants.verdicts,
-            "frauds": merchants.frauds,
-        },
-        schema=_MERCHANTS.with_metadata({_FACTS: msgspec.json.encode(facts)}),
+        {"merchant_ids": pa.array(merchants.merchant_ids, pa.string())}
+        | {name: pa.array(getattr(merchants, name), pa.int64()) for name in _COUNTS}
     )
+    second = pa.table({name: pa.array(getattr(users, name), pa.int64()) for name in _USERS})
+    return _streams(first.replace_schema_metadata({_FACTS: msgspec.json.encode(facts)}), second)
+
+
+def decode_risks(content: Content) -> Risks:
+    """What was encoded.
+
+    Raises:
+        StoreDamaged: it is something else.
+    """
+    try:
+        merchants, users = _tables(content, 2)
+        facts = msgspec.json.decode(merchants.schema.metadata[_FACTS], type=TableFacts)
+        return Risks(
+            MerchantTable(
+                merchants["merchant_ids"].to_pylist(), *(_ints(merchants, name) for name in _COUNTS)
+            ),
+            UserRiskTable(*(_ints(users, name) for name in _USERS)),
+            facts,
+        )
+    except _BROKEN as error:
+        raise _damaged(error) from error
+
+
+def encode_profiles(profiles: ProfileTable) -> bytes:
+    """The content of the profiles' file."""
+    hours = pa.array(profiles.hours.astype(np.int32, copy=False).reshape(-1))
+    columns: dict[str, Any] = {name: getattr(profiles, name) for name in ("user_ids", "counts", *_NUMBERS)}
+    columns["hours"] = pa.FixedSizeListArray.from_arrays(hours, HOURS)
+    return _streams(pa.table(columns, schema=_PROFILES))
+
+
+def decode_profiles(content: Content) -> ProfileTable:
+    """What was encoded.
+
+    Raises:
+        StoreDamaged: it is something else.
+    """
+    try:
+        (table,) = _tables(content, 1)
+        chunks = table["hours"].chunks
+        flat = chunks[0].flatten().to_numpy() if chunks else np.empty(0, np.int32)
+        return ProfileTable(
+            user_ids=_ints(table, "user_ids"),
+            counts=_ints(table, "counts"),
+            hours=flat.reshape(-1, HOURS),
+            **{name: _floats(table, name) for name in _NUMBERS},
+        )
+    except _BROKEN as error:
+        raise _damaged(error) from error
+
+
+_BROKEN = (pa.ArrowException, OSError, KeyError, TypeError, ValueError, msgspec.MsgspecError)
+
+
+def _damaged(error: Exception) -> StoreDamaged:
+    return StoreDamaged("lake", f"feature tables not understood: {error}")
+
+
+def _streams(*tables: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    for table in (first, pa.table(columns, schema=_PROFILES)):
+    for table in tables:
         with pa.ipc.new_stream(sink, table.schema) as writer:
             # One chunk each, so that reading needs no copy to join them.
             writer.write_table(table.combine_chunks())
@@ -82,39 +129,9 @@ def encode_tables(tables: FeatureTables, facts: TableFacts) -> bytes:
     return content
 
 
-def decode_tables(content: "bytes | memoryview | NDArray[np.uint8]") -> Decoded:
-    """The tables of a file's content.
-
-    Raises:
-        StoreDamaged: it is not one.
-    """
-    try:
-        source = pa.BufferReader(pa.py_buffer(content))
-        merchants = pa.ipc.open_stream(source).read_all().combine_chunks()
-        profiles = pa.ipc.open_stream(source).read_all().combine_chunks()
-        facts = msgspec.json.decode(merchants.schema.metadata[_FACTS], type=TableFacts)
-        return Decoded(FeatureTables(_merchants(merchants), _profiles(profiles)), facts)
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise StoreDamaged("lake", f"feature tables not understood: {error}") from error
-
-
-def _merchants(table: pa.Table) -> MerchantTable:
-    return MerchantTable(table["merchant_id"].to_pylist(), _ints(table, "verdicts"), _ints(table, "frauds"))
-
-
-def _profiles(table: pa.Table) -> ProfileTable:
-    chunks = table["hours"].chunks
-    flat = chunks[0].flatten().to_numpy() if chunks else np.empty(0, np.int32)
-    return ProfileTable(
-        _ints(table, "user_id"),
-        _ints(table, "count"),
-        _floats(table, "mean"),
-        _floats(table, "deviation"),
-        _floats(table, "largest"),
-        flat.reshape(-1, HOURS),
-        _floats(table, "home_lat"),
-        _floats(table, "home_lon"),
-    )
+def _tables(content: Content, count: int) -> list[pa.Table]:
+    source = pa.BufferReader(pa.py_buffer(content))
+    return [pa.ipc.open_stream(source).read_all().combine_chunks() for _ in range(count)]
 
 
 def _ints(table: pa.Table, name: str) -> Ints:

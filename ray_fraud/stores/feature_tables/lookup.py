@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from ray_fraud.domain.feature_tables import FeatureTables
-from ray_fraud.stores.feature_tables.encoding import decode_tables
+from ray_fraud.stores.feature_tables.parts import TableReader
 from ray_fraud.stores.feature_tables.port import FeatureTableFiles
 
 KEPT = 4
@@ -17,7 +17,7 @@ class TablesFromFiles(Mapping[str, FeatureTables]):
     """Every digest that the files have; looking up raises what `FeatureTableFiles.load` does."""
 
     def __init__(self, files: FeatureTableFiles) -> None:
-        self._load = lru_cache(maxsize=KEPT)(lambda digest: decode_tables(files.load(digest)).tables)
+        self._load = lru_cache(maxsize=KEPT)(TableReader(files).load)
 
     def __getitem__(self, digest: str) -> FeatureTables:
         return self._load(digest)

@@ -11,8 +11,7 @@ from ray_fraud.domain.alert import HOT_RULES, Alert, Source
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.ledger.memory import MemoryDatabase
 from ray_fraud.stores.ledger.port import TopicAlert
-from ray_fraud.stores.ledger.queries import Verdict
-from ray_fraud.stores.review_data.port import MerchantVerdicts, UserFeatures
+from ray_fraud.stores.review_data.port import UserFeatures
 
 
 class MemoryReviewData:
@@ -48,26 +47,6 @@ class MemoryReviewData:
     def features_of(self, user_id: int) -> dict[str, Any] | None:
         known = self._users.get(user_id)
         return None if known is None else dict(known[1].features)
-
-    def merchant_verdicts(self, delay_seconds: float) -> MerchantVerdicts:
-        until_ms = self._database.now_ms() - delay_seconds * 1000
-        given = [each for each in self._database.feedback if each.known_at_ms <= until_ms]
-        judged: dict[tuple[str, int], bool | None] = {}
-        merchants: dict[tuple[str, int], str] = {}
-        for each in sorted(given, key=lambda each: (each.known_at_ms, each.feedback_id)):
-            if each.transaction is not None:
-                word = each.verdict
-                judged[each.transaction] = None if word is None else word is Verdict.TRUE_FRAUD
-                if each.merchant_id is not None:
-                    merchants[each.transaction] = each.merchant_id
-        counts: dict[str, tuple[int, int]] = {}
-        for transaction, merchant in merchants.items():
-            fraud = judged[transaction]
-            if fraud is not None:
-                number, frauds = counts.get(merchant, (0, 0))
-                counts[merchant] = number + 1, frauds + fraud
-        rows = [(merchant, *counts[merchant]) for merchant in sorted(counts)]
-        return MerchantVerdicts(len(given), rows)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -1,4 +1,4 @@
-"""Cold alerts of the hot rules, the newest features of each user, and the verdicts by merchant.
+"""Cold alerts of the hot rules, and the newest features of each user.
 
 Never: a change of a hot alert; a value that is older than the one that is there.
 """
@@ -23,15 +23,6 @@ class UserFeatures(msgspec.Struct, frozen=True):
     """By name of the catalogue; None is missing."""
 
 
-class MerchantVerdicts(msgspec.Struct, frozen=True):
-    """The verdicts that count at one moment."""
-
-    counted: int
-    """How many verdicts these are, taken back ones too: it grows with each that counts from now on."""
-    merchants: Sequence[tuple[str, int, int]]
-    """(merchant, judged transactions, of them fraud), by merchant."""
-
-
 class ReviewData(Protocol):
     """Calls block on I/O. All raise StoreUnavailable if PostgreSQL does not answer: repeat them."""
 
@@ -46,9 +37,6 @@ class ReviewData(Protocol):
 
     def features_of(self, user_id: int) -> dict[str, Any] | None:
         """The newest features of a user by name; None for one that no batch has seen."""
-
-    def merchant_verdicts(self, delay_seconds: float) -> MerchantVerdicts:
-        """Of each transaction with a merchant what was known last, at least so long ago."""
 
     def close(self) -> None:
         """Repeating it is harmless."""

@@ -14,7 +14,7 @@ from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.connections import PostgresConnection
 from ray_fraud.stores.ledger.postgres_alerts import insert_cold
 from ray_fraud.stores.ledger.postgres_session import PATIENT, Limits, Session
-from ray_fraud.stores.review_data.port import MerchantVerdicts, UserFeatures
+from ray_fraud.stores.review_data.port import UserFeatures
 
 NO_EPOCH = 0
 """Cold alerts have no owner."""
@@ -39,20 +39,6 @@ WHERE known.topic_id <> excluded.topic_id OR known.kafka_offset < excluded.kafka
 RETURNING 1
 """
 _FEATURES = "SELECT features::text FROM user_features WHERE user_id = %s"
-_VERDICTS = """
-SELECT merchant, count(*), count(*) FILTER (WHERE verdict = 'true_fraud') FROM (
-    SELECT (array_agg(verdict ORDER BY known_at DESC, feedback_id DESC))[1] AS verdict,
-        (array_agg(merchant_id ORDER BY known_at DESC, feedback_id DESC)
-            FILTER (WHERE merchant_id IS NOT NULL))[1] AS merchant
-    FROM alert_feedback
-    WHERE known_at <= clock_timestamp() - make_interval(secs => %s) AND transaction_id IS NOT NULL
-    GROUP BY transaction_id, user_id
-) AS judged
-WHERE verdict IS NOT NULL AND merchant IS NOT NULL GROUP BY 1 ORDER BY 1
-"""
-_COUNTED_VERDICTS = """
-SELECT count(*) FROM alert_feedback WHERE known_at <= clock_timestamp() - make_interval(secs => %s)
-"""
 
 
 class PostgresReviewData:
@@ -82,12 +68,6 @@ class PostgresReviewData:
     def features_of(self, user_id: int) -> dict[str, Any] | None:
         rows = self._session.rows("read user features", _FEATURES, (user_id,))
         return msgspec.json.decode(rows[0][0]) if rows else None
-
-    def merchant_verdicts(self, delay_seconds: float) -> MerchantVerdicts:
-        # The number first: a verdict that comes between the two reads is looked at again by the next batch.
-        ((counted,),) = self._session.rows("counted verdicts", _COUNTED_VERDICTS, (delay_seconds,))
-        rows = self._session.rows("verdicts by merchant", _VERDICTS, (delay_seconds,))
-        return MerchantVerdicts(counted, [(merchant, judged, frauds) for merchant, judged, frauds in rows])
 
     def close(self) -> None:
         self._session.close()

@@ -4,6 +4,7 @@ Never: what a run did to the lake; the table's own commits say that.
 """
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -12,12 +13,19 @@ import msgspec
 from ray_fraud.domain.metrics import RunStatus
 
 
+class RunKind(StrEnum):
+    """Each kind has its own scheduler."""
+
+    BATCH = "batch"
+    TRAINING = "training"
+
+
 class Run(msgspec.Struct, frozen=True):
     run_id: UUID
     started: float
     """Unix seconds."""
     cause: str
-    """`schedule`, `request` or `catch-up`."""
+    """`schedule`, `request`, `catch-up` or `verdicts`."""
     status: RunStatus
     ended: float | None = None
     report: dict[str, Any] | None = None
@@ -26,6 +34,8 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class BatchRuns(Protocol):
+    """Runs of one kind; those of another are never touched."""
+
     def save(self, run: Run) -> None:
         """Insert or replace by run id; repeating it is harmless.
 

@@ -12,21 +12,22 @@ import msgspec
 from ray_fraud.domain.metrics import RunStatus
 from ray_fraud.stores.connections import PostgresConnection
 from ray_fraud.stores.ledger.postgres_session import HOT_PATH, Limits, Session
-from ray_fraud.stores.runs.port import Run
+from ray_fraud.stores.runs.port import Run, RunKind
 
 _SAVE = """
-INSERT INTO batch_runs (run_id, started_at, ended_at, cause, status, report, error)
-VALUES (%s, to_timestamp(%s), to_timestamp(%s), %s, %s, %s, %s)
+INSERT INTO batch_runs (run_id, kind, started_at, ended_at, cause, status, report, error)
+VALUES (%s, %s, to_timestamp(%s), to_timestamp(%s), %s, %s, %s, %s)
 ON CONFLICT (run_id) DO UPDATE SET
     ended_at = excluded.ended_at, status = excluded.status, report = excluded.report, error = excluded.error
 """
 _LAST = """
 SELECT run_id::text, extract(epoch FROM started_at)::float8, cause, status,
     extract(epoch FROM ended_at)::float8, report::text, error
-FROM batch_runs ORDER BY started_at DESC LIMIT %s
+FROM batch_runs WHERE kind = %s ORDER BY started_at DESC LIMIT %s
 """
 _FAIL = """
-UPDATE batch_runs SET status = 'failed', ended_at = to_timestamp(%s), error = %s WHERE status = 'running'
+UPDATE batch_runs SET status = 'failed', ended_at = to_timestamp(%s), error = %s
+WHERE status = 'running' AND kind = %s
 RETURNING 1
 """
 
@@ -34,20 +35,24 @@ RETURNING 1
 class PostgresBatchRuns:
     """See `BatchRuns`."""
 
-    def __init__(self, where: PostgresConnection, *, limits: Limits = HOT_PATH) -> None:
+    def __init__(
+        self, where: PostgresConnection, *, kind: RunKind = RunKind.BATCH, limits: Limits = HOT_PATH
+    ) -> None:
         """Opens nothing yet."""
-        self._session = Session(where, name="ray-fraud batch runs", limits=limits)
+        self._session = Session(where, name=f"ray-fraud {kind} runs", limits=limits)
+        self._kind = kind.value
 
     def save(self, run: Run) -> None:
         report = None if run.report is None else msgspec.json.encode(run.report).decode()
-        values = (str(run.run_id), run.started, run.ended, run.cause, run.status.value, report, run.error)
+        times = run.started, run.ended
+        values = (str(run.run_id), self._kind, *times, run.cause, run.status.value, report, run.error)
         self._session.rows("save a batch run", _SAVE, values)
 
     def last(self, count: int) -> Sequence[Run]:
-        return [_run(row) for row in self._session.rows("read batch runs", _LAST, (count,))]
+        return [_run(row) for row in self._session.rows("read batch runs", _LAST, (self._kind, count))]
 
     def fail_unfinished(self, ended: float, error: str) -> int:
-        return len(self._session.rows("close unfinished batch runs", _FAIL, (ended, error)))
+        return len(self._session.rows("close unfinished batch runs", _FAIL, (ended, error, self._kind)))
 
     def close(self) -> None:
         self._session.close()

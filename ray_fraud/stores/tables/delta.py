@@ -173,12 +173,12 @@ class DeltaTransactions:
             filters = [(PARTITION_COLUMN, ">=", since.date()), ("event_time", ">=", since)]
             return table.to_pyarrow_table(filters=filters, columns=list(columns))
 
-    def newest_day(self) -> int | None:
-        """UTC day of the newest event (days since 1970-01-01), from the files' dates; None without rows."""
+    def newest_ms(self) -> int | None:
+        """Time of the newest event, unix milliseconds, from the files' statistics; None without rows."""
         with delta_errors("read transactions"):
             table = DeltaTable(self._address, storage_options=self._options)
             newest = _newest_event(table)
-        return None if newest is None else newest.date().toordinal() - EPOCH_DAY
+        return None if newest is None else round(newest.timestamp() * 1000)
 
     def rows_of_days(self, from_day: int, until_day: int, columns: Sequence[str]) -> object:
         """Rows of `[from_day, until_day)` as a scanner of Arrow; nothing is read yet."""

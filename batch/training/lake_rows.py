@@ -1,0 +1,80 @@
+"""Labelled rows from the lake: features as they were known at each moment, labels as they are known now.
+
+Never: a transaction that nobody has judged and whose label may still come.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batch.training.labelled import LabelledRows
+from ray_fraud.domain.features import FEATURE_NAMES
+from ray_fraud.domain.verdicts import Verdict
+
+COLUMNS = ("transaction_id", "user_id", "event_time", *FEATURE_NAMES)
+"""What has to be read of `ml_features`."""
+Key = tuple[str, int]
+UNKNOWN, LEGITIMATE, FRAUD = -1, 0, 1
+
+
+def labelled_rows(
+    tables: Iterable[pa.Table], labels: Mapping[Key, Verdict], mature_ms: int, max_rows: int
+) -> LabelledRows:
+    """Those rows that have a label, the newest `max_rows` of them.
+
+    Args:
+        tables: `COLUMNS` of rows, in any order.
+        labels: what was said of a transaction, by (transaction id, user id).
+        mature_ms: transactions up to then count as legitimate unless somebody said something else.
+        max_rows: bounds memory: 120 bytes a row.
+    """
+    judged = pa.array({key[0] for key in labels}, pa.string())
+    parts = [part for table in tables if len(part := _labelled(table, labels, judged, mature_ms))]
+    return _joined(parts, max_rows)
+
+
+def _labelled(
+    table: pa.Table, labels: Mapping[Key, Verdict], judged: pa.Array, mature_ms: int
+) -> LabelledRows:
+    event_ms = pc.divide(table["event_time"].cast(pa.int64()), 1_000).to_numpy()
+    users = table["user_id"].to_numpy()
+    label = np.where(event_ms <= mature_ms, LEGITIMATE, UNKNOWN)
+    for row in np.flatnonzero(pc.is_in(table["transaction_id"], judged).to_numpy(zero_copy_only=False)):
+        said = labels.get((table["transaction_id"][row].as_py(), int(users[row])))
+        if said is not None:
+            label[row] = FRAUD if said.fraud else LEGITIMATE
+    known = np.flatnonzero(label != UNKNOWN)
+    order = known[np.argsort(event_ms[known], kind="stable")]
+    columns = [_floats(table[name])[order] for name in FEATURE_NAMES]
+    return LabelledRows(
+        np.column_stack(columns) if len(order) else np.empty((0, len(FEATURE_NAMES)), np.float32),
+        label[order] == FRAUD,
+        users[order],
+        event_ms[order],
+    )
+
+
+def _floats(column: pa.ChunkedArray) -> "np.typing.NDArray[np.float32]":
+    """Null is NaN."""
+    values: np.typing.NDArray[np.float32] = column.combine_chunks().to_numpy(zero_copy_only=False)
+    return values.astype(np.float32, copy=False)
+
+
+def _joined(parts: Sequence[LabelledRows], max_rows: int) -> LabelledRows:
+    if not parts:
+        return LabelledRows(
+            np.empty((0, len(FEATURE_NAMES)), np.float32),
+            np.empty(0, np.bool_),
+            np.empty(0, np.int64),
+            np.empty(0, np.int64),
+        )
+    event_ms = np.concatenate([part.event_ms for part in parts])
+    order = np.argsort(event_ms, kind="stable")[-max_rows:]
+    return LabelledRows(
+        np.concatenate([part.features for part in parts])[order],
+        np.concatenate([part.fraud for part in parts])[order],
+        np.concatenate([part.user_ids for part in parts])[order],
+        event_ms[order],
+    )

@@ -1,0 +1,168 @@
+"""From labelled rows to candidates: search, final fit, calibration, threshold, and the hold-out's verdict.
+
+    … older | fold tests … | gap | hold-out (newest labelled days)
+
+Parameters, calibration and threshold are chosen on the folds' test rows, which their fits had not seen; the
+final fit ends a gap before the hold-out; the hold-out only measures.
+
+Never: a clock, a store, a row of the hold-out in any choice.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+
+from batch.training.calibration import calibration_points
+from batch.training.fit import Fitted, fit
+from batch.training.labelled import Fold, LabelledRows, NotEnoughHistory, both_classes, time_folds
+from batch.training.search import Choice, RunTasks, Scores, Tell, run_here, search, untold
+from batch.training.settings import Algorithm, TrainingSettings
+from batch.training.threshold import choose_threshold
+from batch.training.trained_model import TrainedModel, quantiles_of
+from ray_fraud.domain.evaluation import Evaluation
+from ray_fraud.scoring.link import calibrated
+from ray_fraud.scoring.model import Model
+
+logger = logging.getLogger(__name__)
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """Where the rows came from, for the manifest."""
+
+    lake_version: int | None = None
+    labels_until: float | None = None
+    """Verdicts known by then took part, unix seconds."""
+
+
+class Trained(msgspec.Struct, frozen=True):
+    """A model with all that its promotion is judged by."""
+
+    model: TrainedModel
+    evaluation: Evaluation
+    """On the hold-out."""
+    holdout_scores: Scores
+    """Of the hold-out's rows, in their order."""
+    cross_validation: float
+    """Mean average precision over the folds."""
+    tried: int
+    """Choices of parameters."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The periods of one training."""
+
+    folds: tuple[Fold, ...]
+    final: Fold
+    """The last training period, and the hold-out."""
+
+
+def plan(rows: LabelledRows, settings: TrainingSettings) -> Plan:
+    """The periods, ending with the newest row.
+
+    Raises:
+        NotEnoughHistory: the labelled history is too short, or the hold-out has not both kinds of rows.
+    """
+    if not len(rows):
+        raise NotEnoughHistory("there are no labelled rows; give verdicts, or wait until they mature")
+    first, until = int(rows.event_ms[0]), int(rows.event_ms[-1]) + 1
+    periods = {"gap_days": settings.gap_days, "train_days": settings.train_days}
+    (final,) = time_folds(first, until, count=1, test_days=settings.holdout_days, **periods)
+    folds = time_folds(
+        first, final.test.from_ms, count=settings.folds, test_days=settings.fold_days, **periods
+    )
+    holdout = rows.between(*final.test)
+    if not both_classes(holdout):
+        raise NotEnoughHistory(
+            f"the hold-out of {settings.holdout_days:g} days has {int(holdout.fraud.sum())} frauds among "
+            f"{len(holdout)} labelled rows; both kinds are needed"
+        )
+    return Plan(tuple(folds), final)
+
+
+def train(
+    rows: LabelledRows,
+    settings: TrainingSettings,
+    versions: Callable[[Algorithm], int],
+    *,
+    facts: Facts | None = None,
+    run_tasks: RunTasks = run_here,
+    tell: Tell = untold,
+) -> list[Trained]:
+    """The best model of each algorithm, best in cross-validation first.
+
+    Deterministic: equal rows, settings and versions give equal model files.
+
+    Args:
+        rows: with labels that are known by now.
+        settings: periods, budget, algorithms, seed.
+        versions: the number that the next version of an algorithm gets.
+        facts: go into the manifests.
+        run_tasks: where the fits of the search run.
+        tell: (fits done, fits in all).
+
+    Raises:
+        NotEnoughHistory: see `plan`.
+        ExportMismatch: an exported model scores unlike the fitted one.
+    """
+    periods = plan(rows, settings)
+    choices = search(rows, periods.folds, settings, run_tasks, tell)
+    if not choices:
+        raise NotEnoughHistory("no fold has a fraud in its test period; wait for more verdicts")
+    supervised = both_classes(rows.between(*periods.final.train))
+    return [
+        _finished(rows, periods, choice, settings, versions(choice.algorithm), facts or Facts())
+        for choice in choices
+        if supervised or choice.algorithm is Algorithm.ISOLATION_FOREST
+    ]
+
+
+def _finished(
+    rows: LabelledRows,
+    periods: Plan,
+    choice: Choice,
+    settings: TrainingSettings,
+    version: int,
+    facts: Facts,
+) -> Trained:
+    fitted = fit(rows.between(*periods.final.train), choice.parameters, version=version, seed=settings.seed)
+    model = _completed(fitted, choice, rows, periods.folds, settings, facts)
+    holdout = rows.between(*periods.final.test)
+    found = Model(*model).score(holdout.features)
+    evaluation = holdout.evaluate(
+        found, model.manifest.threshold, period_days=periods.final.test.days, k=settings.top_k
+    )
+    logger.info("training: %s: %s", model.manifest.label, evaluation)
+    return Trained(model, evaluation, found, choice.average_precision, choice.tried)
+
+
+def _completed(
+    fitted: Fitted,
+    choice: Choice,
+    rows: LabelledRows,
+    folds: Sequence[Fold],
+    settings: TrainingSettings,
+    facts: Facts,
+) -> TrainedModel:
+    """The model with calibration and threshold from the rows that the folds' fits had not seen."""
+    telling = [fold for fold in folds if rows.between(*fold.test).fraud.any()]
+    fraud = np.concatenate([rows.between(*fold.test).fraud for fold in telling])
+    points = calibration_points(np.concatenate(choice.unseen), fraud)
+    scores = calibrated(points, np.concatenate(choice.unseen))
+    days = sum(fold.test.days for fold in telling)
+    threshold = choose_threshold(scores, fraud, days, settings.alerts_per_day).value
+    draft = fitted.candidate.draft()
+    manifest = msgspec.structs.replace(
+        draft,
+        calibration=points,
+        threshold=threshold,
+        score_quantiles=quantiles_of(scores),
+        training=msgspec.structs.replace(
+            draft.training,
+            alert_share=float((scores > threshold).mean()),
+            lake_version=facts.lake_version,
+            labels_until=facts.labels_until,
+        ),
+    )
+    return TrainedModel(manifest, fitted.candidate.onnx, fitted.candidate.explain)

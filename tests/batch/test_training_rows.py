@@ -1,0 +1,68 @@
+"""Labels of the lake's rows: what was said, else legitimate once mature, else none."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batch.training.lake_rows import labelled_rows
+from ray_fraud.domain.features import FEATURE_NAMES
+from ray_fraud.domain.verdicts import Origin, Verdict
+
+Row = tuple[str, int, int]
+"""Transaction, user, event time in seconds."""
+
+rows = st.lists(
+    st.tuples(st.sampled_from(["a", "b", "c", "d"]), st.integers(1, 2), st.integers(0, 100)), max_size=12
+)
+said = st.dictionaries(
+    st.tuples(st.sampled_from(["a", "b", "c", "d"]), st.integers(1, 2)), st.booleans(), max_size=5
+)
+
+
+def table(found: list[Row]) -> pa.Table:
+    columns = {
+        "transaction_id": pa.array([row[0] for row in found], pa.string()),
+        "user_id": pa.array([row[1] for row in found], pa.int64()),
+        "event_time": pa.array(
+            [datetime.fromtimestamp(row[2], UTC) for row in found], pa.timestamp("us", "UTC")
+        ),
+    }
+    features = {
+        name: pa.array([float(row[2]) if place else None for row in found], pa.float32())
+        for place, name in enumerate(FEATURE_NAMES)
+    }
+    return pa.table(columns | features)
+
+
+def verdict(key: tuple[str, int], fraud: bool) -> Verdict:
+    return Verdict(1, *key, None, None, fraud, 0, Origin.ANALYST)
+
+
+@given(rows, rows, said, st.integers(0, 100))
+def test_every_row_has_the_label_that_is_known(
+    one: list[Row], other: list[Row], labels: dict[tuple[str, int], bool], mature: int
+) -> None:
+    known = {key: verdict(key, fraud) for key, fraud in labels.items()}
+    found = labelled_rows([table(one), table(other)], known, mature * 1000, 100)
+    expected = sorted(
+        (at, user, labels.get((name, user), False))
+        for name, user, at in (*one, *other)
+        if (name, user) in labels or at <= mature
+    )
+    result = zip(found.event_ms.tolist(), found.user_ids.tolist(), found.fraud.tolist(), strict=True)
+    assert sorted((at // 1000, user, fraud) for at, user, fraud in result) == expected
+    assert np.isnan(found.features[:, 0]).all()
+    assert (found.features[:, 1] == found.event_ms / 1000).all()
+
+
+def test_the_newest_rows_are_kept() -> None:
+    found = labelled_rows([table([("a", 1, at) for at in range(10)])], {}, 100_000, 3)
+    assert found.event_ms.tolist() == [7_000, 8_000, 9_000]
+
+
+def test_no_rows_are_no_error() -> None:
+    assert len(labelled_rows([], {}, 0, 5)) == 0
+    assert len(labelled_rows([table([])], {}, 0, 5)) == 0
