@@ -18,6 +18,8 @@ COLUMNS = ("transaction_id", "user_id", "merchant_id", "event_time")
 """What has to be read of the table."""
 Key = tuple[str, int]
 """(transaction id, user id)"""
+_NOT_THERE: dict[str, Any] = {"daily": (), "newest": ()}
+"""A merchant that the lake does not know yet."""
 
 _EVENT_MS = "epoch_ms(event_time)"
 _HISTORY = f"""
@@ -90,21 +92,21 @@ def _label_rows(labels: Mapping[Key, Verdict]) -> pa.Table:
 
 
 def _history(found: Mapping[str, dict[str, Any]], frauds: Mapping[Key, tuple[str, int]]) -> MerchantHistory:
-    known: dict[str, set[tuple[int, str, int, bool]]] = {merchant: set() for merchant, _ in frauds.values()}
-    for (transaction_id, user_id), (merchant, event_ms) in frauds.items():
-        known[merchant].add((event_ms, transaction_id, user_id, True))
+    known: dict[str, dict[Key, tuple[int, bool]]] = {merchant: {} for merchant, _ in frauds.values()}
+    for key, (merchant, event_ms) in frauds.items():
+        known[merchant][key] = event_ms, True
     merchants = sorted(known)
     days = [day for row in found.values() for day, _ in row["daily"]]
     first_day = min(days, default=0)
     daily = np.zeros((len(merchants), max(days, default=0) - first_day + 1), np.int64)
     starts, events = [0], []
     for index, merchant in enumerate(merchants):
-        row = found.get(merchant, {"daily": (), "newest": ()})
+        row = found.get(merchant, _NOT_THERE)
         for day, count in row["daily"]:
             daily[index, day - first_day] = count
         # A fraud that is not among the newest ones still counts in the windows.
-        labelled = sorted({*map(_values, row["newest"] or ()), *known[merchant]})
-        events += [(event_ms, fraud) for event_ms, _, _, fraud in labelled]
+        labelled = known[merchant] | dict(map(_labelled, row["newest"] or ()))
+        events += [labelled[key] for key in sorted(labelled, key=lambda key: (labelled[key][0], key))]
         starts.append(len(events))
     return MerchantHistory(
         merchants,
@@ -116,7 +118,7 @@ def _history(found: Mapping[str, dict[str, Any]], frauds: Mapping[Key, tuple[str
     )
 
 
-def _values(row: dict[str, Any]) -> tuple[int, str, int, bool]:
-    """Event time, transaction, user, fraud."""
+def _labelled(row: dict[str, Any]) -> tuple[Key, tuple[int, bool]]:
+    """The transaction, and its event time and whether it is fraud."""
     event_ms, transaction_id, user_id, fraud = row.values()
-    return event_ms, transaction_id, user_id, fraud
+    return (transaction_id, user_id), (event_ms, fraud)

@@ -66,7 +66,7 @@ def test_random_forest_probabilities_equal_scikit_learn() -> None:
     fraud = (HISTORY[:, 0] > 60) & (HISTORY[:, 5] > 10)
     names = ("amount", "user_tx_count_1h", "lat")
     candidate, expected = train_random_forest(HISTORY, fraud, names, version=1, seed=3)
-    model = Model(candidate.draft(), candidate.onnx)
+    model = candidate.model()
     columns, _ = filled_columns(HISTORY, names)
     forest = RandomForestClassifier(
         n_estimators=100, max_depth=12, min_samples_leaf=5, class_weight="balanced", random_state=3

@@ -86,7 +86,7 @@ def test_scores_are_probabilities_and_alerts_keep_the_budget(trained: list[Train
 def test_hold_out_scores_are_those_of_the_registered_file(trained: list[Trained]) -> None:
     holdout = ROWS.between(*plan(ROWS, SMALL).final.test)
     for each in trained:
-        model = Model(each.model.manifest, each.model.onnx)
+        model = Model(*each.model)
         assert (model.score(holdout.features) == each.holdout_scores).all()
 
 
