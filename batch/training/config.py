@@ -25,7 +25,7 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True):
     """From the beginning of a training to that of the next."""
     new_verdicts: Annotated[int, Meta(ge=1)] = 500
     """So many verdicts since the last training bring the next one forward."""
-    least_pause: timedelta = timedelta(minutes=30)
+    least_pause: timedelta = timedelta(minutes=10)
     """Between the beginnings of two trainings, unless one is asked for."""
     look: timedelta = timedelta(seconds=60)
     """Between two looks for a training that is due."""

@@ -3,6 +3,8 @@
 Never: a step that cannot be repeated.
 """
 
+from datetime import timedelta
+
 import ray
 
 from actors.build import scorer_config
@@ -14,6 +16,7 @@ from batch.schedule.actor import BatchActor
 from batch.schedule.config import BatchConfig, with_settings
 from batch.training.actor import TrainingActor
 from batch.training.config import TrainingConfig
+from batch.training.settings import TrainingSettings
 from ray_fraud.stores.connections import to_json
 
 
@@ -30,7 +33,18 @@ def batch_config(config: HotPathConfig) -> BatchConfig:
 
 def training_config(config: HotPathConfig) -> TrainingConfig:
     """What the training actor is told."""
-    return TrainingConfig(connections=config.connections, model_cache=scorer_config(config).cache_folder)
+    periods = config.batch.training
+    chosen = {
+        name: getattr(periods, name) for name in TrainingSettings.__struct_fields__ if hasattr(periods, name)
+    }
+    return TrainingConfig(
+        connections=config.connections,
+        model_cache=scorer_config(config).cache_folder,
+        training=TrainingSettings(**chosen),
+        label_maturity_days=config.batch.features.label_maturity_days,
+        interval=timedelta(hours=periods.interval_hours),
+        new_verdicts=periods.new_verdicts,
+    )
 
 
 def start_cold_path(config: BatchConfig) -> None:

@@ -24,7 +24,12 @@ class FeatureSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Completed UTC days, up to the newest event's, that users' profiles are made of; they hold from the next
     refresh on."""
     verdict_delay_seconds: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0
-    """An analyst's verdict reaches the features this much later."""
+    """A verdict reaches the features this much later."""
+    label_maturity_days: Annotated[float, Meta(ge=0, le=3_650)] = 7.0
+    """So old, in event time, is a transaction that counts as legitimate while nobody has called it fraud; for
+    the features of merchants and for training."""
+    refresh_minutes: Annotated[float, Meta(ge=1, le=10_080)] = 60.0
+    """Of event time, after which merchants are looked at again without a new verdict."""
 
 
 class SearchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,6 +56,44 @@ class LakeCareSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Dates that are over are sorted by user."""
 
 
+class TrainingPeriods(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When models are trained, and on which days (of event time) what is learnt and judged."""
+
+    interval_hours: Annotated[float, Meta(ge=0.05, le=8_784)] = 24.0
+    """From the beginning of one training to that of the next."""
+    new_verdicts: Annotated[int, Meta(ge=1)] = 500
+    """So many since the last training bring the next one forward."""
+    holdout_days: Annotated[float, Meta(gt=0, le=365)] = 7.0
+    """The newest labelled days: they judge, and nothing is learnt or chosen on them."""
+    gap_days: Annotated[float, Meta(ge=0, le=365)] = 7.0
+    """Between training and what judges it: so late do labels come."""
+    train_days: Annotated[float, Meta(gt=0, le=3_650)] = 28.0
+    folds: Annotated[int, Meta(ge=1, le=50)] = 3
+    """Steps in time, before the hold-out, on which parameters, calibration and threshold are chosen."""
+    fold_days: Annotated[float, Meta(gt=0, le=365)] = 7.0
+    alerts_per_day: Annotated[float, Meta(gt=0)] = 100.0
+    """What the team can review."""
+    top_k: Annotated[int, Meta(ge=1)] = 100
+    """Cards looked at per day, for card precision."""
+    seed: int = 1
+
+
+class PromotionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How candidates are tested, and what they have to show."""
+
+    test_percent: Annotated[float, Meta(ge=0, le=50)] = 5.0
+    """Users of a candidate under test; 0: it is a shadow."""
+    min_f1: Annotated[float, Meta(ge=0, le=1)] = 0.7
+    min_frauds: Annotated[int, Meta(ge=1)] = 30
+    """In the hold-out."""
+    min_verdicts: Annotated[int, Meta(ge=0)] = 30
+    """On the candidate's own alerts."""
+    rollback_verdicts: Annotated[int, Meta(ge=1)] = 50
+    """On production's alerts, before it may be rolled back."""
+    rollback_share: Annotated[float, Meta(ge=0, le=1)] = 0.7
+    """Of the hold-out's precision: live precision has to stay above this part of it."""
+
+
 class BatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of them; each has a default."""
 
@@ -60,6 +103,8 @@ class BatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     search: SearchSettings = SearchSettings()
     patterns: PatternSettings = PatternSettings()
     care: LakeCareSettings = LakeCareSettings()
+    training: TrainingPeriods = TrainingPeriods()
+    promotion: PromotionSettings = PromotionSettings()
 
     def __post_init__(self) -> None:
         """Raises: ValueError if a search looks at too little for a pattern, which would never be found."""

@@ -18,7 +18,9 @@ from ray_fraud.domain.batch_settings import (
     BatchSettings,
     FeatureSettings,
     LakeCareSettings,
+    PromotionSettings,
     SearchSettings,
+    TrainingPeriods,
 )
 from ray_fraud.domain.patterns.settings import CoordinatedSettings, FrequencySettings, PatternSettings
 from ray_fraud.stores.connections import (
@@ -43,7 +45,9 @@ def number(least: float, most: float) -> st.SearchStrategy[float]:
 SETTINGS = st.builds(
     BatchSettings,
     number(0.1, 10_080),
-    st.builds(FeatureSettings, st.integers(1, 3_650), number(0, 1e6)),
+    st.builds(
+        FeatureSettings, st.integers(1, 3_650), number(0, 1e6), number(0, 90), st.integers(1, 100).map(float)
+    ),
     st.builds(SearchSettings, number(2, 744), st.integers(1, 10_000_000)),
     st.builds(
         PatternSettings,
@@ -53,6 +57,8 @@ SETTINGS = st.builds(
     st.builds(
         LakeCareSettings, number(1, 100), number(0.1, 9), number(1, 400), number(1, 400), st.booleans()
     ),
+    st.builds(TrainingPeriods, number(1, 100), st.integers(1, 99), number(1, 9)),
+    st.builds(PromotionSettings, st.integers(0, 50).map(float), number(0, 1), st.integers(1, 9)),
 )
 
 
