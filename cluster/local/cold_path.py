@@ -17,6 +17,7 @@ from batch.schedule.config import BatchConfig, with_settings
 from batch.training.actor import TrainingActor
 from batch.training.config import TrainingConfig
 from batch.training.settings import TrainingSettings
+from ray_fraud.domain.batch_settings import TrainingPeriods
 from ray_fraud.stores.connections import to_json
 
 
@@ -34,9 +35,8 @@ def batch_config(config: HotPathConfig) -> BatchConfig:
 def training_config(config: HotPathConfig) -> TrainingConfig:
     """What the training actor is told."""
     periods = config.batch.training
-    chosen = {
-        name: getattr(periods, name) for name in TrainingSettings.__struct_fields__ if hasattr(periods, name)
-    }
+    names = set(TrainingPeriods.__struct_fields__) & set(TrainingSettings.__struct_fields__)
+    chosen = {name: getattr(periods, name) for name in names}
     return TrainingConfig(
         connections=config.connections,
         model_cache=scorer_config(config).cache_folder,

@@ -46,7 +46,11 @@ SETTINGS = st.builds(
     BatchSettings,
     number(0.1, 10_080),
     st.builds(
-        FeatureSettings, st.integers(1, 3_650), number(0, 1e6), number(0, 90), st.integers(1, 100).map(float)
+        FeatureSettings,
+        st.integers(1, 3_650),
+        number(0, 1e6),
+        number(0, 90),
+        st.integers(1, 100).map(float),
     ),
     st.builds(SearchSettings, number(2, 744), st.integers(1, 10_000_000)),
     st.builds(
