@@ -125,6 +125,11 @@ def _spent(feature: str, window: str) -> Callable[[Values], str]:
     return lambda values: f"{_number(values[feature])} spent by this user in {window}"
 
 
+def _known(feature: str, whom: str) -> Callable[[Values], str]:
+    return lambda values: f"{_counted(values[feature], 'known fraud')} of {whom}"
+
+
+_NO_MERCHANT = "transaction without a merchant"
 _NO_PLACE = "transaction without a place"
 _NO_PROFILE = "no profile of this user yet"
 _NOT_TOLD = "not known"
@@ -159,13 +164,32 @@ _SENTENCES: Mapping[str, tuple[Callable[[Values], str], str]] = {
         lambda v: f"{_number(v['kmh_from_previous'])} km/h from the previous place",
         "no previous place",
     ),
-    "merchant_risk": (
-        lambda v: f"{_number(100 * v['merchant_risk'])} % fraud among the verdicts on this merchant",
-        "no verdict on this merchant",
+    "merchant_transactions_30d": (
+        lambda v: f"{_counted(v['merchant_transactions_30d'], 'transaction')} of this merchant in a month",
+        _NO_MERCHANT,
     ),
-    "merchant_verdicts": (
-        lambda v: f"{_counted(v['merchant_verdicts'], 'verdict')} on this merchant",
-        "no merchant, or none known",
+    "merchant_frauds_7d": (_known("merchant_frauds_7d", "this merchant in a week"), _NO_MERCHANT),
+    "merchant_frauds_30d": (_known("merchant_frauds_30d", "this merchant in a month"), _NO_MERCHANT),
+    "merchant_risk": (
+        lambda v: f"{_number(100 * v['merchant_risk'])} % of this merchant's transactions were fraud",
+        "no known fraud at this merchant",
+    ),
+    "merchant_fraud_run": (
+        lambda v: f"the last {_counted(v['merchant_fraud_run'], 'judged transaction')} here were fraud",
+        _NO_MERCHANT,
+    ),
+    "merchant_run_days": (
+        lambda v: f"this merchant's frauds began {_number(v['merchant_run_days'])} days before",
+        "this merchant's last judged transaction was no fraud",
+    ),
+    "merchant_days_since_fraud": (
+        lambda v: f"{_number(v['merchant_days_since_fraud'])} days since the last known fraud here",
+        "no known fraud at this merchant",
+    ),
+    "user_frauds_30d": (_known("user_frauds_30d", "this user in a month"), _NOT_TOLD),
+    "user_days_since_fraud": (
+        lambda v: f"{_number(v['user_days_since_fraud'])} days since this user's last known fraud",
+        "no known fraud of this user",
     ),
     "profile_hour_share": (
         lambda v: f"{_number(100 * v['profile_hour_share'])} % of this user's transactions at such an hour",

@@ -128,8 +128,10 @@ def said(feature: str, **values: float) -> str:
         ),
         ("km_from_previous", {"km_from_previous": 5230.4}, "5,230 km from the previous place"),
         ("kmh_from_previous", {"kmh_from_previous": 812.0}, "812 km/h from the previous place"),
-        ("merchant_risk", {"merchant_risk": 0.25}, "25 % fraud among the verdicts on this merchant"),
-        ("merchant_verdicts", {"merchant_verdicts": 1.0}, "1 verdict on this merchant"),
+        ("merchant_risk", {"merchant_risk": 0.25}, "25 % of this merchant's transactions were fraud"),
+        ("merchant_frauds_7d", {"merchant_frauds_7d": 1.0}, "1 known fraud of this merchant in a week"),
+        ("merchant_run_days", {"merchant_run_days": 3.5}, "this merchant's frauds began 3.5 days before"),
+        ("user_days_since_fraud", {}, "no known fraud of this user"),
         (
             "profile_hour_share",
             {"profile_hour_share": 0.0123},
