@@ -29,16 +29,16 @@ CHECKED_ROWS = 5_000
 class BoostingParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a search varies."""
 
-    trees: int = 200
+    trees: int = 150
     learning_rate: float = 0.05
-    leaves: int = 15
+    leaves: int = 8
     max_depth: int = 6
-    min_leaf: int = 50
+    min_leaf: int = 100
     """Rows in a leaf, at least."""
     l2: float = 1.0
     fraud_weight: float = 1.0
     """How much a fraud counts beside a legitimate row."""
-    columns: float = 1.0
+    columns: float = 0.2
     """Share of the features that each split may choose from."""
 
 

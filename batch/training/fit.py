@@ -19,6 +19,20 @@ from ray_fraud.domain.features import FEATURE_NAMES
 from ray_fraud.scoring.model import Model
 
 CHECKED_ROWS = 2_000
+ISOLATING = (
+    "amount",
+    "lat",
+    "lon",
+    "amount_over_mean_30d",
+    "profile_amount_over_max",
+    "km_from_previous",
+    "kmh_from_previous",
+    "merchant_risk",
+    "merchant_fraud_run",
+)
+"""What an Isolation Forest sees of the catalogue. It cuts at random, so that every feature that tells nothing
+hides one that does: on the handbook's data average precision is 0.25 of the amount alone, 0.39 of seven
+features, and lower with all."""
 
 
 class Fitted(NamedTuple):
@@ -64,7 +78,7 @@ def _fitted(
         )
     return fit_isolation_forest(
         rows.features,
-        names,
+        [name for name in ISOLATING if name in names] or names,
         version=version,
         seed=seed,
         trees=parameters.trees,

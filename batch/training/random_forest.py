@@ -26,8 +26,9 @@ class ForestParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a search varies."""
 
     trees: int = 100
-    max_depth: int = 12
-    """Bounds the size of the model file."""
+    leaves: int = 64
+    """Of each tree, at most: bounds the size of the model file, and what explaining an alert costs."""
+    max_depth: int = 20
     min_leaf: int = 5
     """Rows in a leaf, at least."""
     rows_share: float = 1.0
@@ -68,6 +69,7 @@ def train_random_forest(
     forest = RandomForestClassifier(
         n_estimators=chosen.trees,
         max_depth=chosen.max_depth,
+        max_leaf_nodes=chosen.leaves,
         min_samples_leaf=chosen.min_leaf,
         max_samples=None if chosen.rows_share >= 1.0 else chosen.rows_share,
         class_weight="balanced",

@@ -58,14 +58,10 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     max_rows: Count = 1_000_000
     """The newest so many labelled rows are looked at."""
     isolation_forest: tuple[IsolationParameters, ...] = (IsolationParameters(),)
-    random_forest: tuple[ForestParameters, ...] = (
-        ForestParameters(),
-        ForestParameters(max_depth=8, min_leaf=20),
-    )
+    random_forest: tuple[ForestParameters, ...] = (ForestParameters(), ForestParameters(min_leaf=50))
     gradient_boosting: tuple[BoostingParameters, ...] = (
         BoostingParameters(),
-        BoostingParameters(leaves=8, trees=300),
-        BoostingParameters(min_leaf=200),
+        BoostingParameters(leaves=15, columns=0.3),
     )
 
     def candidates(self, algorithm: Algorithm) -> tuple[Parameters, ...]:

@@ -69,7 +69,12 @@ def test_random_forest_probabilities_equal_scikit_learn() -> None:
     model = candidate.model()
     columns, _ = filled_columns(HISTORY, names)
     forest = RandomForestClassifier(
-        n_estimators=100, max_depth=12, min_samples_leaf=5, class_weight="balanced", random_state=3
+        n_estimators=100,
+        max_depth=20,
+        max_leaf_nodes=64,
+        min_samples_leaf=5,
+        class_weight="balanced",
+        random_state=3,
     ).fit(columns, fraud)
     assert np.abs(model.score(HISTORY) - forest.predict_proba(columns)[:, 1]).max() <= 1e-5
     assert np.abs(model.score(HISTORY)[: len(expected)] - expected).max() <= 1e-5
