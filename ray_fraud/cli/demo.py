@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
@@ -20,8 +21,10 @@ from cluster.local.cold_path_client import NoColdPath
 from cluster.local.demo import DemoPlan, DemoResult, Figures, run_demo
 from cluster.local.failures import LocalStackError
 from cluster.local.hot_path import HotPathNotReady
+from cluster.local.learning import LearningPlan, run_learning
 from cluster.local.ray_node import RayOptions
 from cluster.local.stack import LocalStack
+from ray_fraud.cli.demo_learning import learning_view
 from ray_fraud.cli.output import (
     Output,
     expects,
@@ -44,14 +47,24 @@ PLAIN_LINE_SECONDS = 5.0
 @click.option("--users", type=click.IntRange(1), default=100, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=42, show_default=True)
 @click.option(
+    "--learn",
+    is_flag=True,
+    help="The whole loop instead: weeks of event time, judged, trained on, tested, promoted; 10 minutes.",
+)
+@click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
     help="Keep the data here; default: a temporary folder that is removed.",
 )
 @output_option
 @expects(LocalStackError, StoreError, HotPathNotReady, NoColdPath, TimeoutError, ConnectionError)
-def demo(seconds: float, tps: float, users: int, seed: int, data_dir: Path | None, output: Output) -> None:
-    """Stream transactions through the whole platform and compare its alerts with a replay."""
+def demo(
+    seconds: float, tps: float, users: int, seed: int, *, learn: bool, data_dir: Path | None, output: Output
+) -> None:
+    """Stream transactions through the whole platform and compare its alerts with a replay.
+
+    With --learn verdicts of a simulated analyst train, test and promote a better model, unattended.
+    """
     began = time.time()
     quiet_libraries()
     # A terminated demo cleans up as an interrupted one does.
@@ -63,6 +76,10 @@ def demo(seconds: float, tps: float, users: int, seed: int, data_dir: Path | Non
         stack = LocalStack(folder, ray=RayOptions(dashboard=False), progress=_line)
         if stack.ledger.marked():
             fail(f"{folder}: a stack runs here; choose another --data-dir, or stop it with `ray-fraud down`")
+        if learn:
+            learned = run_learning(stack, LearningPlan(seed=seed), _line)
+            show("demo", msgspec.to_builtins(learned), output, lambda: learning_view(learned))
+            return
         with _Display() as display:
             result = run_demo(stack, plan, began, display.line, display.figures)
     except KeyboardInterrupt:
