@@ -20,7 +20,7 @@ from batch.training.labelled import Fold, LabelledRows, NotEnoughHistory, both_c
 from batch.training.search import Choice, RunTasks, Scores, Tell, run_here, search, untold
 from batch.training.settings import Algorithm, TrainingSettings
 from batch.training.threshold import choose_threshold
-from batch.training.trained_model import TrainedModel, quantiles_of
+from batch.training.trained_model import TrainedModel, quantiles_of, with_references
 from ray_fraud.domain.evaluation import Evaluation
 from ray_fraud.scoring.link import calibrated
 from ray_fraud.scoring.model import Model
@@ -126,8 +126,9 @@ def _finished(
     version: int,
     facts: Facts,
 ) -> Trained:
-    fitted = fit(rows.between(*periods.final.train), choice.parameters, version=version, seed=settings.seed)
-    model = _completed(fitted, choice, rows, periods.folds, settings, facts)
+    learnt = rows.between(*periods.final.train)
+    fitted = fit(learnt, choice.parameters, version=version, seed=settings.seed)
+    model = with_references(_completed(fitted, choice, rows, periods.folds, settings, facts), learnt.features)
     holdout = rows.between(*periods.final.test)
     found = Model(*model).score(holdout.features)
     evaluation = holdout.evaluate(

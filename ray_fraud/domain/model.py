@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ray_fraud.domain.canonical import canonical_json, content_digest
+from ray_fraud.domain.drift import Reference
 
 Share = Annotated[float, Meta(gt=0, lt=1)]
 Count = Annotated[int, Meta(ge=1)]
@@ -113,6 +114,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     explain_sha256: Sha256 | UnsetType = UNSET
     """Of the trees with their covers; without it the model's alerts carry no explanation. Left out of the
     canonical bytes when unset, so older models keep their digest."""
+    references: dict[str, Reference] | UnsetType = UNSET
+    """How each feature was distributed in training, by name; what drift is told by. Unset as above."""
+    score_reference: Reference | UnsetType = UNSET
+    """How the calibrated scores of the training rows were distributed; unset as above."""
 
     def __post_init__(self) -> None:
         names = self.feature_names
@@ -124,6 +129,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"threshold: {self.threshold} is not finite")
         if len(self.calibration) == 1:
             raise ValueError("calibration: one point is no line; give none or two")
+        if self.references is not UNSET and (unknown := self.references.keys() - set(names)):
+            raise ValueError(f"references: {sorted(unknown)} are no features of the model")
         for (x0, y0), (x1, y1) in pairwise(self.calibration):
             if not (x0 < x1 and y0 < y1):
                 raise ValueError(f"calibration: ({x1}, {y1}) after ({x0}, {y0}) does not ascend")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pytest
+from msgspec import UNSET
 
 from batch.training.boosting import BoostingParameters
 from batch.training.labelled import Fold, LabelledRows, NotEnoughHistory
@@ -11,6 +12,7 @@ from batch.training.pipeline import Facts, Trained, plan, train
 from batch.training.random_forest import ForestParameters
 from batch.training.search import Scores, Task, run_here, search
 from batch.training.settings import Algorithm, IsolationParameters, Parameters, TrainingSettings
+from ray_fraud.domain.drift import psi
 from ray_fraud.domain.features import FEATURE_COUNT, FEATURE_NAMES
 from ray_fraud.domain.windows import DAY_MS
 from ray_fraud.scoring.model import Model
@@ -88,6 +90,19 @@ def test_hold_out_scores_are_those_of_the_registered_file(trained: list[Trained]
     for each in trained:
         model = Model(*each.model)
         assert (model.score(holdout.features) == each.holdout_scores).all()
+
+
+def test_the_manifest_tells_drift_from_what_merely_is_later(trained: list[Trained]) -> None:
+    holdout = ROWS.between(*plan(ROWS, SMALL).final.test)
+    for each in trained:
+        manifest = each.model.manifest
+        assert manifest.references is not UNSET
+        assert manifest.score_reference is not UNSET
+        assert tuple(manifest.references) == manifest.feature_names
+        for name, reference in manifest.references.items():
+            assert psi(reference, holdout.features[:, FEATURE_NAMES.index(name)]) < 0.1
+        assert psi(manifest.references["amount"], 2 * holdout.features[:, AMOUNT]) > 0.25
+        assert psi(manifest.score_reference, each.holdout_scores) < 0.1
 
 
 def test_training_again_gives_the_same_files(trained: list[Trained]) -> None:

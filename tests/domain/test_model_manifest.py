@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from ray_fraud.domain.canonical import content_digest
+from ray_fraud.domain.drift import Reference
 from ray_fraud.domain.model import (
     IdentityLink,
     IsolationLink,
@@ -52,6 +53,16 @@ def test_a_manifest_from_before_explanations_keeps_its_bytes() -> None:
     assert explaining.digest != manifest().digest
 
 
+def test_a_manifest_from_before_references_keeps_its_bytes() -> None:
+    content = manifest().canonical()
+    assert b"reference" not in content
+    knowing = manifest(references={"lat": Reference((1.5,), (0.5, 0.25), 0.25)})
+    scored = manifest(score_reference=Reference((0.5,), (0.5, 0.5), 0.0))
+    for each in (knowing, scored):
+        assert decode_manifest(each.canonical(), digest=each.digest) == each
+    assert len({manifest().digest, knowing.digest, scored.digest}) == 3
+
+
 @pytest.mark.parametrize("explain", [b"other covers", None])
 def test_other_covers_are_refused(explain: bytes | None) -> None:
     verify_explain(manifest(), None)
@@ -81,6 +92,7 @@ def test_the_link_is_told_by_its_kind() -> None:
         ({"features": (ModelFeature("amount", 1.0), ModelFeature("amount", 2.0))}, "twice"),
         ({"features": (ModelFeature("amount", math.nan),)}, "fill"),
         ({"threshold": math.inf}, "threshold"),
+        ({"references": {"lon": Reference((), (1.0,), 0.0)}}, "lon"),
     ],
 )
 def test_what_no_model_can_be_is_an_error(changes: dict[str, Any], message: str) -> None:
@@ -96,6 +108,10 @@ def test_what_no_model_can_be_is_an_error(changes: dict[str, Any], message: str)
         (b'"algorithm":', b'"unknown":1,"algorithm":'),
         (b'"mean_path_length":10.25', b'"mean_path_length":0'),
         (b'"threshold":0.6', b'"threshold":"0.6"'),
+        (
+            b'"version":3',
+            b'"version":3,"score_reference":{"edges":[2,1],"missing":0,"shares":[0.5,0.25,0.25]}',
+        ),
     ],
 )
 def test_bytes_that_break_the_schema_are_refused(old: bytes, new: bytes) -> None:
