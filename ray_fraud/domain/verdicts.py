@@ -41,6 +41,31 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
         return self.transaction_id, self.user_id
 
 
+class VerdictRates(msgspec.Struct, frozen=True):
+    """Whether verdicts come, and whether they come in time."""
+
+    alerts: int
+    """That have waited long enough for a verdict."""
+    without: int
+    """Of them, those that have none, or one that was taken back."""
+    judged: int
+    """Transactions whose first verdict became known in the period."""
+    late: int
+    """Of them, those where it came after the limit: a training may have had them as legitimate."""
+    median_delay_seconds: float | None
+    """From the transaction to its first verdict; None if none was judged."""
+
+    @property
+    def missing_ratio(self) -> float | None:
+        """Of the alerts that waited; None if there are none."""
+        return self.without / self.alerts if self.alerts else None
+
+    @property
+    def late_ratio(self) -> float | None:
+        """Of the judged transactions; None if there are none."""
+        return self.late / self.judged if self.judged else None
+
+
 def labels_at(verdicts: Iterable[Verdict], known_until_ms: int) -> dict[tuple[str, int], Verdict]:
     """What counts of each transaction at a moment, by (transaction id, user id).
 

@@ -10,7 +10,7 @@ import pytest
 
 from ray_fraud.domain.alert import Alert, RuleName, Source
 from ray_fraud.domain.record import PartitionId
-from ray_fraud.domain.verdicts import Origin, Verdict, labels_at
+from ray_fraud.domain.verdicts import Origin, Verdict, VerdictRates, labels_at
 from ray_fraud.stores.connections import PostgresConnection
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.ledger.memory import MemoryDatabase, MemoryLedger
@@ -183,6 +183,65 @@ def test_a_verdict_on_a_group_is_none_on_a_transaction(stores: Stores) -> None:
     assert stores.words(group) == [Word.FALSE_POSITIVE]
     assert [row.fraud for row in stores.verdicts.since(0, 10)] == [True]
     assert [row.fraud for row in stores.verdicts.known(0, 2**50)] == [True]
+
+
+DAY_MS = 86_400_000
+RECORD_MS = 1_750_000_001_234
+"""Of the alert at offset 0; the others follow by milliseconds."""
+
+
+def rates(stores: Stores, now_ms: int, late_days: float = 7, period_days: float = 30) -> VerdictRates:
+    return stores.queries.verdict_rates(
+        now_ms, late_ms=round(late_days * DAY_MS), period_ms=round(period_days * DAY_MS)
+    )
+
+
+def test_alerts_that_waited_long_enough_without_a_verdict_are_missing(stores: Stores) -> None:
+    alerts = [stores.alert(offset) for offset in range(5)]
+    stores.verdicts.give(alerts[0].alert_id, True, "ana")
+    stores.verdicts.add([new("transaction-1", False)])
+    stores.verdicts.give(alerts[2].alert_id, True, "ana")
+    stores.verdicts.give(alerts[2].alert_id, None, "ana", "not sure")
+    after = RECORD_MS + 7 * DAY_MS
+    found = rates(stores, after + 5)
+    assert (found.alerts, found.without, found.missing_ratio) == (5, 3, 0.6)
+    assert rates(stores, after + 2).alerts == 2, "younger ones are waited for"
+    assert rates(stores, after + 30 * DAY_MS + 3).alerts == 2, "older ones are forgotten"
+    none = rates(stores, after)
+    assert (none.alerts, none.missing_ratio) == (0, None)
+
+
+def test_first_verdicts_are_late_by_the_time_of_their_transaction(stores: Stores) -> None:
+    now = PAST_MS
+    delays = [1 * DAY_MS, 7 * DAY_MS, 7 * DAY_MS + 1, 20 * DAY_MS]
+    stores.verdicts.add(
+        [
+            *(
+                new(f"t{number}", bool(number % 2), event_ms=now - 10 - delay, known_ms=now - 10)
+                for number, delay in enumerate(delays)
+            ),
+            new("t0", True, event_ms=now - 10 - delays[0], known_ms=now - 5),
+            new("too old", event_ms=0, known_ms=now - 31 * DAY_MS),
+            new("too old", False, event_ms=0, known_ms=now - 4),
+            new("to come", event_ms=0, known_ms=now),
+            new("without a time", known_ms=now - 1),
+            new("taken back", None, event_ms=0, known_ms=now - 1),
+        ]
+    )
+    found = rates(stores, now)
+    assert (found.judged, found.late, found.late_ratio) == (4, 2, 0.5)
+    assert found.median_delay_seconds == (7 * DAY_MS + 0.5) / 1000
+    none = rates(stores, now - 10)
+    assert (none.judged, none.late_ratio, none.median_delay_seconds) == (0, None, None)
+
+
+def test_a_verdict_on_a_group_is_not_late(stores: Stores) -> None:
+    group = stores.alert(1, details={"members": 3, "transactions": []}, source=Source.COLD)
+    one = stores.alert(2)
+    for alert in (group, one):
+        stores.verdicts.give(alert.alert_id, False, "ana")
+    found = rates(stores, round(time.time() * 1000) + 60_000, period_days=3_650)
+    assert (found.alerts, found.without, found.judged, found.late) == (2, 0, 1, 1)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,12 @@
 Never: waiting: a feed without news answers at once.
 """
 
+import statistics
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 from ray_fraud.domain.live_comparison import ModelAlerts
-from ray_fraud.domain.verdicts import Origin
+from ray_fraud.domain.verdicts import Origin, VerdictRates
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.ledger.errors import STORE
 from ray_fraud.stores.ledger.memory import MemoryDatabase
@@ -78,6 +79,27 @@ class MemoryAlertQueries:
                 )
                 for model in models
             }
+
+    def verdict_rates(self, now_ms: int, *, late_ms: int, period_ms: int) -> VerdictRates:
+        with self.database.call("verdict_rates"):
+            until = now_ms - late_ms
+            waited = self._matching(AlertFilter(since_ms=until - period_ms, until_ms=until))
+            first: dict[tuple[str, int], Feedback] = {}
+            for row in sorted(self.database.feedback, key=lambda row: (row.known_at_ms, row.feedback_id)):
+                if row.transaction is not None and row.verdict is not None:
+                    first.setdefault(row.transaction, row)
+            delays = [
+                row.known_at_ms - row.event_ms
+                for row in first.values()
+                if row.event_ms is not None and now_ms - period_ms <= row.known_at_ms < now_ms
+            ]
+            return VerdictRates(
+                alerts=len(waited),
+                without=sum(row.feedback is None for row in waited),
+                judged=len(delays),
+                late=sum(delay > late_ms for delay in delays),
+                median_delay_seconds=statistics.median(delays) / 1000 if delays else None,
+            )
 
     def uids(self, where: AlertFilter | None = None) -> set[UUID]:
         with self.database.call("uids"):

@@ -11,7 +11,7 @@ from uuid import UUID
 from ray_fraud.domain.alert import Alert, RuleName, Severity, Source
 from ray_fraud.domain.live_comparison import ModelAlerts
 from ray_fraud.domain.record import PartitionId
-from ray_fraud.domain.verdicts import Origin
+from ray_fraud.domain.verdicts import Origin, VerdictRates
 from ray_fraud.stores.connections import PostgresConnection
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.ledger.errors import STORE
@@ -53,6 +53,30 @@ SELECT {_FEEDBACK} FROM fraud_alerts AS alert JOIN alert_feedback AS given
     OR given.user_id = alert.user_id AND given.transaction_id = alert.transaction_id
         AND given.alert_id IS NULL AND is_of_one_transaction(alert.details)
 WHERE alert.alert_id = %s ORDER BY given.known_at, given.feedback_id
+"""
+
+# One pass over an index each. A transaction's first verdict is the one that no other one was known before.
+_VERDICT_RATES = """
+WITH waited AS (
+    SELECT count(*) AS alerts, count(*) FILTER (WHERE feedback IS NULL) AS without FROM fraud_alerts
+    WHERE record_time >= to_timestamp((%(now_ms)s - %(late_ms)s - %(period_ms)s) / 1000.0)
+        AND record_time < to_timestamp((%(now_ms)s - %(late_ms)s) / 1000.0)
+), first AS (
+    SELECT round(extract(epoch FROM given.known_at - given.event_time) * 1000) AS delay_ms
+    FROM alert_feedback AS given
+    WHERE given.known_at >= to_timestamp((%(now_ms)s - %(period_ms)s) / 1000.0)
+        AND given.known_at < to_timestamp(%(now_ms)s / 1000.0)
+        AND given.transaction_id IS NOT NULL AND given.verdict IS NOT NULL AND given.event_time IS NOT NULL
+        AND NOT EXISTS (
+            SELECT 1 FROM alert_feedback AS earlier
+            WHERE earlier.user_id = given.user_id AND earlier.transaction_id = given.transaction_id
+                AND (earlier.known_at, earlier.feedback_id) < (given.known_at, given.feedback_id)
+                AND earlier.verdict IS NOT NULL
+        )
+)
+SELECT alerts, without, count(delay_ms), count(*) FILTER (WHERE delay_ms > %(late_ms)s),
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY delay_ms) / 1000
+FROM waited LEFT JOIN first ON true GROUP BY alerts, without
 """
 
 
@@ -119,6 +143,10 @@ class PostgresAlertQueries:
         )
         rows = self._session.rows("count alerts", query, _conditions(where))
         return {row[0]: ModelAlerts(*row) for row in rows}
+
+    def verdict_rates(self, now_ms: int, *, late_ms: int, period_ms: int) -> VerdictRates:
+        values = {"now_ms": now_ms, "late_ms": late_ms, "period_ms": period_ms}
+        return VerdictRates(*self._session.rows("verdict rates", _VERDICT_RATES, values)[0])
 
     def uids(self, where: AlertFilter | None = None) -> set[UUID]:
         query = f"SELECT alert_uid::text FROM fraud_alerts WHERE {_WHERE}"

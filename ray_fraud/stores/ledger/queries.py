@@ -13,7 +13,7 @@ import msgspec
 from ray_fraud.domain.alert import Alert, RuleName, Source
 from ray_fraud.domain.live_comparison import ModelAlerts
 from ray_fraud.domain.record import PartitionId
-from ray_fraud.domain.verdicts import Origin
+from ray_fraud.domain.verdicts import Origin, VerdictRates
 
 
 class Verdict(StrEnum):
@@ -106,6 +106,17 @@ class AlertQueries(Protocol):
 
     def count_by_model(self, where: AlertFilter | None = None) -> dict[str, ModelAlerts]:
         """Alerts and verdicts by `model_version`; versions without an alert are absent."""
+
+    def verdict_rates(self, now_ms: int, *, late_ms: int, period_ms: int) -> VerdictRates:
+        """How many verdicts are missing, and how many came late.
+
+        Args:
+            now_ms: unix milliseconds.
+            late_ms: so long after its record an alert should have a verdict, and so long after a transaction
+                (event time) its first one should be known.
+            period_ms: alerts count whose record came in the period that ended `late_ms` ago; first verdicts
+                that became known in the one that ends now. Verdicts without an event time do not count.
+        """
 
     def uids(self, where: AlertFilter | None = None) -> set[UUID]: ...
 
