@@ -6,10 +6,13 @@ by their statistics, and read in others.
 Never: another version than the one that was opened; all rows in memory at once.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
@@ -20,6 +23,9 @@ from ray_fraud.stores.delta_location import delta_location
 from ray_fraud.stores.tables.columns import PARTITION_COLUMN
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SAMPLE_BATCH_ROWS = 16_384
+READ_FOR_EACH = 4
+"""Rows read for one of a sample, where there are so many: neighbours in a file are of one time or user."""
 
 
 class StoredFile(msgspec.Struct, frozen=True):
@@ -29,6 +35,29 @@ class StoredFile(msgspec.Struct, frozen=True):
     event_date: str
     rows: int
     """All of it, also those outside of the period."""
+
+
+def newest_event_ms(location: LakeLocation, name: str) -> int | None:
+    """Time of a table's newest event, unix milliseconds; None without rows.
+
+    The event times of the newest date are read for it: of a table with many columns files have no statistics
+    of the last ones.
+
+    Raises:
+        StoreRefused: there is no such table.
+        StoreUnavailable: the lake does not answer.
+    """
+    address, options = delta_location(location, name)
+    with delta_errors(f"open {name}"):
+        table = DeltaTable(address, storage_options=options)
+        date = pc.max(pa.table(table.get_add_actions(flatten=True))[f"partition.{PARTITION_COLUMN}"]).as_py()
+        if date is None:
+            return None
+        batches = table.to_pyarrow_dataset().to_batches(
+            columns=["event_time"], filter=pc.field(PARTITION_COLUMN) == date, batch_size=SAMPLE_BATCH_ROWS
+        )
+        newest = max(pc.max(batch["event_time"]).as_py() for batch in batches if batch.num_rows)
+    return int((newest.astimezone(UTC) - _EPOCH) // timedelta(milliseconds=1))
 
 
 class PeriodRows:
@@ -102,3 +131,49 @@ class PeriodRows:
                 ):
                     if batch.num_rows:
                         yield fragment.path, pa.Table.from_batches([batch])
+
+    def sample(
+        self, columns: Sequence[str], most_rows: int, batch_rows: int = SAMPLE_BATCH_ROWS
+    ) -> Iterator[pa.Table]:
+        """At most `most_rows` of the period, at most `batch_rows` at a time; all of them if they are no more.
+
+        Row groups are drawn by a digest until they have four times as many rows, of which every n-th one is
+        taken: so the sample has rows of all hours and files, and is the same for one version of the table.
+        As n is a whole number it may be little more than half of `most_rows`.
+
+        Raises:
+            StoreUnavailable: the lake does not answer, or no longer has a file.
+        """
+        with delta_errors(f"sample {self.name}"):
+            groups = self._drawn_groups(READ_FOR_EACH * most_rows)
+            step = max(1, -(-sum(rows for _, rows in groups) // most_rows))
+            seen, left = 0, most_rows
+            for group, _ in groups:
+                for batch in group.to_batches(
+                    schema=self._dataset.schema,
+                    columns=list(columns),
+                    filter=self._within,
+                    batch_size=batch_rows,
+                    use_threads=False,
+                ):
+                    places = np.arange(-seen % step, batch.num_rows, step)[:left]
+                    seen += batch.num_rows
+                    left -= len(places)
+                    if len(places):
+                        yield pa.Table.from_batches([batch.take(pa.array(places))])
+
+    def _drawn_groups(self, enough: int) -> list[tuple[Any, int]]:
+        """Row groups that may hold rows of the period, until they have enough, and how many each has."""
+        groups = [
+            (group, sum(each.num_rows for each in group.row_groups))
+            for fragment in self._dataset.get_fragments(filter=self._within)
+            for group in fragment.split_by_row_group(self._within, schema=self._dataset.schema)
+        ]
+        groups.sort(key=lambda each: _drawn(each[0].path, [part.id for part in each[0].row_groups]))
+        before = np.cumsum([0, *(rows for _, rows in groups)])
+        return [group for group, rows in zip(groups, before, strict=False) if rows < enough]
+
+
+def _drawn(path: str, groups: Sequence[int]) -> bytes:
+    """A place in an order that has nothing to do with time, user or size."""
+    return hashlib.sha256(f"{path} {groups}".encode()).digest()
