@@ -18,7 +18,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from ray_fraud.domain.metrics import CATALOGUE, Metric, MetricKind
+from ray_fraud.domain.metric import Metric, MetricKind
+from ray_fraud.domain.metrics import CATALOGUE
 from ray_fraud.telemetry.meter import HistogramState, Series, Snapshot
 
 

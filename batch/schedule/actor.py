@@ -15,6 +15,7 @@ import msgspec
 
 from batch.care.daily import DailyCare
 from batch.care.run import care_for_feature_tables
+from batch.drift.run import ScheduledDrift
 from batch.features.job import FeatureReport
 from batch.features.refresh import RefreshReport
 from batch.features.run import open_refresher, run_features
@@ -71,6 +72,9 @@ class BatchActor:
             ),
         )
         self._models = ScheduledKeeper(self._config.ingest.connections, self._config.promotion, self._meter)
+        self._drift = ScheduledDrift(
+            self._config.ingest.connections, self._config.drift, self._meter, time.time
+        )
         self._progress = IngestReport()
         self._unseen = True
         """There may be rows that no search has looked at."""
@@ -121,6 +125,9 @@ class BatchActor:
         done["features"] = msgspec.to_builtins(self._fold())
         done["refresh"] = msgspec.to_builtins(self._refresh())
         done["models"] = self._models.look()
+        drift = self._drift.look_if_due()
+        if drift is not None:
+            done["drift"] = drift
         care = self._care.run_if_due()
         if care is not None:
             done["care"] = care

@@ -14,6 +14,7 @@ from batch.patterns.config import PatternConfig
 from batch.promotion.config import PromotionConfig
 from ray_fraud.domain.batch_settings import (
     BatchSettings,
+    DriftSettings,
     FeatureSettings,
     LakeCareSettings,
     PromotionSettings,
@@ -32,6 +33,7 @@ class BatchConfig(msgspec.Struct, frozen=True, kw_only=True):
     features: FeatureConfig
     patterns: PatternConfig = PatternConfig()
     promotion: PromotionConfig = PromotionConfig()
+    drift: DriftSettings = DriftSettings()
     care: CareConfig = CareConfig()
     training: TrainingPeriods = TrainingPeriods()
     """Of the actor that trains, told with the others when somebody asks."""
@@ -58,6 +60,7 @@ def with_settings(config: BatchConfig, settings: BatchSettings) -> BatchConfig:
             max_rows=settings.search.max_rows,
         ),
         promotion=promotion_config(settings.promotion),
+        drift=settings.drift,
         care=care_config(settings.care),
         training=settings.training,
         interval=timedelta(minutes=settings.interval_minutes),
@@ -102,6 +105,7 @@ def settings_in(config: BatchConfig) -> BatchSettings:
         ),
         search=SearchSettings(config.patterns.look_back_hours, config.patterns.max_rows),
         patterns=config.patterns.settings,
+        drift=config.drift,
         care=LakeCareSettings(
             interval_hours=_in(care.interval, timedelta(hours=1)),
             retry_hours=_in(care.retry, timedelta(hours=1)),

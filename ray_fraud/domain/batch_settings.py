@@ -41,6 +41,25 @@ class SearchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The newest so many, where there are more; 10 million take about 3 GB of memory."""
 
 
+class DriftSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When what comes in is told to be unlike what models were trained on."""
+
+    alarm: Annotated[float, Meta(gt=0, le=20)] = 0.25
+    """A stability index above it is an alarm; 0.25 by custom (Siddiqi 2006)."""
+    max_rows: Annotated[int, Meta(ge=100, le=10_000_000)] = 200_000
+    """Of the last day that are counted, an even sample if there are more; four times as many are read."""
+    least_rows: Annotated[int, Meta(ge=1, le=1_000_000)] = 1_000
+    """With fewer nothing is told: chance alone would be an alarm."""
+    verdict_days: Annotated[float, Meta(gt=0, le=365)] = 7.0
+    """A verdict should come within so many days."""
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError if a sample could be too small to be told."""
+        if 2 * self.least_rows > self.max_rows:
+            limit = f"half of drift.max_rows = {self.max_rows}"
+            raise ValueError(f"drift.least_rows = {self.least_rows} must be at most {limit}")
+
+
 class LakeCareSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the lake is looked after."""
 
@@ -105,6 +124,7 @@ class BatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     care: LakeCareSettings = LakeCareSettings()
     training: TrainingPeriods = TrainingPeriods()
     promotion: PromotionSettings = PromotionSettings()
+    drift: DriftSettings = DriftSettings()
 
     def __post_init__(self) -> None:
         """Raises: ValueError if a search looks at too little for a pattern, which would never be found."""

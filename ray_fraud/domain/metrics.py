@@ -11,16 +11,12 @@ from enum import StrEnum
 import msgspec
 
 from ray_fraud.domain.alert import HOT_RULES, RuleName, Severity
+from ray_fraud.domain.drift_metrics import DRIFT_METRICS
 from ray_fraud.domain.live_comparison import Role
+from ray_fraud.domain.metric import Metric, MetricKind
 from ray_fraud.domain.rejection import RejectionCode
 
 COLD_RULES = tuple(rule for rule in RuleName if rule not in HOT_RULES)
-
-
-class MetricKind(StrEnum):
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
 
 
 class Component(StrEnum):
@@ -60,18 +56,6 @@ class RunStatus(StrEnum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
-
-
-class Metric(msgspec.Struct, frozen=True):
-    """One metric; `labels` maps each label to its closed set, None for a partition number."""
-
-    name: str
-    kind: MetricKind
-    unit: str
-    help: str
-    """What it tells and what an operator does about it."""
-    labels: dict[str, tuple[str, ...] | None] = {}
-    buckets: tuple[float, ...] = ()
 
 
 SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
@@ -430,4 +414,5 @@ CATALOGUE: tuple[Metric, ...] = (
     MODEL_VERDICTS,
     MODEL_PRECISION,
     MODEL_DECISIONS,
+    *DRIFT_METRICS,
 )

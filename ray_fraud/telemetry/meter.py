@@ -12,7 +12,7 @@ from threading import Lock
 
 import msgspec
 
-from ray_fraud.domain.metrics import Metric, MetricKind
+from ray_fraud.domain.metric import Metric, MetricKind
 
 LabelValues = tuple[str, ...]
 Series = tuple[str, LabelValues]
@@ -55,6 +55,14 @@ class Meter:
         key = _series(metric, MetricKind.GAUGE, labels)
         with self._lock:
             self._snapshot.gauges[key] = value
+
+    def forget(self, metric: Metric) -> None:
+        """Drops all series of a gauge: what is no longer known must not stand there as if it were."""
+        if metric.kind is not MetricKind.GAUGE:
+            raise TypeError(f"{metric.name} is a {metric.kind}, recorded as a {MetricKind.GAUGE}")
+        with self._lock:
+            gauges = self._snapshot.gauges
+            self._snapshot.gauges = {key: value for key, value in gauges.items() if key[0] != metric.name}
 
     def observe(self, metric: Metric, values: Iterable[float]) -> None:
         """Adds values to a histogram without labels."""

@@ -1,7 +1,8 @@
 """The one `/metrics` endpoint of a running platform, against the catalogue."""
 
 from cluster.local.cold_path_client import run_batch
-from ray_fraud.domain.metrics import CATALOGUE, MetricKind
+from ray_fraud.domain.metric import MetricKind
+from ray_fraud.domain.metrics import CATALOGUE
 from tests.actors.platform import Platform, eventually
 from tests.actors.scrape import Scrape
 

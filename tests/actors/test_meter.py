@@ -74,6 +74,19 @@ def test_gauges_of_a_dead_incarnation_disappear() -> None:
     assert ("fraud_detection_lag_records", ("0",)) not in scrape(after, hub=hub)
 
 
+def test_a_gauge_that_is_forgotten_disappears_with_all_its_series() -> None:
+    meter = Meter("partition-0", "a")
+    for partition in ("0", "1"):
+        meter.set(metrics.LAG, 9, partition=partition)
+        meter.set(metrics.EPOCH, 1, partition=partition)
+    meter.forget(metrics.LAG)
+    names = {name for name, _ in scrape(meter)}
+    assert "fraud_detection_lag_records" not in names
+    assert "fraud_detection_epoch" in names
+    with pytest.raises(TypeError, match="is a counter, recorded as a gauge"):
+        meter.forget(metrics.TRANSACTIONS)
+
+
 @pytest.mark.parametrize("labels", [{}, {"status": "invented"}, {"status": "processed", "user": "7"}])
 def test_what_the_catalogue_does_not_know_is_refused(labels: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="fraud_detection_transactions_total"):

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from cluster.local.cold_path import batch_config
 from ray_fraud.domain.alert import Severity
 from ray_fraud.domain.batch_settings import (
     BatchSettings,
+    DriftSettings,
     FeatureSettings,
     LakeCareSettings,
     PromotionSettings,
@@ -63,6 +65,7 @@ SETTINGS = st.builds(
     ),
     st.builds(TrainingPeriods, number(1, 100), st.integers(1, 99), number(1, 9)),
     st.builds(PromotionSettings, st.integers(0, 50).map(float), number(0, 1), st.integers(1, 9)),
+    st.builds(DriftSettings, number(0.1, 9), st.integers(10_000, 99_999), st.integers(1, 5_000)),
 )
 
 
@@ -98,6 +101,7 @@ def test_each_part_is_told_its_own() -> None:
         search=SearchSettings(12, 1_000),
         patterns=PatternSettings(FrequencySettings(count=30)),
         care=LakeCareSettings(48, 2, 30, 14, sort=False),
+        drift=DriftSettings(0.5, 3_000, 300, 14),
     )
     sent = from_json(to_json(HotPathConfig(connections=CONNECTIONS, batch=settings)), HotPathConfig)
     config = batch_config(sent)
@@ -109,3 +113,9 @@ def test_each_part_is_told_its_own() -> None:
     assert (care.interval, care.retry) == (timedelta(hours=48), timedelta(hours=2))
     assert (care.retention, care.feature_tables_retention) == (timedelta(days=30), timedelta(days=14))
     assert not care.sort
+    assert config.drift == settings.drift
+
+
+def test_a_sample_that_could_be_too_small_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"least_rows = 501 must be at most half of drift\.max_rows = 1000"):
+        DriftSettings(max_rows=1_000, least_rows=501)

@@ -1,6 +1,7 @@
 """The catalogue holds the names that dashboards were promised, and only closed label sets."""
 
-from ray_fraud.domain.metrics import CATALOGUE, MetricKind
+from ray_fraud.domain.metric import MetricKind
+from ray_fraud.domain.metrics import CATALOGUE
 
 PROMISED = {
     "fraud_detection_transactions_total": {"status"},

@@ -5,7 +5,8 @@ Never: a fact that is not in the catalogue.
 
 from pathlib import Path
 
-from ray_fraud.domain.metrics import CATALOGUE, Metric
+from ray_fraud.domain.metric import Metric
+from ray_fraud.domain.metrics import CATALOGUE
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 HEAD = """\

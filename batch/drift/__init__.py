@@ -1,0 +1,1 @@
+"""How far the last day is from what the models were trained on, and whether verdicts come in time."""
