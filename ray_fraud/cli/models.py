@@ -17,11 +17,14 @@ from rich.table import Table
 from rich.text import Text
 
 from batch.promotion.figures import live_figures
+from cluster.local.paths import StackPaths
 from ray_fraud.cli.models_change import promote, retire, rollback, split
+from ray_fraud.cli.models_drift import drift_of, drift_table
 from ray_fraud.cli.models_place import ERRORS, LabelType, opened
 from ray_fraud.cli.output import Output, data_dir_option, expects, output_option, show
+from ray_fraud.cli.settings_file import BATCH, SettingsFileError
 from ray_fraud.domain.live_comparison import LiveFigures, stability_index
-from ray_fraud.domain.model import ModelRefused
+from ray_fraud.domain.model import Manifest, ModelRefused
 from ray_fraud.domain.windows import DAY_MS
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.errors import StoreError
@@ -63,19 +66,27 @@ def list_models(data_dir: Path, output: Output) -> None:
 @click.argument("label", type=LabelType(), metavar="NAME:VERSION")
 @data_dir_option
 @output_option
-@expects(*ERRORS)
+@expects(*ERRORS, SettingsFileError)
 def show_model(label: str, data_dir: Path, output: Output) -> None:
-    """One version: its manifest, figures, and everything that happened to it."""
+    """One version: its manifest, figures, drift, and everything that happened to it.
+
+    Drift is counted now, of the last day of the lake; see docs/models.md.
+    """
+    settings = BATCH.holding(StackPaths(data_dir), None).drift
     with opened(data_dir) as place:
         row = version_of(place.registry.versions(), label)
         events = [event for event in place.registry.history() if row.id in event.models]
         manifest, problem = _manifest(place.lake, row)
+        drift = drift_of(place.lake, row, manifest, settings)
     data = _plain(row) | {
-        "manifest": manifest,
+        "manifest": None if manifest is None else msgspec.to_builtins(manifest),
         "problem": problem,
+        "drift": msgspec.to_builtins(drift) | {"alarm_above": settings.alarm},
         "events": [msgspec.to_builtins(event) for event in events],
     }
-    show("models show", data, output, lambda: _one(row, manifest, problem, events))
+    shown = JSON.from_data(_brief(manifest)) if manifest is not None else Text(problem or "", "red")
+    found = drift_table(drift, settings)
+    show("models show", data, output, lambda: _one(row, shown, found, events))
 
 
 @models.command("compare")
@@ -114,13 +125,18 @@ def _plain(row: ModelVersion) -> dict[str, Any]:
     return {"model": row.label, "share": row.share_bp / 100} | plain
 
 
-def _manifest(lake: LakeLocation, row: ModelVersion) -> tuple[dict[str, Any] | None, str | None]:
+def _manifest(lake: LakeLocation, row: ModelVersion) -> tuple[Manifest | None, str | None]:
     """The manifest, or why it cannot be read: the registry's own words are of use without it."""
     try:
-        manifest = LakeModelFiles(*lake_filesystem(lake)).load(row.model_digest).manifest
+        return LakeModelFiles(*lake_filesystem(lake)).load(row.model_digest).manifest, None
     except (StoreError, ModelRefused) as error:
         return None, str(error)
-    return msgspec.to_builtins(manifest), None
+
+
+def _brief(manifest: Manifest) -> dict[str, Any]:
+    """Without the references, which are hundreds of numbers; drift is what they are for."""
+    told: dict[str, Any] = msgspec.to_builtins(manifest)
+    return {name: value for name, value in told.items() if name not in ("references", "score_reference")}
 
 
 def _measure(row: ModelVersion, name: str) -> Any:
@@ -158,14 +174,12 @@ def _list(rows: Sequence[ModelVersion]) -> Table:
     return table
 
 
-def _one(
-    row: ModelVersion, manifest: dict[str, Any] | None, problem: str | None, events: Sequence[ModelEvent]
-) -> Group:
+def _one(row: ModelVersion, manifest: JSON | Text, drift: Group, events: Sequence[ModelEvent]) -> Group:
     table = Table("at", "what", "who", "why", box=None, header_style="bold")
     for event in events:
         table.add_row(*(Text(cell) for cell in (_time(event.at_ms), event.action, event.actor, event.reason)))
-    described = JSON.from_data(manifest) if problem is None else Text(problem, "red")
-    return Group(_list([row]), Text(), JSON.from_data(row.metrics), Text(), described, Text(), table)
+    metrics = JSON.from_data(row.metrics)
+    return Group(_list([row]), Text(), metrics, Text(), manifest, Text(), drift, Text(), table)
 
 
 def comparison(

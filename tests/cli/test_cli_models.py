@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 
@@ -16,6 +18,7 @@ from cluster.local.split_in_force import split_in_force, wait_in_force
 from cluster.local.stack_record import StackRecord, write_record
 from ray_fraud.cli import main
 from ray_fraud.domain.alert import RuleName
+from ray_fraud.domain.features import FEATURE_NAMES
 from ray_fraud.domain.model import Manifest
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.timeline import split_event
@@ -35,6 +38,9 @@ from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
 from ray_fraud.stores.ledger.queries import Verdict
 from ray_fraud.stores.ledger.registry import ModelStatus, NewModel, Share
 from ray_fraud.stores.models.lake import LakeModelFiles
+from ray_fraud.stores.tables.feature_columns import FEATURE_SCHEMA, ML_FEATURES
+from ray_fraud.stores.tables.positioned import Move, PositionedTable
+from tests.scoring.sample_models import rows as sample_rows
 from tests.scoring.sample_models import split as sample_split
 from tests.scoring.sample_models import trained
 from tests.stores.ledger_world import example_alert
@@ -175,6 +181,45 @@ def test_show_has_the_manifest_and_compare_what_is_live(tmp_path: Path, connecti
     assert "not live" in text
     assert "0.500 (0.0" in text
     assert "…" not in text
+
+
+def day_of_features(lake: LakeLocation, amount: float) -> None:
+    """1,200 rows of one day in `ml_features`, drawn as the sample models' training was, but for amounts."""
+    drawn = sample_rows(1_200, 11)
+    drawn[:, FEATURE_NAMES.index("amount")] *= amount
+    times = pa.array(1_767_300_000_000_000 + 1_000_000 * np.arange(len(drawn)), pa.timestamp("us", "UTC"))
+    plain = {"topic_id": "t", "partition": 0, "offset": 1, "transaction_id": "t", "user_id": 1}
+    columns: dict[str, pa.Array] = {
+        **{name: pa.array([value] * len(drawn)) for name, value in plain.items()},
+        "feature_tables": pa.nulls(len(drawn)),
+        **{name: pa.array(drawn[:, index], from_pandas=True) for index, name in enumerate(FEATURE_NAMES)},
+        **{name: times.cast(FEATURE_SCHEMA.field(name).type) for name in FEATURE_SCHEMA.names[-3:]},
+    }
+    table = PositionedTable(lake, ML_FEATURES, FEATURE_SCHEMA)
+    table.create()
+    made = pa.table({name: columns[name] for name in FEATURE_SCHEMA.names}).cast(FEATURE_SCHEMA)
+    table.commit("run", [Move("test", None, 1)], table.write_files(made), {})
+
+
+def test_show_has_the_drift_of_the_last_day(tmp_path: Path, connections: Connections) -> None:
+    nothing = data(tmp_path, "show", TWO)["drift"]
+    assert (nothing["features"], nothing["score"]) == ([], None)
+    assert "no features yet" in nothing["problem"]
+    day_of_features(connections.lake, amount=3.0)
+    found = data(tmp_path, "show", TWO)["drift"]
+    assert found["rows"] == 1_200
+    assert found["features"][0]["name"] == "amount"
+    assert [each["alarm"] for each in found["features"]] == [True, False, False, False]
+    assert "0 rows scored by it" in found["problem"]
+    (tmp_path / "data" / "batch-settings.toml").write_text("[drift]\nalarm = 19.0\n")
+    calm = data(tmp_path, "show", TWO)["drift"]
+    assert (calm["alarm_above"], any(each["alarm"] for each in calm["features"])) == (19.0, False)
+    (tmp_path / "data" / "batch-settings.toml").unlink()
+    text = run(tmp_path, "show", TWO).stdout
+    assert "above 0.25" in text
+    assert "1,200 rows" in text
+    assert "score_reference" not in text
+    assert "cannot be read" in data(tmp_path, "show", THREE)["drift"]["problem"]
 
 
 @pytest.mark.parametrize(
