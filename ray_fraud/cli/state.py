@@ -19,7 +19,7 @@ from cluster.local.failures import LocalStackError
 from cluster.local.stack import load_connections
 from cluster.local.user_lookup import FoundState, newest_state, state_at
 from ray_fraud.cli.output import Output, data_dir_option, expects, fail, output_option, quiet_libraries, show
-from ray_fraud.domain.user_state import ExactEvent, StateFormatError, Tally, UserState, decode_state
+from ray_fraud.domain.user_state import ExactEvent, Lifetime, StateFormatError, Tally, UserState, decode_state
 from ray_fraud.domain.windows import BUCKET_MS, DAY_MS, DAYS_KEPT, HOUR_MS, WEEK_DAYS
 from ray_fraud.stores.errors import StoreError
 
@@ -61,7 +61,14 @@ def show_state(user_id: int, at_offset: int | None, data_dir: Path, output: Outp
         "state show",
         state_data(found, found.state, view),
         output,
-        lambda: Group(_heading(found, view), Text(), _windows_table(view), Text(), *_details(view)),
+        lambda: Group(
+            _heading(found, view),
+            Text(),
+            _windows_table(view),
+            _high_ones(view.lifetime),
+            Text(),
+            *_details(view),
+        ),
     )
 
 
@@ -77,6 +84,7 @@ def state_data(found: FoundState, packed: bytes, view: UserState) -> dict[str, A
         "sha256": hashlib.sha256(packed).hexdigest(),
         "last_seen": view.last_seen_ms / 1000,
         "windows": windows(view),
+        "lifetime": _lifetime_data(view.lifetime),
         "events": [_event_data(event) for event in view.events],
         "buckets": [_tally_data(tally, BUCKET_MS) for tally in view.buckets],
         "days": [_tally_data(tally, DAY_MS) for tally in view.days],
@@ -124,6 +132,15 @@ def _tally_data(tally: Tally, width_ms: int) -> dict[str, Any]:
     return {"from": tally.number * width_ms / 1000, "count": tally.count, "amount": tally.amount_sum}
 
 
+def _lifetime_data(lifetime: Lifetime) -> dict[str, Any]:
+    return {
+        "count": lifetime.count,
+        "amount": lifetime.amount_sum,
+        "high": lifetime.high,
+        "last_high": lifetime.last_high_ms / 1000 if lifetime.high else None,
+    }
+
+
 def _heading(found: FoundState, view: UserState) -> Text:
     offset = f"partition {found.partition.partition}, all records below offset {found.offset:,}"
     return Text(f"user {found.user_id}  ({offset}; last seen {_time(view.last_seen_ms)} UTC)")
@@ -133,7 +150,15 @@ def _windows_table(view: UserState) -> Table:
     table = Table("window", "transactions", "amount", box=None, header_style="bold")
     for name, total in windows(view).items():
         table.add_row(name, f"{total['count']:,}", f"{total['amount']:,.2f}")
+    table.add_row("all", f"{view.lifetime.count:,}", f"{view.lifetime.amount_sum:,.2f}")
     return table
+
+
+def _high_ones(lifetime: Lifetime) -> Text:
+    if not lifetime.high:
+        return Text("never far above the user's mean")
+    newest = f"the newest on {_time(lifetime.last_high_ms)} UTC"
+    return Text(f"far above the user's mean: {lifetime.high:.2f} (halved every 10 days, {newest})")
 
 
 def _details(view: UserState) -> list[Table | Text]:

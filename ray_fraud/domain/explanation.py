@@ -129,6 +129,19 @@ def _known(feature: str, whom: str) -> Callable[[Values], str]:
     return lambda values: f"{_counted(values[feature], 'known fraud')} of {whom}"
 
 
+def _highs(values: Values) -> str:
+    decayed = values["user_high_decayed"]
+    if not decayed:
+        return "this user never paid far above the mean before"
+    return f"this user paid far above the mean {_number(decayed)} times before, halved every 10 days"
+
+
+def _since_high(values: Values) -> str:
+    days = values["user_days_since_high"]
+    side = "since" if days >= 0 else "before"  # a record may come late
+    return f"{_duration(86_400 * abs(days))} {side} this user last paid far above the mean"
+
+
 _NO_MERCHANT = "transaction without a merchant"
 _NO_PLACE = "transaction without a place"
 _NO_PROFILE = "no profile of this user yet"
@@ -164,6 +177,8 @@ _SENTENCES: Mapping[str, tuple[Callable[[Values], str], str]] = {
         lambda v: f"{_number(v['kmh_from_previous'])} km/h from the previous place",
         "no previous place",
     ),
+    "user_high_decayed": (_highs, _NOT_TOLD),
+    "user_days_since_high": (_since_high, "this user never paid far above the mean before"),
     "merchant_transactions_30d": (
         lambda v: f"{_counted(v['merchant_transactions_30d'], 'transaction')} of this merchant in a month",
         _NO_MERCHANT,

@@ -39,6 +39,8 @@ FOLDED: tuple[Feature, ...] = (
     Feature("seconds_since_previous", "s", "time since the user's previous transaction"),
     Feature("km_from_previous", "km", "distance from the nearest earlier transaction with a place"),
     Feature("kmh_from_previous", "km/h", "speed needed to come from there"),
+    Feature("user_high_decayed", "transactions", "earlier ones far above the user's mean, halved by 10 days"),
+    Feature("user_days_since_high", "day", "since the newest of them; missing without one"),
 )
 """Of the transaction and the state of its user."""
 

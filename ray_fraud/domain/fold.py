@@ -15,11 +15,12 @@ from ray_fraud.domain.event_columns import PLACELESS, EventColumns, Place, holds
 from ray_fraud.domain.features import MISSING
 from ray_fraud.domain.fold_anywhere import fold_anywhere
 from ray_fraud.domain.geo import E7
-from ray_fraud.domain.in_order import HEADS, days_with, read_events, rows_until, write_events
+from ray_fraud.domain.in_order import HEADS, days_with, events_with, read_events, rows_until
+from ray_fraud.domain.lifetime import lifetime_with
 from ray_fraud.domain.rules import Neighbour
 from ray_fraud.domain.step import Step
 from ray_fraud.domain.transaction import Transaction
-from ray_fraud.domain.user_state import DIGEST_BYTES, EVENT_BYTES, HEADER_BYTES, ID_BYTES, LAYOUT_VERSION
+from ray_fraud.domain.user_state import DIGEST_BYTES, EVENT_BYTES, HEADER_BYTES, ID_BYTES
 from ray_fraud.domain.windows import (
     DAY_MS,
     HOUR_MS,
@@ -31,8 +32,8 @@ from ray_fraud.domain.windows import (
 
 __all__ = ["Step", "fold"]
 
-_counts = Struct("<8xHHB").unpack_from
-"""The counts in the header: events, buckets, days."""
+_read_header = Struct("<8xHHB3xddqI").unpack_from
+"""Of `HEADER`: counts of events, buckets, days; sum, high ones, newest of them, count of the lifetime."""
 
 
 def fold(
@@ -45,7 +46,7 @@ def fold(
     max_events: int,
 ) -> Step | None:
     """Folds one transaction into its user's state, `EMPTY_STATE` for a new one; None if it is a duplicate."""
-    n, m, k = _counts(state)
+    n, m, k, amount_sum, high, last_high_ms, count = _read_header(state)
     buckets_at = HEADER_BYTES + EVENT_BYTES * n
     ids_at = buckets_at - ID_BYTES * n
     if holds(state, ids_at, buckets_at, digest, 0):
@@ -61,38 +62,25 @@ def fold(
         hour_from = rows_until(state, HEADER_BYTES, "q", n, columns, event_ms - HOUR_MS)
         first = rows_until(state, HEADER_BYTES, "q", n, columns, event_ms - DAY_MS)
     amounts = (*columns[read + first : read + n], amount)
-    days, day_rows, day_tallies = days_with(state, buckets_at, k, event_ms // DAY_MS, amount)
-    place, previous = PLACELESS, None
+    day = event_ms // DAY_MS
+    days, day_rows, (count_7d, sums_7d, count_30d, sums_30d) = days_with(state, buckets_at, k, day, amount)
+    lifetime, totals = lifetime_with(amount_sum, high, last_high_ms, count, event_ms, day, amount)
+    place, previous, km, kmh = PLACELESS, None, MISSING, MISSING
     if location is not None:
         place = round(location.lat * E7), round(location.lon * E7)
         if first < n:
             previous = _previous(state, n, first, event_ms, place, columns)
+            if previous is not None:
+                km, kmh = previous.km, previous.kmh
+    # Tuples are added: unpacked into one they would first become a list.
     features = (
-        *moment_features(transaction, event_ms),
-        *event_features(amounts, n + 1 - hour_from, NO_TALLIES, event_ms),
-        *day_features(*day_tallies, amount),
-        (event_ms - columns[read - 1]) / 1000 if first < n else MISSING,
-        *((previous.km, previous.kmh) if previous is not None else (MISSING, MISSING)),
+        moment_features(transaction, event_ms)
+        + event_features(amounts, n + 1 - hour_from, NO_TALLIES, event_ms)
+        + day_features(count_7d, sums_7d, count_30d, sums_30d, amount)
+        + ((event_ms - columns[read - 1]) / 1000 if first < n else MISSING, km, kmh)
+        + lifetime
     )
-    kept = n - first
-    times_at, column = HEADER_BYTES + 8 * first, 8 * kept
-    amounts_at, places_at = times_at + 8 * n, times_at + 16 * n
-    events = write_events[kept](
-        seen_ms,
-        kept + 1,
-        0,
-        day_rows,
-        LAYOUT_VERSION,
-        state[times_at : times_at + column],
-        event_ms,
-        state[amounts_at : amounts_at + column],
-        amount,
-        state[places_at:ids_at],
-        *place,
-        state[ids_at + ID_BYTES * first : buckets_at],
-        digest,
-        id_hash,
-    )
+    events = events_with(state, n, first, event_ms, amount, place, digest, id_hash, seen_ms, day_rows, totals)
     id_reused = holds(state, ids_at, buckets_at, id_hash, DIGEST_BYTES)
     return Step(events + days, features, previous, None, False, id_reused)
 

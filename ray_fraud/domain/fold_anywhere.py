@@ -10,6 +10,7 @@ Never: a clock, a log line, an exception for any transaction that the decoder ac
 from ray_fraud.domain.event_columns import NO_ENTRY, PLACELESS, EventColumns, entry
 from ray_fraud.domain.features import MISSING
 from ray_fraud.domain.geo import E7
+from ray_fraud.domain.lifetime import lifetime_with
 from ray_fraud.domain.step import Step
 from ray_fraud.domain.transaction import Transaction
 from ray_fraud.domain.user_state import DIGEST_BYTES, HEADER, LAYOUT_VERSION, TALLY_BYTES
@@ -37,7 +38,7 @@ def fold_anywhere(
     max_events: int,
 ) -> Step | None:
     """Folds one transaction into its user's state, `EMPTY_STATE` for a new one; None if it is a duplicate."""
-    _, n, m, k, _ = HEADER.unpack_from(state)
+    _, n, m, k, _, amount_sum, high, last_high_ms, count = HEADER.unpack_from(state)
     events = EventColumns(state, n)
     if events.holds(digest, 0):
         return None
@@ -59,12 +60,10 @@ def fold_anywhere(
         if excess > 0:
             is_exact = _overflow(events, buckets, excess, event_ms, amount, is_exact=is_exact)
 
-    # 5. Its day.
-    days = Tallies(state, events.ids_end + TALLY_BYTES * m, k)
-    first_day = newest_ms // DAY_MS - DAYS_KEPT + 1
-    days.drop_below(first_day)
-    if event_ms // DAY_MS >= first_day:
-        days.add(event_ms // DAY_MS, amount)
+    # 5. and 6. Its day, and all transactions of the user, however old.
+    day, days = event_ms // DAY_MS, Tallies(state, events.ids_end + TALLY_BYTES * m, k)
+    _count_day(days, day, newest_ms // DAY_MS, amount)
+    lifetime, totals = lifetime_with(amount_sum, high, last_high_ms, count, event_ms, day, amount)
 
     # Exact events later than the horizon are within 24 h of the record, too: it is not newer than the newest.
     amounts, count_1h = events.amounts_before(), events.count_since(event_ms - HOUR_MS)
@@ -76,15 +75,16 @@ def fold_anywhere(
             place = round(location.lat * E7), round(location.lon * E7)
             previous, following = events.previous(event_ms, place), events.next(event_ms, place)
         new = entry(event_ms, amount, place, digest + id_hash)
+    km, kmh = (previous.km, previous.kmh) if previous is not None else (MISSING, MISSING)
     features = (
-        *moment_features(transaction, event_ms),
-        *event_features(amounts, count_1h, buckets, event_ms),
-        *day_features(*day_tallies(days, event_ms // DAY_MS), amount),
-        since_previous,
-        *((previous.km, previous.kmh) if previous is not None else (MISSING, MISSING)),
+        moment_features(transaction, event_ms)
+        + event_features(amounts, count_1h, buckets, event_ms)
+        + day_features(*day_tallies(days, day), amount)
+        + (since_previous, km, kmh)
+        + lifetime
     )
-    counts = n - events.first + is_exact, len(buckets.numbers), len(days.numbers)
-    header = HEADER.pack(seen_ms, *counts, LAYOUT_VERSION)
+    n, m, k = n - events.first + is_exact, len(buckets.numbers), len(days.numbers)
+    header = HEADER.pack(seen_ms, n, m, k, LAYOUT_VERSION, *totals)
     after = b"".join((header, *events.packed_with(new), buckets.packed(), days.packed()))
     return Step(after, features, previous, following, late_beyond_state, events.holds(id_hash, DIGEST_BYTES))
 
@@ -101,3 +101,11 @@ def _overflow(
         return False
     events.move_oldest(excess - earlier, buckets)
     return is_exact
+
+
+def _count_day(days: Tallies, day: int, newest_day: int, amount: float) -> None:
+    """Forgets the days that are too old, and counts the amount in its own unless that is one of them."""
+    first_day = newest_day - DAYS_KEPT + 1
+    days.drop_below(first_day)
+    if day >= first_day:
+        days.add(day, amount)

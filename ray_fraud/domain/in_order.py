@@ -11,7 +11,9 @@ from collections.abc import Callable
 from struct import Struct, calcsize
 from typing import Any, Literal
 
-from ray_fraud.domain.user_state import HEADER, HEADER_BYTES
+from ray_fraud.domain.event_columns import Place
+from ray_fraud.domain.lifetime import Totals
+from ray_fraud.domain.user_state import HEADER, HEADER_BYTES, ID_BYTES, LAYOUT_VERSION
 from ray_fraud.domain.windows import DAYS_KEPT, WEEK_DAYS, DayTallies
 
 Unpack = Callable[..., tuple[Any, ...]]
@@ -63,7 +65,7 @@ class _DayWriters(dict[int, Pack]):
         return writer
 
 
-read_events, write_events = _EventReaders(), _EventWriters()
+read_events, _write_events = _EventReaders(), _EventWriters()
 _read_days, _write_days = _DayReaders(), _DayWriters()
 
 
@@ -81,6 +83,50 @@ def rows_until(
     if until > 1 or read == count:
         return until + count - read
     return bisect_right(memoryview(state)[start : start + calcsize(code) * count].cast(code), limit)
+
+
+def events_with(
+    state: bytes,
+    count: int,
+    first: int,
+    event_ms: int,
+    amount: float,
+    place: Place,
+    digest: bytes,
+    id_hash: bytes,
+    seen_ms: int,
+    day_rows: int,
+    totals: Totals,
+) -> bytes:
+    """Header and events: those from `first` on of `count` events, and a new one that is the newest."""
+    kept = count - first
+    times_at, column = HEADER_BYTES + 8 * first, 8 * kept
+    amounts_at, places_at = times_at + 8 * count, times_at + 16 * count
+    ids_at = HEADER_BYTES + 24 * count
+    amount_sum, high, last_high_ms, transactions = totals
+    lat, lon = place
+    # Named one by one: unpacking tuples among the arguments would first make a list of them all.
+    return _write_events[kept](
+        seen_ms,
+        kept + 1,
+        0,
+        day_rows,
+        LAYOUT_VERSION,
+        amount_sum,
+        high,
+        last_high_ms,
+        transactions,
+        state[times_at : times_at + column],
+        event_ms,
+        state[amounts_at : amounts_at + column],
+        amount,
+        state[places_at:ids_at],
+        lat,
+        lon,
+        state[ids_at + ID_BYTES * first : ids_at + ID_BYTES * count],
+        digest,
+        id_hash,
+    )
 
 
 def days_with(state: bytes, start: int, count: int, day: int, amount: float) -> tuple[bytes, int, DayTallies]:

@@ -14,7 +14,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     state: bytes
     """The user's state after the record."""
     features: tuple[float, ...]
-    """In the order of `FEATURES`; NaN is missing."""
+    """In the order of `FOLDED`; NaN is missing."""
     previous: Neighbour | None
     """Nearest exact event before the record that has a place, if the record has one and is exact itself."""
     next: Neighbour | None

@@ -6,6 +6,7 @@ can be compared byte for byte. Little-endian, n exact events, m buckets, k days:
 | section | bytes   | content                                                                         |
 |---------|---------|---------------------------------------------------------------------------------|
 | header  | 16      | last_seen_ms i64, n u16, m u16, k u8, layout version u8, two zero bytes         |
+| life    | 28      | amount_sum f64, high f64, last_high_ms i64, count u32 of all transactions       |
 | times   | 8 · n   | event_ms i64, ascending; equal times in order of arrival                        |
 | amounts | 8 · n   | f64                                                                             |
 | places  | 8 · n   | lat i32, lon i32 in 1e-7 degree; lat = lon = -2**31 without a place             |
@@ -13,9 +14,9 @@ can be compared byte for byte. Little-endian, n exact events, m buckets, k days:
 | buckets | 16 · m  | numbers i32 · m ascending, counts u32 · m, sums f64 · m: event_ms // 5 min      |
 | days    | 16 · k  | numbers i32 · k ascending, counts u32 · k, sums f64 · k: event_ms // 1 day      |
 
-Size: 44 bytes per exact event, 16 per bucket and day. A user with 40 events of one day: 1,792 bytes; with
-30 days on top: 2,256. The busiest user there can be has `max_events` events (64 unless set otherwise),
-289 buckets and 30 days: 7,936 bytes. A bytes object adds 33 bytes, its entry in `users` about 100.
+Size: 44 bytes, 44 per exact event, 16 per bucket and day. A user with 40 events of one day: 1,820 bytes; with
+30 days: 2,284. The busiest user there can be has `max_events` events (64 unless set otherwise), 289 buckets
+and 30 days: 7,964 bytes. A bytes object adds 33 bytes, its entry in `users` about 100.
 
 Every state holds at least one event, and the last one is the newest: there is no separate `newest_ms`.
 
@@ -35,8 +36,9 @@ import numpy as np
 if sys.byteorder != "little":
     raise ImportError("ray-fraud reads packed states in place and needs a little-endian machine")
 
-LAYOUT_VERSION = 1
-HEADER = struct.Struct("<qHHBB2x")
+LAYOUT_VERSION = 2
+HEADER = struct.Struct("<qHHBB2xddqI")
+"""Header and life, which every state has."""
 HEADER_BYTES = HEADER.size
 VERSION_AT = 13
 PLACE = struct.Struct("<ii")
@@ -46,7 +48,7 @@ EVENT_BYTES = 24 + ID_BYTES
 TALLY_BYTES = 16
 NO_PLACE = -(2**31)
 """Latitude and longitude of an event without a place."""
-EMPTY_STATE = HEADER.pack(0, 0, 0, 0, LAYOUT_VERSION)
+EMPTY_STATE = HEADER.pack(0, 0, 0, 0, LAYOUT_VERSION, 0.0, 0.0, 0, 0)
 """What the first record of a user is folded into; no user is ever stored with it."""
 
 
@@ -66,7 +68,7 @@ class Layout(NamedTuple):
 
 def layout_of(state: bytes) -> Layout:
     """The sections of a packed state, from its header."""
-    _, n, m, k, _ = HEADER.unpack_from(state)
+    n, m, k = HEADER.unpack_from(state)[1:4]
     ids_at = HEADER.size + 24 * n
     buckets_at = ids_at + ID_BYTES * n
     days_at = buckets_at + TALLY_BYTES * m
@@ -108,10 +110,23 @@ class Tally(msgspec.Struct, frozen=True):
     amount_sum: float
 
 
+class Lifetime(msgspec.Struct, frozen=True):
+    """What is kept of all transactions since the user's state began (`ray_fraud.domain.lifetime`)."""
+
+    amount_sum: float = 0.0
+    """The running float sum in order of arrival."""
+    high: float = 0.0
+    """Number of high transactions, decayed up to the UTC day of the newest of them; 0 without one."""
+    last_high_ms: int = 0
+    """Event time of the newest high one; 0 without one."""
+    count: int = 0
+
+
 class UserState(msgspec.Struct):
     """The readable view; `encode_state(decode_state(state)) == state`."""
 
     last_seen_ms: int
+    lifetime: Lifetime
     events: list[ExactEvent]
     buckets: list[Tally]
     days: list[Tally]
@@ -147,6 +162,7 @@ def decode_state(state: bytes) -> UserState:
     ]
     return UserState(
         last_seen_ms(state),
+        Lifetime(*HEADER.unpack_from(state)[5:]),
         events,
         _decode_tallies(state, at.buckets_at, at.buckets),
         _decode_tallies(state, at.days_at, at.days),
@@ -162,7 +178,8 @@ def _decode_tallies(state: bytes, start: int, count: int) -> list[Tally]:
 def encode_state(view: UserState) -> bytes:
     """The packed state of a readable view."""
     events = view.events
-    header = HEADER.pack(view.last_seen_ms, len(events), len(view.buckets), len(view.days), LAYOUT_VERSION)
+    counts = len(events), len(view.buckets), len(view.days)
+    header = HEADER.pack(view.last_seen_ms, *counts, LAYOUT_VERSION, *msgspec.structs.astuple(view.lifetime))
     places = (event.place or Place(NO_PLACE, NO_PLACE) for event in events)
     return b"".join(
         (

@@ -23,6 +23,7 @@ from ray_fraud.domain.record import Record
 from ray_fraud.domain.transaction import Location, Transaction
 from ray_fraud.domain.user_state import (
     ExactEvent,
+    Lifetime,
     Place,
     Tally,
     UserState,
@@ -51,7 +52,9 @@ def state_of(events: int, days: int, spacing_ms: int) -> bytes:
         for i in range(events)
     ]
     today = NOW_MS // DAY_MS
-    return encode_state(UserState(NOW_MS, exact, [], [Tally(today - d, 3, 50.5) for d in range(days)][::-1]))
+    lifetime = Lifetime(2_000_000.0, 1.75, NOW_MS - 20 * DAY_MS, 2_000)
+    tallies = [Tally(today - d, 3, 50.5) for d in range(days)][::-1]
+    return encode_state(UserState(NOW_MS, lifetime, exact, [], tallies))
 
 
 def transaction_of(user_id: int, number: int, rng: random.Random) -> Transaction:

@@ -50,6 +50,12 @@ def test_the_envelope_s_data_holds_the_whole_state() -> None:
     data = state_data(found, packed, view)
     assert (data["offset"], data["source"], data["bytes"]) == (100, "replay", len(packed))
     assert sum(bucket["count"] for bucket in data["buckets"]) + len(data["events"]) == 100
+    assert data["lifetime"] == {
+        "count": 100,
+        "amount": sum(10.0 + n for n in range(100)),
+        "high": 0.0,
+        "last_high": None,
+    }
     assert data["events"][-1] == {
         "time": NOW_MS / 1000 + 99,
         "amount": 109.0,

@@ -7,7 +7,7 @@ from math import asin, cos, fsum, nan, radians, sin, sqrt
 from typing import NamedTuple
 
 from ray_fraud.domain.transaction import Transaction
-from ray_fraud.domain.user_state import ExactEvent, Place, Tally, UserState
+from ray_fraud.domain.user_state import ExactEvent, Lifetime, Place, Tally, UserState
 
 HOUR, DAY, BUCKET = 3_600_000, 86_400_000, 300_000
 
@@ -54,6 +54,8 @@ def reference_fold(
         add(days, event_ms // DAY, transaction.amount)
     days = {d: tally for d, tally in days.items() if d > newest // DAY - 30}
 
+    lifetime, lifetime_features = live(old.lifetime if old else Lifetime(), event_ms, transaction.amount)
+
     where = next((i for i, event in enumerate(events) if event is record), None)
     before = [] if where is None else events[:where][::-1]
     after = [] if where is None else events[where + 1 :]
@@ -70,8 +72,9 @@ def reference_fold(
         (event_ms - before[0].event_ms) / 1000 if before else nan,
         previous[0] if previous else nan,
         previous[1] if previous else nan,
+        *lifetime_features,
     )
-    state = UserState(seen_ms, events, tallies(buckets), tallies(days))
+    state = UserState(seen_ms, lifetime, events, tallies(buckets), tallies(days))
     return Outcome(state, features, previous and previous[1], following and following[1], late, id_reused)
 
 
@@ -82,6 +85,25 @@ def add(tally: dict[int, tuple[int, float]], number: int, amount: float) -> None
 
 def tallies(tally: dict[int, tuple[int, float]]) -> list[Tally]:
     return [Tally(number, *tally[number]) for number in sorted(tally)]
+
+
+def live(old: Lifetime, event_ms: int, amount: float) -> tuple[Lifetime, tuple[float, float]]:
+    """All of a user's transactions after one more, and what the earlier ones say of it."""
+    had_high = old.high > 0
+    ahead = event_ms // DAY - old.last_high_ms // DAY if had_high else 0
+    features = (halved(old.high, ahead), (event_ms - old.last_high_ms) / DAY if had_high else nan)
+    is_high = old.count > 4 and amount > 3.0 * old.amount_sum / old.count
+    high = features[0] + halved(1.0, -ahead) if is_high else old.high
+    newest = old.last_high_ms if not is_high else max(event_ms, old.last_high_ms) if had_high else event_ms
+    return Lifetime(old.amount_sum + amount, high, newest, old.count + 1), features
+
+
+def halved(number: float, days: int) -> float:
+    """`number` after so many days, of which at most 400 count; by half in ten days."""
+    left = 1.0
+    for _ in range(min(days, 400)):
+        left *= 0.9330329915368074
+    return number * left
 
 
 def nearest(record: ExactEvent, others: list[ExactEvent]) -> tuple[float, float] | None:

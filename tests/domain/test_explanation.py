@@ -128,6 +128,23 @@ def said(feature: str, **values: float) -> str:
         ),
         ("km_from_previous", {"km_from_previous": 5230.4}, "5,230 km from the previous place"),
         ("kmh_from_previous", {"kmh_from_previous": 812.0}, "812 km/h from the previous place"),
+        ("user_high_decayed", {"user_high_decayed": 0.0}, "this user never paid far above the mean before"),
+        (
+            "user_high_decayed",
+            {"user_high_decayed": 1.866},
+            "this user paid far above the mean 1.866 times before, halved every 10 days",
+        ),
+        (
+            "user_days_since_high",
+            {"user_days_since_high": 0.25},
+            "6.0 h since this user last paid far above the mean",
+        ),
+        (
+            "user_days_since_high",
+            {"user_days_since_high": -3.0},
+            "3.0 days before this user last paid far above the mean",
+        ),
+        ("user_days_since_high", {}, "this user never paid far above the mean before"),
         ("merchant_risk", {"merchant_risk": 0.25}, "25 % of this merchant's transactions were fraud"),
         ("merchant_frauds_7d", {"merchant_frauds_7d": 1.0}, "1 known fraud of this merchant in a week"),
         ("merchant_run_days", {"merchant_run_days": 3.5}, "this merchant's frauds began 3.5 days before"),

@@ -25,6 +25,8 @@ def test_names_and_order_are_pinned() -> None:
         "seconds_since_previous",
         "km_from_previous",
         "kmh_from_previous",
+        "user_high_decayed",
+        "user_days_since_high",
         "merchant_transactions_30d",
         "merchant_frauds_7d",
         "merchant_frauds_30d",

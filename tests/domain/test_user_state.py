@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ray_fraud.domain.user_state import (
     EMPTY_STATE,
     ExactEvent,
+    Lifetime,
     Place,
     StateFormatError,
     Tally,
@@ -30,9 +31,11 @@ places = st.none() | st.builds(
 ids = st.binary(min_size=16, max_size=16)
 events = st.builds(ExactEvent, times, amounts, places, ids, st.binary(min_size=4, max_size=4))
 tallies = st.builds(Tally, st.integers(0, 10**8), st.integers(1, 2**32 - 1), amounts)
+lifetimes = st.builds(Lifetime, amounts, st.floats(0, 1e9), times, st.integers(0, 2**32 - 1))
 states = st.builds(
     UserState,
     times,
+    lifetimes,
     st.lists(events, min_size=1, max_size=5),
     st.lists(tallies, max_size=4),
     st.lists(tallies, max_size=4),
@@ -51,16 +54,21 @@ def test_a_view_survives_packing(view: UserState) -> None:
 def full_state(event_count: int, bucket_count: int, day_count: int) -> bytes:
     event = ExactEvent(1, 1.0, Place(1, 1), bytes(16), bytes(4))
     tally = Tally(1, 1, 1.0)
-    return encode_state(UserState(1, [event] * event_count, [tally] * bucket_count, [tally] * day_count))
+    return encode_state(
+        UserState(
+            1, Lifetime(2.0, 1.0, 1, 2), [event] * event_count, [tally] * bucket_count, [tally] * day_count
+        )
+    )
 
 
 @pytest.mark.parametrize(
-    ("content", "limit_bytes"),
-    [((40, 0, 3), 2000), ((40, 0, 30), 2400), ((64, 289, 30), 8100)],
+    ("content", "size", "limit_bytes"),
+    [((40, 0, 1), 1820, 2000), ((40, 0, 30), 2284, 2400), ((64, 289, 30), 7964, 8100)],
     ids=["forty events of a day", "with thirty days", "the busiest user"],
 )
-def test_a_state_keeps_its_declared_size(content: tuple[int, int, int], limit_bytes: int) -> None:
+def test_a_state_keeps_its_declared_size(content: tuple[int, int, int], size: int, limit_bytes: int) -> None:
     state = full_state(*content)
+    assert len(state) == size
     assert sys.getsizeof(state) + sys.getsizeof(2**40) <= limit_bytes
 
 
@@ -76,12 +84,12 @@ def test_a_damaged_length_is_refused(view: UserState, data: st.DataObject) -> No
 def test_another_layout_version_is_refused() -> None:
     packed = bytearray(full_state(1, 0, 1))
     packed[13] = 9
-    with pytest.raises(StateFormatError, match="layout 1"):
+    with pytest.raises(StateFormatError, match="layout 2"):
         decode_state(bytes(packed))
 
 
 def test_the_empty_state_is_a_readable_state() -> None:
-    assert decode_state(EMPTY_STATE) == UserState(0, [], [], [])
+    assert decode_state(EMPTY_STATE) == UserState(0, Lifetime(), [], [], [])
 
 
 @settings(deadline=None)
@@ -120,4 +128,4 @@ def test_the_digest_of_many_users_is_the_xor_of_their_terms(users: dict[int, byt
 
 def test_the_digest_is_pinned() -> None:
     """Stored cuts and snapshots carry it: another value would refuse all of them."""
-    assert f"{users_digest_term(7, full_state(1, 1, 1)):016x}" == "5d4c9bbd9c113e58"
+    assert f"{users_digest_term(7, full_state(1, 1, 1)):016x}" == "85c04b5f2db54b43"

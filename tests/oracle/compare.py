@@ -109,7 +109,8 @@ def row_differences(expected: Row | None, actual: Row | None) -> list[str]:
         return ["a row that the oracle has not" if expected is None else "no row"]
     same = (expected == actual) | (np.isnan(expected) & np.isnan(actual))
     near = np.isclose(actual, expected, rtol=RELATIVE_TOLERANCE, atol=0, equal_nan=True)
-    same[EXACT_COLUMNS:] = near[EXACT_COLUMNS:]
+    inexact = np.setdiff1d(np.arange(len(expected)), EXACT_COLUMNS)
+    same[inexact] = near[inexact]
     return [f"feature {c}: {actual[c]!r}, not {expected[c]!r}" for c in np.flatnonzero(~same)]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tests.oracle.contract import RefusedError, Txn
 from tests.oracle.oracle import Oracle, RecordLike
-from tests.oracle.user import BUCKET_MS, HOUR_MS, Event, Moved, Pair, User
+from tests.oracle.user import BUCKET_MS, DAY_MS, HOUR_MS, Event, Moved, Pair, User
 
 
 class ClosedWindow(User):
@@ -115,6 +115,61 @@ class SeenByOwnTime(User):
         return super().move(txn, txn.event_ms, max_events)
 
 
+class HighFromTheFifthOn(User):
+    """A mean of four earlier transactions is enough."""
+
+    def is_high(self, amount: float) -> bool:
+        earlier = len(self.amounts)
+        return earlier >= 4 and amount > 3.0 * self.lifetime_sum() / earlier
+
+
+class HighCountsItself(User):
+    def live(self, moved: Moved) -> None:
+        super().live(moved)
+        moved.lifetime = self.high_at(moved.event.event_ms), moved.lifetime[1]
+
+
+class LateRecordDecays(User):
+    """Days count in both directions of event time."""
+
+    def high_at(self, e: int) -> float:
+        days = abs(e // DAY_MS - self.last_high() // DAY_MS) if self.highs else 0
+        return self.high_so_far() * self.left_after(days)
+
+
+class LateHighCountsWhole(User):
+    """A high one that came late enters as if it were of the newest one's day."""
+
+    def high_so_far(self) -> float:
+        kept = self.highs
+        try:
+            self.highs = [max(kept[: index + 1]) for index in range(len(kept))]
+            return super().high_so_far()
+        finally:
+            self.highs = kept
+
+
+class LastHighByArrival(User):
+    def last_high(self) -> int:
+        return self.highs[-1]
+
+
+class HighOfTheExactEvents(User):
+    """The mean of what is left of the last day, not of the lifetime."""
+
+    def is_high(self, amount: float) -> bool:
+        total = sum(event.amount for event in self.exact) - amount
+        return len(self.exact) > 5 and amount > 3.0 * total / (len(self.exact) - 1)
+
+
+class LifetimeWithoutLate(User):
+    """What is late beyond state is left out."""
+
+    def live(self, moved: Moved) -> None:
+        if not moved.late_beyond_state:
+            super().live(moved)
+
+
 class AmountAtLimit(Oracle):
     def guard_future(self, txn: Txn, record: RecordLike) -> None:
         super().guard_future(txn, record)
@@ -175,6 +230,13 @@ USER_MUTANTS: list[type[User]] = [
     MeanWithItself,
     PlaceInMicrodegrees,
     SeenByOwnTime,
+    HighFromTheFifthOn,
+    HighCountsItself,
+    LateRecordDecays,
+    LateHighCountsWhole,
+    LastHighByArrival,
+    HighOfTheExactEvents,
+    LifetimeWithoutLate,
 ]
 FOLD_MUTANTS: list[type[Oracle]] = [
     AmountAtLimit,

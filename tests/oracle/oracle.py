@@ -81,7 +81,7 @@ class OracleResult:
 
     alerts: list[dict[str, Any]] = field(default_factory=list)
     features: dict[int, Row] = field(default_factory=dict)
-    """By offset, float32, shape (23,)."""
+    """By offset, float32, shape (32,)."""
     users: dict[int, dict[str, Any]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     rejected: dict[int, tuple[str, str]] = field(default_factory=dict)
@@ -237,6 +237,12 @@ def plain_user(user: User) -> dict[str, Any]:
         ],
         "buckets": dict(sorted(user.buckets.items())),
         "days": dict(sorted(user.days.items())),
+        "lifetime": (
+            len(user.amounts),
+            user.lifetime_sum(),
+            user.high_so_far(),
+            user.last_high() if user.highs else 0,
+        ),
     }
 
 

@@ -49,6 +49,7 @@ def scores_of(observed: Observed) -> Scores | None:
 def plain_state(state: bytes) -> dict[str, Any]:
     """A packed state in the oracle's plain values."""
     view = decode_state(state)
+    lifetime = view.lifetime
     return {
         "newest_ms": view.newest_ms,
         "last_seen_ms": view.last_seen_ms,
@@ -58,6 +59,7 @@ def plain_state(state: bytes) -> dict[str, Any]:
         ],
         "buckets": {tally.number: (tally.count, tally.amount_sum) for tally in view.buckets},
         "days": {tally.number: (tally.count, tally.amount_sum) for tally in view.days},
+        "lifetime": (lifetime.count, lifetime.amount_sum, lifetime.high, lifetime.last_high_ms),
     }
 
 

@@ -18,7 +18,7 @@ from tests.oracle.scores import score_row
 DAY = 86_400
 T0 = 20_000 * DAY + 10 * 3600  # 2024-10-04, a Friday, 10:00 UTC
 HOUR_COUNT, DAY_COUNT, DAY_SUM, WEEK_COUNT, MONTH_COUNT, OVER_MEAN = 5, 7, 8, 9, 11, 13
-SINCE_PREVIOUS, KM, KMH = 14, 15, 16
+SINCE_PREVIOUS, KM, KMH, HIGHS, SINCE_HIGH = 14, 15, 16, 17, 18
 
 
 def txn(second: float, amount: float = 10.0, place: tuple[float, float] | None = None, **more: Any) -> bytes:
@@ -168,6 +168,49 @@ def test_a_record_older_than_the_days_is_counted_nowhere() -> None:
 
 def test_no_mean_above_nothing() -> None:
     assert math.isnan(run(log(txn(0, 0.0), txn(1, 5.0))).features[1][OVER_MEAN])
+
+
+@pytest.mark.parametrize(
+    ("earlier", "amount", "highs"),
+    [(4, 1000.0, 0), (5, 30.0, 0), (5, 30.000000000000004, 1), (6, 1000.0, 1)],
+    ids=["four are too few", "three times the mean is not above", "just above", "after six"],
+)
+def test_a_high_transaction_needs_five_before_and_more_than_three_means(
+    earlier: int, amount: float, highs: int
+) -> None:
+    values = [txn(second) for second in range(earlier)]
+    result = run(log(*values, txn(50, amount), txn(60)))
+    rows = [result.features[offset] for offset in (earlier, earlier + 1)]
+    assert [row[HIGHS] for row in rows] == [0, highs]
+    assert math.isnan(rows[0][SINCE_HIGH])
+    assert rows[1][SINCE_HIGH] == pytest.approx(10 / DAY if highs else math.nan, nan_ok=True)
+
+
+def test_high_transactions_halve_in_ten_days_of_event_time_and_outlive_the_windows() -> None:
+    usual = [txn(second) for second in range(5)]
+    days = (10, 20, 40, 100, 900)
+    result = run(log(*usual, txn(60, 100.0), *(txn(60 + day * DAY) for day in days), sent=[901 * DAY] * 11))
+    highs = [float(result.features[offset][HIGHS]) for offset in range(6, 11)]
+    assert highs == pytest.approx([2.0**-1, 2.0**-2, 2.0**-4, 2.0**-10, 2.0**-40], rel=1e-6)
+    assert [float(result.features[offset][SINCE_HIGH]) for offset in range(6, 11)] == list(days)
+
+
+def test_the_mean_of_a_lifetime_outlives_the_windows() -> None:
+    usual = [txn(second) for second in range(5)]
+    rows = run(log(*usual, txn(60 * DAY, 30.5), txn(60 * DAY + 1))).features
+    assert (rows[5][MONTH_COUNT], rows[6][HIGHS]) == (1, 1)
+
+
+def test_a_late_record_decays_nothing_and_a_late_high_one_enters_decayed() -> None:
+    usual = [txn(second) for second in range(5)]
+    late = [txn(-10 * DAY, 1.0), txn(-10 * DAY, 2000.0), txn(60 + 20 * DAY, 3.0)]
+    result = run(log(*usual, txn(60, 100.0), *late))
+    highs = [float(result.features[offset][HIGHS]) for offset in range(5, 9)]
+    assert highs == pytest.approx([0, 1, 1, (1 + 2.0**-1) * 2.0**-2], rel=1e-6)
+    since = [float(result.features[offset][SINCE_HIGH]) for offset in range(6, 9)]
+    assert since == pytest.approx([-10 - 60 / DAY, -10 - 60 / DAY, 20], rel=1e-6)
+    count, total, _, newest_ms = result.users[1]["lifetime"]
+    assert (count, total, newest_ms) == (9, 2154.0, (T0 + 60) * 1000)
 
 
 def test_a_duplicate_moves_nothing_and_a_used_id_hides_nothing() -> None:

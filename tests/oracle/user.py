@@ -47,6 +47,8 @@ class Moved:
     event: Event
     late_beyond_state: bool
     in_day: bool
+    lifetime: tuple[float, float] = (0.0, MISSING)
+    """What the records folded before this one say of it."""
     before: list[Event] = field(default_factory=list)
     """Exact events before the record in the order, oldest first; empty if it is not among them."""
     after: list[Event] = field(default_factory=list)
@@ -61,6 +63,10 @@ class User:
         self.exact: list[Event] = []
         self.buckets: dict[int, tuple[int, float]] = {}
         self.days: dict[int, tuple[int, float]] = {}
+        self.amounts: list[float] = []
+        """Of all transactions, in order of arrival."""
+        self.highs: list[int] = []
+        """Event times of the high ones, in order of arrival."""
 
     def is_duplicate(self, txn: Txn) -> bool:
         return any(event.payload_digest == txn.payload_digest for event in self.exact)
@@ -96,7 +102,52 @@ class User:
         self.days = {d: pair for d, pair in self.days.items() if d > newest // DAY_MS - 30}
         if not moved.late_beyond_state:
             self.look_around(moved)
+        self.live(moved)
         return moved
+
+    def live(self, moved: Moved) -> None:
+        """Step 6: the features of the lifetime, then the record in it."""
+        e = moved.event.event_ms
+        moved.lifetime = self.high_at(e), (e - self.last_high()) / DAY_MS if self.highs else MISSING
+        is_high = self.is_high(moved.event.amount)
+        self.amounts.append(moved.event.amount)
+        if is_high:
+            self.highs.append(e)
+
+    def is_high(self, amount: float) -> bool:
+        earlier = len(self.amounts)
+        return earlier >= 5 and amount > 3.0 * self.lifetime_sum() / earlier
+
+    def lifetime_sum(self) -> float:
+        total = 0.0
+        for amount in self.amounts:
+            total += amount
+        return total
+
+    def last_high(self) -> int:
+        return max(self.highs)
+
+    def high_so_far(self) -> float:
+        """All high ones, decayed up to the day of the newest, one after the other as they came."""
+        high, newest_day = 0.0, None
+        for event_ms in self.highs:
+            day = event_ms // DAY_MS
+            newest_day = day if newest_day is None else newest_day
+            high = high * self.left_after(day - newest_day) + self.left_after(newest_day - day)
+            newest_day = max(newest_day, day)
+        return high
+
+    def high_at(self, e: int) -> float:
+        if not self.highs:
+            return 0.0
+        return self.high_so_far() * self.left_after(e // DAY_MS - self.last_high() // DAY_MS)
+
+    def left_after(self, days: int) -> float:
+        """Of 1, after so many days; 1 for days that lie before."""
+        left = 1.0
+        for _ in range(min(days, 400)):
+            left *= 0.9330329915368074
+        return left
 
     def is_beyond(self, event_ms: int, newest_ms: int) -> bool:
         return event_ms <= newest_ms - DAY_MS
@@ -147,7 +198,7 @@ class User:
         return self.pair(moved.event, placed[0], "next") if placed and moved.event.place else None
 
     def features(self, txn: Txn, moved: Moved) -> list[float]:
-        """The 17 features in catalogue order; NaN where one is missing."""
+        """The 19 features in catalogue order; NaN where one is missing."""
         e = txn.event_ms
         when = EPOCH + datetime.timedelta(milliseconds=e)
         hour, day = self.window(e, HOUR_MS), self.window(e, DAY_MS)
@@ -164,6 +215,7 @@ class User:
             (e - moved.before[-1].event_ms) / 1000 if moved.before else MISSING,
             previous.km if previous else MISSING,
             previous.kmh if previous else MISSING,
+            *moved.lifetime,
         ]
 
     def over_mean(self, amount: float, month: tuple[int, float]) -> float:
