@@ -1,14 +1,29 @@
 """How the platform uses Ray Data: few tasks, at the lowest priority, without its progress bars.
 
-Never: a dataset whose rows pass the driver (tasks write files and tell about them).
+Never: a dataset whose rows pass the driver (tasks write files and tell about them, or keep blocks in Ray's
+object store).
 """
 
 import logging
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
+import pyarrow as pa
+import ray.data
 from ray.data import DataContext, TaskPoolStrategy
+from ray.exceptions import RayError, RayTaskError
+from ray.util.annotations import RayDeprecationWarning
 
 from batch.priority import low_priority_env
+from ray_fraud.stores.errors import StoreError, StoreUnavailable
+
+Piece = TypeVar("Piece")
+RETRIES = 3
+"""Of a piece whose worker process died."""
+_PIECE, _ANSWER = "piece", "answer"
 
 
 def quiet_ray_data() -> None:
@@ -26,3 +41,88 @@ def few_tasks(tasks: int, blocks: int) -> dict[str, Any]:
     # Ray Data warns of more tasks than there are blocks.
     compute = TaskPoolStrategy(min(tasks, max(1, blocks)))
     return {"num_cpus": 1, "runtime_env": low_priority_env(), "compute": compute}
+
+
+class Blocks(NamedTuple):
+    """Tables in Ray's object store, in any order; they stay there as long as this is referred to."""
+
+    refs: list[Any]
+    rows: int
+
+    def tables(self) -> Iterator[pa.Table]:
+        """For tasks: a table of another node is copied to theirs."""
+        for ref in self.refs:
+            yield ray.get(ref)
+
+
+def blocks_of(work: Callable[[Piece], pa.Table], pieces: Sequence[Piece], tasks: int) -> Blocks:
+    """What `work` makes of each piece, one task and one table each. Needs a connection to Ray.
+
+    Raises:
+        StoreError: a task's own, or `StoreUnavailable` if tasks died however often they were repeated.
+    """
+    with _own_errors():
+        made = _dataset(work, pieces, tasks).materialize()
+        bundles = list(made.iter_internal_ref_bundles())
+        return Blocks([ref for bundle in bundles for ref in bundle.block_refs], made.count())
+
+
+def answers_of(work: Callable[[Piece], bytes], pieces: Sequence[Piece], tasks: int) -> list[bytes]:
+    """What `work` says of each piece, in any order; see `blocks_of`."""
+    with _own_errors():
+        dataset = _dataset(partial(_answer, work=work), pieces, tasks)
+        return [row[_ANSWER] for row in dataset.iter_rows()]
+
+
+def _answer(piece: Piece, work: Callable[[Piece], bytes]) -> pa.Table:
+    return pa.table({_ANSWER: pa.array([work(piece)], pa.large_binary())})
+
+
+def _dataset(work: Callable[[Piece], pa.Table], pieces: Sequence[Piece], tasks: int) -> Any:
+    quiet_ray_data()
+    numbers = [pa.table({_PIECE: [number]}) for number in range(len(pieces))]
+    # The dataset keeps a copy of the context.
+    context = _context(target_max_block_size=None, raise_original_map_exception=True)
+    with context, warnings.catch_warnings():
+        # Of its own accord Ray Data begins again for ever; until 2.64 this way of telling it is there.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        return ray.data.from_arrow(numbers).map_batches(
+            partial(_table_of, work=work, pieces=pieces),
+            batch_size=None,
+            batch_format="pyarrow",
+            zero_copy_batch=True,
+            **few_tasks(tasks, len(pieces)),
+            max_retries=RETRIES,
+        )
+
+
+@contextmanager
+def _context(**changes: Any) -> Iterator[None]:
+    """A piece's table is one block, however large, and its error is told as it is."""
+    context = DataContext.get_current()
+    usual = {name: getattr(context, name) for name in changes}
+    try:
+        for name, value in changes.items():
+            setattr(context, name, value)
+        yield
+    finally:
+        for name, value in usual.items():
+            setattr(context, name, value)
+
+
+def _table_of(number: pa.Table, work: Callable[[Piece], pa.Table], pieces: Sequence[Piece]) -> pa.Table:
+    (piece,) = number[_PIECE].to_pylist()
+    return work(pieces[piece])
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    try:
+        yield
+    except RayTaskError as error:
+        cause: BaseException | None = error.cause
+        if isinstance(cause, StoreError):
+            raise cause from error
+        raise
+    except RayError as error:
+        raise StoreUnavailable("ray", f"a task was lost: {type(error).__name__}: {error}") from error

@@ -13,20 +13,28 @@ from ray_fraud.domain.patterns.finding import Floats, Ints
 
 COLUMNS = ("user_id", "event_time", "amount", "lat", "lon", "merchant_id", "device_id")
 """What has to be read of the table."""
+CELL = "cell"
+"""The column that `with_cells` adds: an H3 index, 64 bits, null without a place."""
 CELL_RESOLUTION = 8
 """Of H3: cells of 0.7 km², about a shopping street (https://h3geo.org/docs/core-library/restable)."""
 
 
+def with_cells(rows: pa.Table) -> pa.Table:
+    """The rows with a column more, their cells."""
+    return rows.append_column(CELL, _cells(rows["lat"], rows["lon"]))
+
+
 def pattern_columns(rows: pa.Table) -> PatternColumns:
-    """The columns of accepted rows, in the order of the rows."""
+    """The columns of accepted rows with cells, in the order of the rows."""
     event_us = rows["event_time"].cast(pa.int64())
+    cells = codes_of(rows[CELL])
     return PatternColumns(
         user_id=_ints(rows["user_id"]),
         event_ms=_ints(pc.divide(event_us, 1_000)),
         amount=rows["amount"].to_numpy(),
-        merchant=_codes(rows["merchant_id"]),
-        device=_codes(rows["device_id"]),
-        cell=_cells(rows["lat"], rows["lon"]),
+        merchant=codes_of(rows["merchant_id"]),
+        device=codes_of(rows["device_id"]),
+        cell=Codes(cells.codes, [f"{cell:x}" for cell in cells.names]),
     )
 
 
@@ -35,28 +43,26 @@ def _ints(column: pa.ChunkedArray) -> Ints:
     return values
 
 
-def _codes(column: pa.ChunkedArray) -> Codes:
+def codes_of(column: pa.ChunkedArray) -> Codes:
+    """The column, of any type, as codes and the value of each."""
     encoded = column.combine_chunks().dictionary_encode()
     codes: Ints = pc.fill_null(encoded.indices, NONE).to_numpy(zero_copy_only=False).astype(np.int64)
     return Codes(codes, encoded.dictionary.to_pylist())
 
 
-def _cells(lat: pa.ChunkedArray, lon: pa.ChunkedArray) -> Codes:
+def _cells(lat: pa.ChunkedArray, lon: pa.ChunkedArray) -> pa.Array:
     """The cell of each place; each different place is looked up once, since addresses come again."""
-    count = len(lat)
-    codes = np.full(count, NONE, np.int64)
+    found = np.zeros(len(lat), np.uint64)
     placed = np.flatnonzero(~np.isnan(_floats(lat)) & ~np.isnan(_floats(lon)))
-    if not len(placed):
-        return Codes(codes, ())
     places = np.column_stack((_floats(lat)[placed], _floats(lon)[placed]))
     # One 128-bit key per place: comparing rows as bytes is much faster than comparing pairs of numbers.
     keys = np.ascontiguousarray(places).view(np.dtype((np.void, 16))).reshape(-1)
     different, inverse = np.unique(keys, return_inverse=True)
     pairs = different.view(np.float64).reshape(-1, 2).tolist()
     cells = np.array([h3.latlng_to_cell(lat_, lon_, CELL_RESOLUTION) for lat_, lon_ in pairs], np.uint64)
-    known, cell_of = np.unique(cells, return_inverse=True)
-    codes[placed] = cell_of[inverse]
-    return Codes(codes, [f"{cell:x}" for cell in known.tolist()])
+    found[placed] = cells[inverse]
+    # No cell has the index 0.
+    return pa.array(found, mask=found == 0)
 
 
 def _floats(column: pa.ChunkedArray) -> Floats:

@@ -1,7 +1,7 @@
 """One search for patterns: the newest hours of the lake, every rule, the findings stored as cold alerts.
 
-Each run looks at all of its look-back again, so a pattern that two batches share is seen whole by the second;
-the store keeps each pattern once.
+Each search looks at all of its look-back again, so a pattern that two batches share is seen whole by the
+second; the store keeps each pattern once.
 
 Never: reading what no rule reads; a finding that names rows instead of records.
 """
@@ -11,21 +11,15 @@ from collections import Counter
 from typing import Any
 
 import msgspec
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from batch.patterns.columns_of import COLUMNS, pattern_columns
 from batch.patterns.config import PatternConfig
-from batch.patterns.rules import find_patterns
+from batch.patterns.look import LookAt
+from batch.patterns.rows import Seen
 from ray_fraud.domain.patterns.finding import Finding
 from ray_fraud.stores.findings.port import FindingStore, Member, Pattern, Place
-from ray_fraud.stores.tables.port import TransactionTable
 
 logger = logging.getLogger(__name__)
-
-HOUR_MS = 3_600_000
-READ = (*COLUMNS, "topic_id", "partition", "offset", "record_time", "transaction_id", "payload_digest")
 
 
 class PatternReport(msgspec.Struct):
@@ -36,6 +30,8 @@ class PatternReport(msgspec.Struct):
     """Rows of the look-back beyond `max_rows`."""
     duplicates: int = 0
     """Records with the id and payload of an earlier one: they count once."""
+    whole: bool = True
+    """All users and cells were looked at, not only those with rows since the last search."""
     found: dict[str, int] = {}
     """Patterns by rule, known ones too."""
     new: dict[str, int] = {}
@@ -43,44 +39,52 @@ class PatternReport(msgspec.Struct):
     grown: int = 0
 
 
+class Memory:
+    """What the searches of one process have seen; a new process begins with a whole one."""
+
+    def __init__(self) -> None:
+        self._seen = Seen()
+        self._since_whole = 0
+
+    def since(self, config: PatternConfig) -> Seen | None:
+        """For the next search; None if it has to be a whole one."""
+        due = self._since_whole == 0 or self._since_whole >= config.whole_every
+        return None if due else self._seen
+
+    def keep(self, seen: Seen, *, whole: bool) -> None:
+        """Once the findings are stored."""
+        self._seen = self._seen + seen
+        self._since_whole = 1 if whole else self._since_whole + 1
+
+
 def search(
-    table: TransactionTable, store: FindingStore, cluster_id: str, config: PatternConfig
+    look_at: LookAt, store: FindingStore, cluster_id: str, config: PatternConfig, memory: Memory
 ) -> PatternReport:
-    """Looks once.
+    """Looks once, and stores everything that was found or nothing.
 
     Raises:
-        StoreError: the lake or PostgreSQL does not answer; the next run looks at the same again.
+        StoreError: the lake, a task or PostgreSQL failed; the next search looks at the same again.
     """
-    rows = table.recent(READ, round(config.look_back_hours * HOUR_MS)).combine_chunks()
-    report = PatternReport(rows=rows.num_rows)
-    if rows.num_rows > config.max_rows:
-        report.left_out = rows.num_rows - config.max_rows
+    since = memory.since(config)
+    look = look_at(since)
+    if look.left_out:
         logger.warning(
             "patterns: only the newest %d of %d rows of %g h are looked at; see look_back_hours and max_rows",
             config.max_rows,
-            rows.num_rows,
+            look.rows,
             config.look_back_hours,
         )
-        rows = rows.take(pc.select_k_unstable(rows, config.max_rows, [("event_time", "descending")]))
-    different = without_duplicates(rows)
-    report.duplicates = rows.num_rows - different.num_rows
-    findings = find_patterns(pattern_columns(different), config.settings)
-    saved = store.save([pattern_of(finding, different, cluster_id) for finding in findings])
-    report.found = dict(Counter(finding.rule.value for finding in findings))
-    report.new = dict(Counter(rule.value for rule in saved.new))
-    report.grown = saved.grown
-    return report
-
-
-def without_duplicates(rows: pa.Table) -> pa.Table:
-    """The first record, by partition and offset, of each payload."""
-    if not rows.num_rows:
-        return rows
-    ordered = rows.sort_by([("partition", "ascending"), ("offset", "ascending")])
-    numbers = pa.array(np.arange(ordered.num_rows))
-    numbered = pa.table({"digest": ordered["payload_digest"], "row": numbers})
-    first = numbered.group_by("digest").aggregate([("row", "min")])["row_min"]
-    return ordered.take(np.sort(first.to_numpy()))
+    saved = store.save([pattern_of(finding, look.members, cluster_id) for finding in look.findings])
+    memory.keep(look.seen, whole=since is None)
+    return PatternReport(
+        rows=look.rows,
+        left_out=look.left_out,
+        duplicates=look.duplicates,
+        whole=since is None,
+        found=dict(Counter(finding.rule.value for finding in look.findings)),
+        new=dict(Counter(rule.value for rule in saved.new)),
+        grown=saved.grown,
+    )
 
 
 def pattern_of(finding: Finding, rows: pa.Table, cluster_id: str) -> Pattern:

@@ -9,6 +9,7 @@ import time
 import uuid
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,7 +22,8 @@ from batch.features.refresh import RefreshReport
 from batch.features.run import open_refresher, run_features
 from batch.ingest.job import IngestReport
 from batch.ingest.run import run_ingest
-from batch.patterns.job import PatternReport, search
+from batch.patterns.dataset import look_by_ray
+from batch.patterns.job import Memory, PatternReport, search
 from batch.promotion.run import ScheduledKeeper
 from batch.schedule.config import BatchConfig, settings_in
 from batch.schedule.scheduler import Scheduler
@@ -76,6 +78,7 @@ class BatchActor:
             self._config.ingest.connections, self._config.drift, self._meter, time.time
         )
         self._progress = IngestReport()
+        self._memory = Memory()
         self._unseen = True
         """There may be rows that no search has looked at."""
         self._scheduler = Scheduler(
@@ -151,11 +154,12 @@ class BatchActor:
         return report
 
     def _search(self) -> PatternReport:
-        connections = self._config.ingest.connections
+        connections, patterns = self._config.ingest.connections, self._config.patterns
+        look_at = partial(look_by_ray, connections.lake, patterns)
         with closing(KafkaLogAdmin(connections.kafka)) as admin:
             cluster_id = admin.cluster_id()
         with closing(PostgresFindings(connections.postgres)) as store:
-            report = search(DeltaTransactions(connections.lake), store, cluster_id, self._config.patterns)
+            report = search(look_at, store, cluster_id, patterns, self._memory)
         for rule, number in report.new.items():
             self._meter.count(metrics.FINDINGS, number, rule_name=rule)
         return report

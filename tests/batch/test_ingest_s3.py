@@ -3,16 +3,12 @@
 Never: a step that is only imagined.
 """
 
-import logging
-import warnings
 from collections import Counter
-from collections.abc import Iterator
 
 import msgspec
 import pytest
 from deltalake import DeltaTable
 
-from batch import ray_data
 from batch.ingest.run import run_ingest
 from ray_fraud.stores.connections import KafkaConnection, LakeLocation, Topics
 from ray_fraud.stores.delta_location import delta_location
@@ -25,29 +21,6 @@ TOPICS = Topics("s3-transactions", "s3-dlq", "s3-alerts", "s3-labels", partition
 @pytest.fixture
 def filled(kafka_server: KafkaConnection) -> KafkaConnection:
     return fill(kafka_server, TOPICS)
-
-
-@pytest.fixture
-def local_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A small Ray of its own, whose tasks have the priority of the test."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    # With the lowest priority no worker starts in time on a machine that is busy with other tests.
-    monkeypatch.setattr(ray_data, "low_priority_env", dict)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import ray
-
-        ray.init(
-            num_cpus=2,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=200 << 20,
-        )
-    yield
-    ray.shutdown()
 
 
 @pytest.mark.cluster

@@ -1,6 +1,7 @@
 """A search over the lake: patterns become findings, each once, and their members are records of the log."""
 
 import uuid
+from functools import partial
 
 import pyarrow as pa
 import pytest
@@ -8,11 +9,14 @@ import pytest
 from batch.ingest.columns import rows_of
 from batch.ingest.manifest import write_rows
 from batch.patterns.config import PatternConfig
-from batch.patterns.job import PatternReport, search, without_duplicates
+from batch.patterns.job import Memory, PatternReport, search
+from batch.patterns.look import look_in_process
+from batch.patterns.rows import PLACE, without_duplicates
 from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.settings import DetectionSettings
+from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.findings.memory import MemoryFindings
-from ray_fraud.stores.ledger.memory import MemoryDatabase
+from ray_fraud.stores.ledger.memory import Fault, MemoryDatabase
 from ray_fraud.stores.tables.memory import MemoryTransactions, TableContents
 from ray_fraud.stores.tables.port import Append, ReadRange
 from tests.domain.samples import decoder, record, transaction
@@ -29,6 +33,7 @@ class Lake:
         self.table = MemoryTransactions(self.contents)
         self.database = MemoryDatabase()
         self.store = MemoryFindings(self.database)
+        self.memory = Memory()
         self.end = 0
 
     def add(self, *records: Record) -> None:
@@ -41,7 +46,8 @@ class Lake:
         self.end = until
 
     def search(self, config: PatternConfig = CONFIG) -> PatternReport:
-        return search(self.table, self.store, PARTITION.cluster_id, config)
+        look_at = partial(look_in_process, self.table, config)
+        return search(look_at, self.store, PARTITION.cluster_id, config, self.memory)
 
 
 @pytest.fixture
@@ -137,10 +143,45 @@ def test_more_rows_than_a_run_can_take_are_left_out_and_counted(lake: Lake) -> N
     assert report.found["coordinated"] == 1
 
 
+def spree(user: int) -> list[Record]:
+    return [
+        record(
+            0,
+            transaction(
+                f"spree-{user}-{n}", user_id=user, amount=5.0, seconds=3600.0 + 4.0 * n, location=None
+            ),
+        )
+        for n in range(15)
+    ]
+
+
+def test_users_without_a_new_row_are_left_out_until_a_whole_search_is_due(lake: Lake) -> None:
+    config = PatternConfig(whole_every=3)
+    lake.add(*spree(7))
+    first = lake.search(config)
+    assert (first.whole, first.new["small_amounts"]) == (True, 1)
+    lake.add(*spree(8))
+    second = lake.search(config)
+    assert (second.whole, second.found["small_amounts"], second.new["small_amounts"]) == (False, 1, 1)
+    third = lake.search(config)
+    assert (third.whole, third.found.get("small_amounts")) == (False, None)
+    fourth = lake.search(config)
+    assert (fourth.whole, fourth.found["small_amounts"], fourth.new) == (True, 2, {})
+
+
+def test_a_search_that_stored_nothing_is_no_search(lake: Lake) -> None:
+    lake.add(*spree(7))
+    lake.database.queue.append(Fault.FAIL_BEFORE)
+    with pytest.raises(StoreError):
+        lake.search()
+    again = lake.search()
+    assert (again.whole, again.new["small_amounts"]) == (True, 1)
+
+
 def test_of_equal_payloads_the_first_record_stays(lake: Lake) -> None:
     one = record(0, transaction("twice"))
     lake.add(one, one)
-    rows = lake.table.recent(["partition", "offset", "payload_digest"], 10**12)
+    rows = lake.table.recent([*PLACE, "payload_digest"], 10**12)
     assert isinstance(rows, pa.Table)
     kept = without_duplicates(rows)["offset"].to_pylist()
     assert kept == list(range(41))

@@ -27,7 +27,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from rich.table import Table
 
-from batch.patterns.columns_of import pattern_columns
+from batch.patterns.columns_of import pattern_columns, with_cells
+from batch.patterns.rules import totals_of_joins, totals_of_users
 from ray_fraud.cli.output import Output, output_option, progress, show
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.partition import PartitionState
@@ -180,14 +181,17 @@ def run(table: pa.Table) -> tuple[list[Finding], dict[str, float]]:
     seconds: dict[str, float] = {}
     findings: list[Finding] = []
     began = time.perf_counter()
-    columns = pattern_columns(table)
+    columns = pattern_columns(with_cells(table))
     _ = columns.by_user
     seconds["columns"] = time.perf_counter() - began
+    began = time.perf_counter()
+    totals = totals_of_users(columns, settings) + totals_of_joins(columns, settings)
+    seconds["totals"] = time.perf_counter() - began
     rules: dict[str, Callable[[], list[Finding]]] = {
-        "frequency": lambda: frequency(columns, settings.frequency),
-        "geographic": lambda: geographic_clusters(columns, settings.geographic),
-        "temporal": lambda: temporal(columns, settings.temporal),
-        "coordinated": lambda: coordinated(columns, settings.coordinated),
+        "frequency": lambda: frequency(columns, settings.frequency, totals),
+        "geographic": lambda: geographic_clusters(columns, settings.geographic, totals),
+        "temporal": lambda: temporal(columns, settings.temporal, totals),
+        "coordinated": lambda: coordinated(columns, settings.coordinated, totals),
     }
     for name, rule in rules.items():
         began = time.perf_counter()

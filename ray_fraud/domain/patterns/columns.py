@@ -46,7 +46,11 @@ class PatternColumns:
         order: Ints = np.lexsort((self.event_ms, self.user_id))
         return order
 
-    @cached_property
-    def span_ms(self) -> int:
-        """From the first to the last event, at least one millisecond."""
-        return max(1, int(self.event_ms.max() - self.event_ms.min())) if len(self) else 1
+    def at(self, positions: Ints) -> "PatternColumns":
+        """The rows at these positions, in that order."""
+        return PatternColumns(
+            self.user_id[positions],
+            self.event_ms[positions],
+            self.amount[positions],
+            *(Codes(each.codes[positions], each.names) for each in (self.merchant, self.device, self.cell)),
+        )

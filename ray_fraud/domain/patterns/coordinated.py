@@ -9,6 +9,8 @@ Never: a group in which one user counts twice.
 """
 
 import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -20,62 +22,98 @@ from ray_fraud.domain.patterns.finding import Finding, Ints, grid_start
 from ray_fraud.domain.patterns.frequency import MINUTE_MS
 from ray_fraud.domain.patterns.runs import crowds, episodes, poisson_tail, run_numbers, run_starts
 from ray_fraud.domain.patterns.settings import CoordinatedSettings
+from ray_fraud.domain.patterns.totals import Crowd, Totals, crowd_of
 
 GRIDS = 2
 """Amounts are put into two grids of buckets, each twice as wide as `amount_spread` and shifted by half a
 bucket: whatever lies within the spread lies whole in a bucket of one of them."""
 
 
-def coordinated(columns: PatternColumns, settings: CoordinatedSettings) -> list[Finding]:
-    """Findings in order of their first transaction."""
-    groups: list[tuple[str, Ints]] = []
-    for kind, codes in (("merchant", columns.merchant), ("cell", columns.cell), ("device", columns.device)):
-        groups += _groups(columns, kind, codes, settings)
-    found = [_finding(columns, group, settings) for group in _joined(groups)]
-    return sorted(found, key=lambda finding: (finding.first_ms, finding.subject))
+Group = tuple[str, Ints]
+"""(`merchant:name`, positions of its rows in order of time)."""
 
 
-def _groups(
-    columns: PatternColumns, kind: str, codes: Codes, settings: CoordinatedSettings
-) -> list[tuple[str, Ints]]:
-    """(`merchant:name`, positions of its rows in order of time) of every group joined by this column."""
-    rows = np.flatnonzero((codes.codes != NONE) & (columns.amount > 0))
-    if not len(rows):
-        return []
+class _Grid(NamedTuple):
+    """Rows that a column joins, in buckets of similar amounts."""
+
+    kind: str
+    number: int
+    codes: Codes
+    rows: Ints
+    bucket: Ints
+    """Shape (rows,)."""
+
+    @property
+    def name(self) -> str:
+        """Under which its totals are found."""
+        return f"{self.kind}/{self.number}"
+
+
+def join_crowds(columns: PatternColumns, settings: CoordinatedSettings) -> dict[str, Crowd]:
+    """What `groups_of` needs to know of all rows."""
+    return {grid.name: _crowd(grid) for grid in _grids(columns, settings)}
+
+
+def _crowd(grid: _Grid) -> Crowd:
+    # One number per pair, since pairs of numbers are slow to compare.
+    base = int(grid.bucket.min())
+    width = int(grid.bucket.max()) - base + 1
+    return crowd_of(grid.codes.codes[grid.rows] * width + (grid.bucket - base))
+
+
+def coordinated(columns: PatternColumns, settings: CoordinatedSettings, totals: Totals) -> list[Finding]:
+    """One finding for groups that share a row."""
+    return findings_of(columns, groups_of(columns, settings, totals), settings)
+
+
+def groups_of(columns: PatternColumns, settings: CoordinatedSettings, totals: Totals) -> list[Group]:
+    """Every group of one merchant, cell or device; one transaction may be in several."""
+    return [
+        group for grid in _grids(columns, settings) for group in _of_one_grid(columns, grid, settings, totals)
+    ]
+
+
+def findings_of(
+    columns: PatternColumns, groups: Sequence[Group], settings: CoordinatedSettings
+) -> list[Finding]:
+    """Groups that share a row, directly or through others, as one finding; only their rows count."""
+    return [_finding(columns, together, settings) for together in _joined(groups)]
+
+
+def _grids(columns: PatternColumns, settings: CoordinatedSettings) -> Iterator[_Grid]:
     half = -math.log(1.0 - settings.amount_spread)
-    logs = np.log(columns.amount[rows])
-    found: list[tuple[str, Ints]] = []
-    for grid in range(GRIDS):
-        bucket = np.floor((logs + grid * half) / (2.0 * half)).astype(np.int64)
-        order = np.lexsort((columns.event_ms[rows], bucket, codes.codes[rows]))
-        found += _of_one_grid(columns, kind, codes, rows[order], bucket[order], settings)
-    return found
+    for kind, codes in (("merchant", columns.merchant), ("cell", columns.cell), ("device", columns.device)):
+        rows = np.flatnonzero((codes.codes != NONE) & (columns.amount > 0))
+        if not len(rows):
+            continue
+        logs = np.log(columns.amount[rows])
+        for number in range(GRIDS):
+            bucket = np.floor((logs + number * half) / (2.0 * half)).astype(np.int64)
+            yield _Grid(kind, number, codes, rows, bucket)
 
 
 def _of_one_grid(
-    columns: PatternColumns,
-    kind: str,
-    codes: Codes,
-    rows: Ints,
-    bucket: Ints,
-    settings: CoordinatedSettings,
-) -> list[tuple[str, Ints]]:
-    """`rows` in order of (code, bucket, time)."""
+    columns: PatternColumns, grid: _Grid, settings: CoordinatedSettings, totals: Totals
+) -> list[Group]:
     window_ms = round(settings.window_minutes * MINUTE_MS)
-    group = run_numbers(run_starts(codes.codes[rows], bucket), len(rows))
+    codes = grid.codes
+    order = np.lexsort((columns.event_ms[grid.rows], grid.bucket, codes.codes[grid.rows]))
+    rows = grid.rows[order]
+    group = run_numbers(run_starts(codes.codes[rows], grid.bucket[order]), len(rows))
     at_ms = columns.event_ms[rows]
-    covered, mean = crowds(group, at_ms, window_ms, settings.users, settings.surprise, columns.span_ms)
+    everybody, span_ms = totals.joined[grid.name], totals.events.length_ms
+    covered, mean = crowds(group, at_ms, window_ms, settings.users, settings.surprise, span_ms, everybody)
     found = []
     for episode in episodes(covered, group, at_ms, window_ms):
         members = rows[episode]
         different = len(np.unique(columns.user_id[members]))
         usual = np.array([mean[episode].min()])
         if different >= settings.users and poisson_tail(np.array([different]), usual)[0] < settings.surprise:
-            found.append((f"{kind}:{codes.names[int(codes.codes[members[0]])]}", members))
+            found.append((f"{grid.kind}:{codes.names[int(codes.codes[members[0]])]}", members))
     return found
 
 
-def _joined(groups: list[tuple[str, Ints]]) -> list[list[tuple[str, Ints]]]:
+def _joined(groups: Sequence[Group]) -> list[list[Group]]:
     """Groups that share a row, directly or through others, together."""
     if not groups:
         return []
@@ -85,15 +123,13 @@ def _joined(groups: list[tuple[str, Ints]]) -> list[list[tuple[str, Ints]]]:
     nodes = len(groups) + len(rows)
     edges = (np.ones(len(members), np.int8), (owners, len(groups) + members))
     _, labels = connected_components(coo_array(edges, shape=(nodes, nodes)), directed=False)
-    together: dict[int, list[tuple[str, Ints]]] = {}
+    together: dict[int, list[Group]] = {}
     for label, group in zip(labels[: len(groups)].tolist(), groups, strict=True):
         together.setdefault(label, []).append(group)
     return list(together.values())
 
 
-def _finding(
-    columns: PatternColumns, groups: list[tuple[str, Ints]], settings: CoordinatedSettings
-) -> Finding:
+def _finding(columns: PatternColumns, groups: list[Group], settings: CoordinatedSettings) -> Finding:
     window_ms = round(settings.window_minutes * MINUTE_MS)
     members = np.unique(np.concatenate([rows for _, rows in groups]))
     members = members[np.argsort(columns.event_ms[members], kind="stable")]

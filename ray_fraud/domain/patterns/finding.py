@@ -7,6 +7,7 @@ Never: a clock, a random id.
 """
 
 import uuid
+from collections.abc import Iterable
 
 import msgspec
 import numpy as np
@@ -39,6 +40,23 @@ class Finding(msgspec.Struct, frozen=True):
     @property
     def uid(self) -> uuid.UUID:
         return uuid.uuid5(ALERT_NAMESPACE, f"{self.rule}:{self.window_start_ms}:{self.subject}")
+
+
+COLD_ORDER = tuple(RuleName)
+"""The order of rules in a list of findings."""
+
+
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """By rule, first event, subject and members: the same order, however the findings were come by."""
+    return sorted(findings, key=lambda it: (COLD_ORDER.index(it.rule), it.first_ms, it.subject, it.rows))
+
+
+def moved(findings: Iterable[Finding], positions: Ints) -> list[Finding]:
+    """Findings in other columns, of which the present ones hold the rows at `positions`, shape (n,)."""
+    return [
+        msgspec.structs.replace(finding, rows=tuple(positions[list(finding.rows)].tolist()))
+        for finding in findings
+    ]
 
 
 def grid_start(at_ms: int, window_ms: int) -> int:

@@ -13,18 +13,28 @@ from ray_fraud.domain.patterns.columns import PatternColumns
 from ray_fraud.domain.patterns.finding import Bools, Finding, Ints, grid_start
 from ray_fraud.domain.patterns.runs import crowds, episodes, surprising_count
 from ray_fraud.domain.patterns.settings import FrequencySettings
+from ray_fraud.domain.patterns.totals import Crowd, Totals
 
 MINUTE_MS = 60_000
 
 
-def frequency(columns: PatternColumns, settings: FrequencySettings) -> list[Finding]:
+def small_amounts(columns: PatternColumns, settings: FrequencySettings) -> Bools:
+    """Which rows have a small amount, shape (n,)."""
+    small: Bools = columns.amount <= settings.small_amount
+    return small
+
+
+def frequency(columns: PatternColumns, settings: FrequencySettings, totals: Totals) -> list[Finding]:
     """Findings of `frequency` and `small_amounts`, by user and time."""
     everything = np.ones(len(columns), np.bool_)
-    small = columns.amount <= settings.small_amount
+    small = small_amounts(columns, settings)
+    span_ms = totals.events.length_ms
     window_ms = round(settings.window_minutes * MINUTE_MS)
     small_window_ms = round(settings.small_window_minutes * MINUTE_MS)
-    many = crowded(columns, everything, window_ms, settings.count, settings.surprise)
-    many_small = crowded(columns, small, small_window_ms, settings.small_count, settings.surprise)
+    many = crowded(columns, everything, window_ms, settings.count, settings.surprise, span_ms, totals.users)
+    many_small = crowded(
+        columns, small, small_window_ms, settings.small_count, settings.surprise, span_ms, totals.small
+    )
     return [
         *_findings(columns, many, window_ms, RuleName.FREQUENCY, settings.severity),
         *_findings(columns, many_small, small_window_ms, RuleName.SMALL_AMOUNTS, settings.small_severity),
@@ -32,16 +42,22 @@ def frequency(columns: PatternColumns, settings: FrequencySettings) -> list[Find
 
 
 def crowded(
-    columns: PatternColumns, chosen: Bools, window_ms: int, count: int, surprise: float
+    columns: PatternColumns,
+    chosen: Bools,
+    window_ms: int,
+    count: int,
+    surprise: float,
+    span_ms: int,
+    everybody: Crowd,
 ) -> tuple[list[Ints], Ints]:
-    """Episodes of more chosen rows of a user than fit its own rate.
+    """Episodes of more chosen rows of a user than fit its own rate; `everybody`: of chosen rows, by user.
 
     Returns:
         The episodes as positions in the columns, and for each how many would have been too many.
     """
     rows = columns.by_user[chosen[columns.by_user]]
     users, at_ms = columns.user_id[rows], columns.event_ms[rows]
-    covered, mean = crowds(users, at_ms, window_ms, count, surprise, columns.span_ms)
+    covered, mean = crowds(users, at_ms, window_ms, count, surprise, span_ms, everybody)
     found = episodes(covered, users, at_ms, window_ms)
     usual = np.array([mean[episode].min() for episode in found])
     return [rows[episode] for episode in found], surprising_count(usual, surprise, count)

@@ -15,13 +15,17 @@ from ray_fraud.domain.patterns.finding import Finding, Ints
 from ray_fraud.domain.patterns.frequency import MINUTE_MS
 from ray_fraud.domain.patterns.runs import poisson_tail, run_numbers, run_starts
 from ray_fraud.domain.patterns.settings import GeographicSettings
+from ray_fraud.domain.patterns.totals import Totals
 
 
-def geographic_clusters(columns: PatternColumns, settings: GeographicSettings) -> list[Finding]:
+def geographic_clusters(
+    columns: PatternColumns, settings: GeographicSettings, totals: Totals
+) -> list[Finding]:
     """Findings by cell and window."""
     window_ms = round(settings.window_minutes * MINUTE_MS)
     placed = np.flatnonzero(columns.cell.codes != NONE)
-    if not len(placed):
+    windows = totals.placed.windows(window_ms)
+    if not len(placed) or windows < settings.windows:
         return []
     cell, window = columns.cell.codes[placed], columns.event_ms[placed] // window_ms
     order = np.lexsort((columns.event_ms[placed], columns.user_id[placed], window, cell))
@@ -31,9 +35,6 @@ def geographic_clusters(columns: PatternColumns, settings: GeographicSettings) -
     new_user = np.zeros(len(rows), np.int64)
     new_user[run_starts(cell, window, users)] = 1
     different = np.add.reduceat(new_user, starts)
-    windows = int(window.max() - window.min()) + 1
-    if windows < settings.windows:
-        return []
     cells = run_numbers(run_starts(cell[starts]), len(starts))
     # The window itself does not vouch for its own normality.
     others = np.bincount(cells, weights=different)[cells] - different
@@ -43,7 +44,7 @@ def geographic_clusters(columns: PatternColumns, settings: GeographicSettings) -
     ends = np.append(starts[1:], len(rows))
     return [
         _finding(
-            columns, rows[starts[index] : ends[index]], int(different[index]), float(others[index]), settings
+            columns, rows[starts[index] : ends[index]], int(different[index]), float(mean[index]), settings
         )
         for index in np.flatnonzero(hit).tolist()
     ]

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import pdtrc
 
 from ray_fraud.domain.patterns.finding import Bools, Floats, Ints
+from ray_fraud.domain.patterns.totals import Crowd
 
 
 def run_starts(*sorted_columns: Ints) -> Ints:
@@ -55,7 +56,9 @@ class Crowds(NamedTuple):
     """How many rows are usual in a window that ends with this row, shape (n,)."""
 
 
-def crowds(group: Ints, at_ms: Ints, window_ms: int, count: int, surprise: float, span_ms: int) -> Crowds:
+def crowds(
+    group: Ints, at_ms: Ints, window_ms: int, count: int, surprise: float, span_ms: int, everybody: Crowd
+) -> Crowds:
     """Rows among at least `count` of their group within `window_ms`, where so many are improbable.
 
     What is usual is the group's own rate outside of the window in question, but at least the mean rate of all
@@ -67,6 +70,7 @@ def crowds(group: Ints, at_ms: Ints, window_ms: int, count: int, surprise: float
         count: rows, at least.
         surprise: Poisson probability of that many or more, at most.
         span_ms: length of the period looked at.
+        everybody: the rows of all groups, also of those that are not among `group`.
     """
     size = len(at_ms)
     if not size:
@@ -77,8 +81,8 @@ def crowds(group: Ints, at_ms: Ints, window_ms: int, count: int, surprise: float
     within = np.arange(size) - first + 1
     sizes = np.diff(starts, append=size)
     own = (sizes[number] - within) * (window_ms / max(span_ms - window_ms, window_ms))
-    everybody = size / len(starts) * (window_ms / max(span_ms, window_ms))
-    mean: Floats = np.maximum(own, everybody)
+    least = everybody.rows / everybody.groups * (window_ms / max(span_ms, window_ms))
+    mean: Floats = np.maximum(own, least)
     ends = np.flatnonzero(within >= count)
     ends = ends[poisson_tail(within[ends], mean[ends]) < surprise]
     marks = np.zeros(size + 1, np.int64)

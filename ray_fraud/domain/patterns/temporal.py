@@ -13,6 +13,7 @@ from ray_fraud.domain.patterns.finding import Bools, Finding, Floats, Ints, grid
 from ray_fraud.domain.patterns.frequency import crowded
 from ray_fraud.domain.patterns.runs import dense, episodes, run_numbers, run_starts
 from ray_fraud.domain.patterns.settings import TemporalSettings
+from ray_fraud.domain.patterns.totals import Totals
 
 SECOND_MS, HOUR_MS, DAY_MS = 1_000, 3_600_000, 86_400_000
 _THURSDAY = 3
@@ -20,11 +21,15 @@ _THURSDAY = 3
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
-def temporal(columns: PatternColumns, settings: TemporalSettings) -> list[Finding]:
+def temporal(columns: PatternColumns, settings: TemporalSettings, totals: Totals) -> list[Finding]:
     """Findings of `unusual_hours`, `burst` and `robot`, each by user and time."""
     if not len(columns):
         return []
-    return [*_unusual(columns, settings), *_bursts(columns, settings), *_robots(columns, settings)]
+    return [
+        *_unusual(columns, settings),
+        *_bursts(columns, settings, totals),
+        *_robots(columns, settings, totals),
+    ]
 
 
 def hour_shares(columns: PatternColumns, settings: TemporalSettings) -> tuple[Floats, Ints]:
@@ -81,10 +86,18 @@ def _unusual(columns: PatternColumns, settings: TemporalSettings) -> list[Findin
     return found
 
 
-def _bursts(columns: PatternColumns, settings: TemporalSettings) -> list[Finding]:
+def _bursts(columns: PatternColumns, settings: TemporalSettings, totals: Totals) -> list[Finding]:
     window_ms = round(settings.burst_seconds * SECOND_MS)
     everything = np.ones(len(columns), np.bool_)
-    found, needed = crowded(columns, everything, window_ms, settings.burst_count, settings.burst_surprise)
+    found, needed = crowded(
+        columns,
+        everything,
+        window_ms,
+        settings.burst_count,
+        settings.burst_surprise,
+        totals.events.length_ms,
+        totals.users,
+    )
     return [
         _finding(
             columns,
@@ -99,7 +112,7 @@ def _bursts(columns: PatternColumns, settings: TemporalSettings) -> list[Finding
     ]
 
 
-def _robots(columns: PatternColumns, settings: TemporalSettings) -> list[Finding]:
+def _robots(columns: PatternColumns, settings: TemporalSettings, totals: Totals) -> list[Finding]:
     rows = columns.by_user
     users, at_ms = columns.user_id[rows], columns.event_ms[rows]
     # Moments, not rows: of transactions of the same millisecond none comes first.
@@ -107,7 +120,7 @@ def _robots(columns: PatternColumns, settings: TemporalSettings) -> list[Finding
     covered = regular(users[moments], at_ms[moments], settings)[run_numbers(moments, len(rows))]
     window_ms = round(settings.unusual_hours * HOUR_MS)
     found = []
-    for episode in episodes(covered, users, at_ms, columns.span_ms):
+    for episode in episodes(covered, users, at_ms, totals.events.length_ms):
         members = rows[episode]
         steps = np.diff(np.unique(columns.event_ms[members])) / SECOND_MS
         reason = (

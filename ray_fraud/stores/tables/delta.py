@@ -10,7 +10,7 @@ Never: a commit on another handle than the view's; a position that is not an app
 import logging
 import uuid
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import msgspec
@@ -29,6 +29,7 @@ from ray_fraud.stores.lake_limits import PATIENT, LakeLimits
 from ray_fraud.stores.tables.columns import PARTITION_COLUMN, SCHEMA, TRANSACTIONS
 from ray_fraud.stores.tables.data_files import add_action, write_data_files
 from ray_fraud.stores.tables.evolution import add_missing_columns, create_table
+from ray_fraud.stores.tables.period import newest_event
 from ray_fraud.stores.tables.port import Append, DataFile, LogGapRow, TableMoved
 
 log = logging.getLogger(__name__)
@@ -166,7 +167,7 @@ class DeltaTransactions:
     def recent(self, columns: Sequence[str], span_ms: int) -> pa.Table:
         with delta_errors("read transactions"):
             table = DeltaTable(self._address, storage_options=self._options)
-            newest = _newest_event(table)
+            newest = newest_event(table)
             if newest is None:
                 return SCHEMA.empty_table().select(list(columns))
             since = newest - timedelta(milliseconds=span_ms)
@@ -177,7 +178,7 @@ class DeltaTransactions:
         """Time of the newest event, unix milliseconds, from the files' statistics; None without rows."""
         with delta_errors("read transactions"):
             table = DeltaTable(self._address, storage_options=self._options)
-            newest = _newest_event(table)
+            newest = newest_event(table)
         return None if newest is None else round(newest.timestamp() * 1000)
 
     def rows_of_days(self, from_day: int, until_day: int, columns: Sequence[str]) -> object:
@@ -233,12 +234,6 @@ class DeltaTransactions:
             for row in rows
         ]
         return sorted(found, key=lambda gap: gap.noticed_ms)
-
-
-def _newest_event(table: DeltaTable) -> datetime | None:
-    """From the statistics of the files; None for a table without rows."""
-    newest = pc.max(pa.table(table.get_add_actions(flatten=True))["max.event_time"]).as_py()
-    return None if newest is None else newest.astimezone(UTC)
 
 
 def _app_id(partition: PartitionId) -> str:

@@ -35,6 +35,8 @@ class StoredFile(msgspec.Struct, frozen=True):
     event_date: str
     rows: int
     """All of it, also those outside of the period."""
+    first_ms: int | None = None
+    """Its earliest event time, unix milliseconds; None if its statistics do not have it."""
 
 
 def newest_event_ms(location: LakeLocation, name: str) -> int | None:
@@ -78,6 +80,7 @@ class PeriodRows:
             self._dataset = self._table.to_pyarrow_dataset()
         self.name = name
         self.version = self._table.version()
+        self.since_ms, self.until_ms = since_ms, until_ms
         # Exact, which a division by 1,000 is not.
         since, until = (_EPOCH + timedelta(milliseconds=ms) for ms in (since_ms, until_ms))
         last_day = (until - timedelta(milliseconds=1)).date()
@@ -92,16 +95,9 @@ class PeriodRows:
         """The files whose statistics do not rule out the period, by date."""
         with delta_errors(f"list files of {self.name}"):
             known = pa.table(self._table.get_add_actions(flatten=True))
-            rows = dict(zip(known["path"].to_pylist(), known["num_records"].to_pylist(), strict=True))
-            dates = dict(
-                zip(
-                    known["path"].to_pylist(),
-                    known[f"partition.{PARTITION_COLUMN}"].to_pylist(),
-                    strict=True,
-                )
-            )
+            of_path = {row["path"]: row for row in known.to_pylist()}
             paths = [fragment.path for fragment in self._dataset.get_fragments(filter=self._within)]
-        found = [StoredFile(path, dates[path].isoformat(), rows[path] or 0) for path in paths]
+        found = [_stored(of_path[path]) for path in paths]
         return sorted(found, key=lambda file: (file.event_date, file.path))
 
     def count(self) -> int:
@@ -177,3 +173,38 @@ class PeriodRows:
 def _drawn(path: str, groups: Sequence[int]) -> bytes:
     """A place in an order that has nothing to do with time, user or size."""
     return hashlib.sha256(f"{path} {groups}".encode()).digest()
+
+def newest_rows(location: LakeLocation, name: str, span_ms: int) -> PeriodRows | None:
+    """The rows whose event time lies within `span_ms` of the newest one; None for a table without rows.
+
+    Raises:
+        StoreRefused, StoreUnavailable: as `PeriodRows`.
+    """
+    address, options = delta_location(location, name)
+    with delta_errors(f"open {name}"):
+        table = DeltaTable(address, storage_options=options)
+        newest = newest_event(table)
+    if newest is None:
+        return None
+    newest_ms = _unix_ms(newest)
+    return PeriodRows(location, name, newest_ms - span_ms, newest_ms + 1, table.version())
+
+
+def newest_event(table: DeltaTable) -> datetime | None:
+    """From the statistics of the files; None for a table without rows."""
+    newest = pc.max(pa.table(table.get_add_actions(flatten=True))["max.event_time"]).as_py()
+    return None if newest is None else newest.astimezone(UTC)
+
+
+def _stored(action: dict[str, Any]) -> StoredFile:
+    first = action.get("min.event_time")
+    return StoredFile(
+        action["path"],
+        action[f"partition.{PARTITION_COLUMN}"].isoformat(),
+        action["num_records"] or 0,
+        None if first is None else _unix_ms(first),
+    )
+
+
+def _unix_ms(at: datetime) -> int:
+    return (at - _EPOCH) // timedelta(milliseconds=1)

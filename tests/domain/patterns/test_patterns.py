@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.patterns.rules import find_patterns
+from batch.patterns.rules import find_patterns, totals_of_joins, totals_of_users
 from ray_fraud.domain.alert import RuleName
+from ray_fraud.domain.patterns import coordinated as coordinated_rule
+from ray_fraud.domain.patterns import frequency as frequency_rule
+from ray_fraud.domain.patterns import geographic
+from ray_fraud.domain.patterns import temporal as temporal_rule
 from ray_fraud.domain.patterns.columns import PatternColumns
-from ray_fraud.domain.patterns.coordinated import coordinated
 from ray_fraud.domain.patterns.finding import Finding
-from ray_fraud.domain.patterns.frequency import frequency
-from ray_fraud.domain.patterns.geographic import geographic_clusters
 from ray_fraud.domain.patterns.runs import dense, episodes, poisson_tail, surprising_count
 from ray_fraud.domain.patterns.settings import (
     CoordinatedSettings,
@@ -23,10 +24,33 @@ from ray_fraud.domain.patterns.settings import (
     PatternSettings,
     TemporalSettings,
 )
-from ray_fraud.domain.patterns.temporal import temporal
+from ray_fraud.domain.patterns.totals import Totals
 from tests.domain.patterns.pattern_samples import DAY, HOUR, MINUTE, START, Tx, columns_of, habits
 
 ODD_DAY = 25 * DAY
+
+
+def totals_of(columns: PatternColumns, settings: PatternSettings) -> Totals:
+    return totals_of_users(columns, settings) + totals_of_joins(columns, settings)
+
+
+def frequency(columns: PatternColumns, settings: FrequencySettings) -> list[Finding]:
+    totals = totals_of(columns, PatternSettings(frequency=settings))
+    return frequency_rule.frequency(columns, settings, totals)
+
+
+def geographic_clusters(columns: PatternColumns, settings: GeographicSettings) -> list[Finding]:
+    totals = totals_of(columns, PatternSettings(geographic=settings))
+    return geographic.geographic_clusters(columns, settings, totals)
+
+
+def temporal(columns: PatternColumns, settings: TemporalSettings) -> list[Finding]:
+    return temporal_rule.temporal(columns, settings, totals_of(columns, PatternSettings(temporal=settings)))
+
+
+def coordinated(columns: PatternColumns, settings: CoordinatedSettings) -> list[Finding]:
+    totals = totals_of(columns, PatternSettings(coordinated=settings))
+    return coordinated_rule.coordinated(columns, settings, totals)
 
 
 def of(findings: list[Finding], rule: RuleName) -> list[Finding]:

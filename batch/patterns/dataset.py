@@ -1,0 +1,137 @@
+"""A look by Ray Data: the lake is read once, into shards that stay in Ray's object store.
+
+Each step is a dataset of a few pieces, one task each, which gives one block: so a shard is a block. Only
+totals, findings and the rows of their members come to the driver. A task of a shard takes its rows from all
+blocks of the step before, which a node's tasks share; on several nodes each of them gets a copy.
+
+Never: the rows of the look-back in the driver.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from io import BytesIO
+from typing import NamedTuple
+
+import msgspec
+import pyarrow as pa
+
+from batch.patterns import shards
+from batch.patterns.config import PatternConfig
+from batch.patterns.look import Look
+from batch.patterns.plan import Plan, plan_of
+from batch.patterns.rows import READ, Seen
+from batch.ray_data import Blocks, answers_of, blocks_of
+from ray_fraud.domain.patterns.finding import Ints
+from ray_fraud.domain.patterns.totals import Totals
+from ray_fraud.stores.connections import LakeLocation
+from ray_fraud.stores.errors import StoreDamaged
+from ray_fraud.stores.tables.columns import SCHEMA, TRANSACTIONS
+from ray_fraud.stores.tables.period import PeriodRows
+
+READ_BATCH_ROWS = 100_000
+USERS, JOINS = "users", "joins"
+
+
+class _Shard(NamedTuple):
+    """One shard of one kind, as a task gets it."""
+
+    kind: str
+    block: Blocks
+
+    @property
+    def rows(self) -> pa.Table:
+        (table,) = self.block.tables()
+        return table
+
+
+def look_by_ray(lake: LakeLocation, config: PatternConfig, since: Seen | None = None) -> Look:
+    """Looks once; what it finds is what `look_in_process` finds. Needs a connection to Ray.
+
+    Raises:
+        StoreError: the lake does not answer, a task was lost for good, or a row was not seen.
+    """
+    plan = plan_of(lake, config)
+    if plan is None:
+        return Look(0, 0, 0, [], pa.table({}), Seen())
+    both = _shards_of(lake, plan, config)
+    known = _totals(both, config)
+    rules = partial(_findings, config=config, totals=known.totals, since=since)
+    said = answers_of(rules, both, config.tasks)
+    parts = [msgspec.json.decode(answer, type=shards.ShardFindings) for answer in said]
+    members = _members(both, shards.numbers_in(parts), config)
+    findings, rows = shards.put_together(members, parts, config.settings)
+    duplicates = plan.rows - known.totals.users.rows
+    return Look(plan.rows + plan.left_out, plan.left_out, duplicates, findings, rows, known.seen)
+
+
+def _shards_of(lake: LakeLocation, plan: Plan, config: PatternConfig) -> list[_Shard]:
+    """Every row in a shard of users, and in those of what it is joined by."""
+    read = blocks_of(partial(_read, lake=lake, plan=plan), plan.pieces, config.tasks)
+    if read.rows != plan.rows:
+        raise StoreDamaged(
+            "lake", f"patterns: {read.rows} rows were read, version {plan.version} has {plan.rows}"
+        )
+    numbers = range(plan.shards)
+    users = blocks_of(partial(_user_shard, blocks=read, count=plan.shards), numbers, config.tasks)
+    del read
+    # One shard of all users has all merchants, too.
+    joins = users
+    if plan.shards > 1:
+        joins = blocks_of(partial(_join_shard, blocks=users, count=plan.shards), numbers, config.tasks)
+    return [
+        _Shard(kind, Blocks([ref], 0))
+        for kind, blocks in ((USERS, users), (JOINS, joins))
+        for ref in blocks.refs
+    ]
+
+
+def _read(paths: tuple[str, ...], lake: LakeLocation, plan: Plan) -> pa.Table:
+    """In a worker process: the rows of some files that are looked at."""
+    period = PeriodRows(lake, TRANSACTIONS, plan.since_ms, plan.until_ms, plan.version)
+    parts = [part for _, part in period.read(paths, READ, READ_BATCH_ROWS)]
+    if plan.cut is not None:
+        parts = [part.filter(plan.cut.of(part)) for part in parts]
+    schema = pa.schema([SCHEMA.field(name).with_nullable(True) for name in READ])
+    return shards.encoded(pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in parts)]))
+
+
+def _user_shard(number: int, blocks: Blocks, count: int) -> pa.Table:
+    return shards.user_shard(blocks.tables(), number, count)
+
+
+def _join_shard(number: int, blocks: Blocks, count: int) -> pa.Table:
+    return shards.join_shard(blocks.tables(), number, count)
+
+
+def _totals(both: Sequence[_Shard], config: PatternConfig) -> shards.ShardTotals:
+    totals, seen = Totals(), Seen()
+    for answer in answers_of(partial(_totals_of, config=config), both, config.tasks):
+        part = msgspec.json.decode(answer, type=shards.ShardTotals)
+        totals, seen = totals + part.totals, seen + part.seen
+    return shards.ShardTotals(totals, seen)
+
+
+def _totals_of(shard: _Shard, config: PatternConfig) -> bytes:
+    of_kind = shards.totals_of_user_shard if shard.kind == USERS else shards.totals_of_join_shard
+    return msgspec.json.encode(of_kind(shard.rows, config.settings))
+
+
+def _findings(shard: _Shard, config: PatternConfig, totals: Totals, since: Seen | None) -> bytes:
+    of_kind = shards.findings_of_user_shard if shard.kind == USERS else shards.findings_of_join_shard
+    return msgspec.json.encode(of_kind(shard.rows, config.settings, totals, since))
+
+
+def _members(both: Sequence[_Shard], numbers: Ints, config: PatternConfig) -> list[pa.Table]:
+    """The rows with these numbers."""
+    if not len(numbers):
+        return []
+    users = [shard for shard in both if shard.kind == USERS]
+    said = answers_of(partial(_rows_of_numbers, numbers=numbers), users, config.tasks)
+    return [pa.ipc.open_stream(answer).read_all() for answer in said]
+
+
+def _rows_of_numbers(shard: _Shard, numbers: Ints) -> bytes:
+    rows, sink = shards.rows_of_numbers(shard.rows, numbers), BytesIO()
+    with pa.ipc.new_stream(sink, rows.schema) as stream:
+        stream.write_table(rows)
+    return sink.getvalue()

@@ -1,0 +1,60 @@
+"""What one look at the lake gives, and the look that needs one process and all rows in its memory.
+
+It is what the look by shards has to equal, and what tests and benchmarks compare that with.
+
+Never: a store of findings.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from batch.patterns.columns_of import pattern_columns, with_cells
+from batch.patterns.config import PatternConfig
+from batch.patterns.rows import READ, Seen, cut_after, seen_in, without_duplicates
+from batch.patterns.rules import find_patterns
+from ray_fraud.domain.patterns.finding import Finding
+from ray_fraud.stores.tables.port import TransactionTable
+
+HOUR_MS = 3_600_000
+
+
+class Look(NamedTuple):
+    """What was looked at and found."""
+
+    rows: int
+    """Of the look-back."""
+    left_out: int
+    """Of them, beyond `max_rows`."""
+    duplicates: int
+    findings: list[Finding]
+    members: pa.Table
+    """Rows of the table that hold the findings' members: their positions are positions here."""
+    seen: Seen
+    """How far it looked."""
+
+
+LookAt = Callable[[Seen | None], Look]
+"""With what earlier looks have seen, users and cells without a row since are left out; None: nothing is."""
+
+
+def look_span_ms(config: PatternConfig) -> int:
+    return round(config.look_back_hours * HOUR_MS)
+
+
+def look_in_process(table: TransactionTable, config: PatternConfig, since: Seen | None = None) -> Look:
+    """Looks at all rows in this process.
+
+    Raises:
+        StoreUnavailable: the lake does not answer.
+    """
+    rows = table.recent(READ, look_span_ms(config)).combine_chunks()
+    read, left_out = rows.num_rows, max(0, rows.num_rows - config.max_rows)
+    if left_out:
+        rows = rows.filter(cut_after(rows, config.max_rows).of(rows))
+    different = with_cells(without_duplicates(rows))
+    new = None if since is None else since.new_in(different)
+    findings = find_patterns(pattern_columns(different), config.settings, new)
+    duplicates = rows.num_rows - different.num_rows
+    return Look(read, left_out, duplicates, findings, different, seen_in(different))

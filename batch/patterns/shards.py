@@ -1,0 +1,199 @@
+"""A look in parts that no row of a subject is missing from: users in one shard, what joins in another.
+
+    files → read → by user: each payload once → by merchant, cell and device
+                        ↓ totals                     ↓ totals
+                   rules of users          rule of places, groups
+                        └── numbers of the member rows ──┘→ their rows → groups joined, in order
+
+Here is what each task does; what runs them, and where tables lie meanwhile, is `dataset.py`. Rows have
+numbers that are their own among all shards, and lie in order of their place in every shard: so ties are
+broken as they would be in one table.
+
+Never: Ray; a shard's own idea of what is usual.
+"""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batch.patterns import rules
+from batch.patterns.columns_of import CELL, pattern_columns, with_cells
+from batch.patterns.rows import PLACE, Seen, by_place, seen_in, without_duplicates
+from ray_fraud.domain.patterns.finding import Bools, Finding, Ints, moved
+from ray_fraud.domain.patterns.settings import PatternSettings
+from ray_fraud.domain.patterns.totals import Totals
+
+NUMBER = "number"
+"""The column that numbers rows."""
+NUMBERS_PER_SHARD = 1 << 40
+ENCODED = ("topic_id", "merchant_id", "device_id")
+"""Texts that come again and again."""
+JOINS = ("merchant_id", CELL, "device_id")
+JOIN_COLUMNS = ("user_id", "event_time", "amount", *JOINS, *PLACE, NUMBER)
+_SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
+"""2^64 / golden ratio: neighbouring numbers end up far apart (Knuth, TAOCP 3, 6.4)."""
+
+
+class ShardTotals(msgspec.Struct, frozen=True):
+    totals: Totals
+    seen: Seen
+
+
+class ShardFindings(msgspec.Struct, frozen=True):
+    """What one shard has; rows are given by their numbers."""
+
+    findings: list[Finding] = []
+    groups: list[tuple[str, list[int]]] = []
+
+
+def encoded(rows: pa.Table) -> pa.Table:
+    """The rows with those texts as dictionaries, of just the values that occur."""
+    for name in ENCODED:
+        plain = rows[name].cast(pa.string()).combine_chunks()
+        rows = rows.set_column(rows.schema.get_field_index(name), name, plain.dictionary_encode())
+    return rows
+
+
+def user_shard(tables: Iterable[pa.Table], shard: int, shards: int) -> pa.Table:
+    """All rows of the users of one shard, each payload once, in order of their place, numbered.
+
+    Duplicates are looked for here: a payload has one user, but a corrected row may have got another merchant.
+    """
+    mine = [_where(table, _shard_of(table["user_id"], shards) == shard, shards) for table in tables]
+    rows = with_cells(without_duplicates(_together(mine))).drop_columns("payload_digest")
+    numbers = pa.array(np.arange(rows.num_rows) + shard * NUMBERS_PER_SHARD)
+    return encoded(rows).append_column(NUMBER, numbers)
+
+
+def join_shard(tables: Iterable[pa.Table], shard: int, shards: int) -> pa.Table:
+    """All rows of the merchants, cells and devices of one shard, in order of their place.
+
+    A row of which only the merchant belongs here has no cell and no device here.
+    """
+    mine = [_joined_here(table.select(JOIN_COLUMNS), shard, shards) for table in tables]
+    rows = _together(mine)
+    return encoded(rows.take(by_place(rows)))
+
+
+def _joined_here(rows: pa.Table, shard: int, shards: int) -> pa.Table:
+    if shards == 1:
+        return rows
+    any_of_them = np.zeros(rows.num_rows, np.bool_)
+    for name in JOINS:
+        column = rows[name].combine_chunks()
+        here = (_shard_of(column, shards) == shard) & column.is_valid().to_numpy(zero_copy_only=False)
+        any_of_them |= here
+        rows = rows.set_column(rows.schema.get_field_index(name), name, _only(column, here))
+    return rows.filter(any_of_them)
+
+
+def _only(column: pa.Array, here: Bools) -> pa.Array:
+    if isinstance(column, pa.DictionaryArray):
+        indices = pa.array(column.indices.fill_null(0).to_numpy(), mask=~here)
+        return pa.DictionaryArray.from_arrays(indices, column.dictionary)
+    return pc.if_else(here, column, pa.scalar(None, column.type))
+
+
+def _shard_of(column: pa.Array | pa.ChunkedArray, shards: int) -> Ints:
+    """The shard of each value, shape (n,); anything where there is none."""
+    if shards == 1:
+        return np.zeros(len(column), np.int64)
+    if pa.types.is_dictionary(column.type):
+        values = column.dictionary.to_pylist()
+        of_value = np.array([zlib.crc32(value.encode()) % shards for value in values] or [0], np.int64)
+        of_rows: Ints = of_value[column.indices.fill_null(0).to_numpy()]
+        return of_rows
+    numbers = pc.fill_null(column, 0).to_numpy().astype(np.uint64)
+    # Overflow is meant: the product is taken modulo 2^64.
+    spread: Ints = ((numbers * _SPREAD >> np.uint64(32)) % np.uint64(shards)).astype(np.int64)
+    return spread
+
+
+def _where(rows: pa.Table, chosen: Bools, shards: int) -> pa.Table:
+    return rows if shards == 1 else rows.filter(chosen)
+
+
+def _together(tables: Sequence[pa.Table]) -> pa.Table:
+    """One table, of one chunk; dictionaries are made one."""
+    return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+
+
+def totals_of_user_shard(rows: pa.Table, settings: PatternSettings) -> ShardTotals:
+    return ShardTotals(rules.totals_of_users(pattern_columns(rows), settings), seen_in(rows))
+
+
+def totals_of_join_shard(rows: pa.Table, settings: PatternSettings) -> ShardTotals:
+    return ShardTotals(rules.totals_of_joins(pattern_columns(rows), settings), Seen())
+
+
+def findings_of_user_shard(
+    rows: pa.Table, settings: PatternSettings, totals: Totals, since: Seen | None
+) -> ShardFindings:
+    columns, numbers = pattern_columns(rows), rows[NUMBER].to_numpy()
+    found = rules.user_findings(columns, settings, totals, _new(rows, since))
+    return ShardFindings(moved(found, numbers))
+
+
+def findings_of_join_shard(
+    rows: pa.Table, settings: PatternSettings, totals: Totals, since: Seen | None
+) -> ShardFindings:
+    columns, numbers = pattern_columns(rows), rows[NUMBER].to_numpy()
+    found = rules.place_findings(columns, settings, totals, _new(rows, since))
+    groups = rules.join_groups(columns, settings, totals)
+    return ShardFindings(
+        moved(found, numbers), [(subject, numbers[members].tolist()) for subject, members in groups]
+    )
+
+
+def _new(rows: pa.Table, since: Seen | None) -> Bools | None:
+    return None if since is None else since.new_in(rows)
+
+
+def numbers_in(parts: Iterable[ShardFindings]) -> Ints:
+    """The numbers of all member rows, ascending, each once."""
+    numbers: set[int] = set()
+    for part in parts:
+        numbers.update(*(finding.rows for finding in part.findings), *(rows for _, rows in part.groups))
+    return np.array(sorted(numbers), np.int64)
+
+
+def rows_of_numbers(rows: pa.Table, numbers: Ints) -> pa.Table:
+    """Those rows of a user shard that have one of the numbers, with plain texts."""
+    chosen = rows.filter(np.isin(rows[NUMBER].to_numpy(), numbers))
+    for name in ENCODED:
+        at = chosen.schema.get_field_index(name)
+        chosen = chosen.set_column(at, name, chosen[name].cast(pa.string()))
+    return chosen
+
+
+def put_together(
+    tables: Sequence[pa.Table], parts: Sequence[ShardFindings], settings: PatternSettings
+) -> tuple[list[Finding], pa.Table]:
+    """All findings, and the members' rows, which they give positions of.
+
+    Args:
+        tables: what `rows_of_numbers` gave for each user shard.
+    """
+    if not tables:
+        return [], pa.table({})
+    members = pa.concat_tables(tables)
+    members = members.take(by_place(members))
+    by_number = np.argsort(members[NUMBER].to_numpy())
+    sorted_numbers = members[NUMBER].to_numpy()[by_number]
+
+    def positions(numbers: Any) -> Ints:
+        found: Ints = by_number[np.searchsorted(sorted_numbers, np.array(numbers, np.int64))]
+        return found
+
+    found = [
+        msgspec.structs.replace(finding, rows=tuple(positions(finding.rows).tolist()))
+        for part in parts
+        for finding in part.findings
+    ]
+    groups = [(subject, positions(rows)) for part in parts for subject, rows in part.groups]
+    return rules.all_findings(pattern_columns(members), found, groups, settings), members
