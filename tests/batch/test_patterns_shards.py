@@ -123,6 +123,16 @@ def test_with_what_was_seen_before_too(transactions: list[Tx], shards: int, know
     assert sharded(in_blocks(rows, 2), shards, since) == whole(rows, since)
 
 
+@pytest.mark.parametrize("shards", range(1, 9))
+def test_a_place_is_judged_by_the_whole_period(shards: int) -> None:
+    """Alone, its crowd is a period of one window, which says nothing."""
+    crowd = [Tx(user, 20 * user, 10.0 * 1.5**user, place=0) for user in range(1, 15)]
+    rows = rows_of_transactions([*crowd, Tx(20, 4 * 3600, place=1)])
+    found = sharded(in_blocks(rows, 2), shards, settings=PatternSettings())
+    assert [pattern.rule.value for pattern in found] == ["geographic_cluster"]
+    assert found == whole(rows, settings=PatternSettings())
+
+
 def test_the_rows_of_these_tests_make_findings_of_every_rule() -> None:
     """So that equality says something."""
     transactions = [

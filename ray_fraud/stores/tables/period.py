@@ -174,6 +174,7 @@ def _drawn(path: str, groups: Sequence[int]) -> bytes:
     """A place in an order that has nothing to do with time, user or size."""
     return hashlib.sha256(f"{path} {groups}".encode()).digest()
 
+
 def newest_rows(location: LakeLocation, name: str, span_ms: int) -> PeriodRows | None:
     """The rows whose event time lies within `span_ms` of the newest one; None for a table without rows.
 
