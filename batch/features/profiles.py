@@ -1,4 +1,4 @@
-"""Users' habits over the completed days of the lake, by one query of DuckDB over the Delta table's files.
+"""Users' habits day by day, by one query of DuckDB over the Delta table's files.
 
 Never: today's transactions, which the user's own state knows; more memory than is allowed.
 """
@@ -6,51 +6,75 @@ Never: today's transactions, which the user's own state knows; more memory than 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ray_fraud.domain.feature_tables import HOURS, MIN_PROFILE, ProfileTable
+from ray_fraud.domain.daily_habits import DailyHabits, PlaceDays
+from ray_fraud.domain.feature_tables import HOURS, Ints, ProfileTable
+from ray_fraud.domain.windows import DAY_MS
 
 MEMORY = "1GB"
 COLUMNS = ("user_id", "amount", "event_time", "lat", "lon")
 """What has to be read of the table."""
+_DAY = f"epoch_ms(event_time) // {DAY_MS}"
 _HOURS = ", ".join(f"count(*) FILTER (WHERE hour = {hour})::INTEGER" for hour in range(HOURS))
-_PROFILES = f"""
-SELECT user_id, count(*) AS count,
-    avg(amount) AS mean, stddev_pop(amount) AS deviation, max(amount) AS largest,
-    [{_HOURS}] AS hours,
-    mode(place) FILTER (WHERE place IS NOT NULL) AS home
+_HABITS = f"""
+SELECT user_id, day, count(*) AS count, avg(amount) AS mean, var_pop(amount) * count(*) AS squares,
+    max(amount) AS largest, [{_HOURS}] AS hours,
+    map_entries(histogram(place) FILTER (WHERE place IS NOT NULL)) AS places
 FROM (
-    SELECT user_id, amount, hour(event_time AT TIME ZONE 'UTC') AS hour,
+    SELECT user_id, {_DAY} AS day, amount, hour(event_time AT TIME ZONE 'UTC') AS hour,
         CASE WHEN lat IS NOT NULL AND lon IS NOT NULL
             THEN {{'lat': round(lat, 1), 'lon': round(lon, 1)}} END AS place
     FROM rows
 )
-GROUP BY user_id HAVING count(*) >= {MIN_PROFILE} ORDER BY user_id
+GROUP BY user_id, day ORDER BY user_id, day
 """  # noqa: S608 - only numbers of ours are in it
-"""The home is the tenth of a degree (about 11 km) where the user was most often."""
+"""A place is a tenth of a degree, about 11 km."""
 
 
-def profiles_of(rows: "pa.Table | pa.RecordBatchReader | object") -> ProfileTable:
-    """The profiles of all users with enough rows. `rows`: `COLUMNS` of the days that count."""
+def daily_habits(rows: "pa.Table | pa.RecordBatchReader | object") -> DailyHabits:
+    """The habits of each day that there are rows of. `rows`: `COLUMNS`; read once."""
     with duckdb.connect(":memory:") as engine:
         engine.execute(f"SET memory_limit = '{MEMORY}'")
         engine.execute("SET threads = 1")
         engine.execute("SET enable_external_access = false")
         engine.execute("SET TimeZone = 'UTC'")
         engine.register("rows", rows)
-        table: pa.Table = engine.sql(_PROFILES).to_arrow_table()
-    return _profiles(table.combine_chunks())
+        table: pa.Table = engine.sql(_HABITS).to_arrow_table()
+    return _habits(table.combine_chunks())
 
 
-def _profiles(table: pa.Table) -> ProfileTable:
-    homes = table["home"].to_pylist()
-    hours = np.array(table["hours"].to_pylist(), np.int32).reshape(-1, HOURS)
-    return ProfileTable(
-        table["user_id"].to_numpy(),
-        table["count"].to_numpy().astype(np.int64),
+def profiles_of(
+    rows: "pa.Table | pa.RecordBatchReader | object", from_day: int, until_day: int
+) -> ProfileTable:
+    """The profiles of `[from_day, until_day)`, of users with enough rows. `rows`: `COLUMNS`; read once."""
+    return daily_habits(rows).profiles(from_day, until_day)
+
+
+def _habits(table: pa.Table) -> DailyHabits:
+    users, days = _ints(table, "user_id"), _ints(table, "day")
+    hours = pc.list_flatten(table["hours"]).to_numpy().astype(np.int32, copy=False).reshape(-1, HOURS)
+    rows = pc.list_parent_indices(table["places"]).to_numpy()
+    entries = pc.list_flatten(table["places"]).combine_chunks()
+    place, counts = entries.field("key"), entries.field("value")
+    return DailyHabits(
+        users,
+        days,
+        _ints(table, "count"),
         table["mean"].to_numpy(),
-        table["deviation"].to_numpy(),
+        table["squares"].to_numpy(),
         table["largest"].to_numpy(),
         hours,
-        np.array([np.nan if home is None else home["lat"] for home in homes], np.float64),
-        np.array([np.nan if home is None else home["lon"] for home in homes], np.float64),
+        PlaceDays(
+            users[rows],
+            days[rows],
+            place.field("lat").to_numpy(zero_copy_only=False),
+            place.field("lon").to_numpy(zero_copy_only=False),
+            counts.to_numpy(zero_copy_only=False).astype(np.int64),
+        ),
     )
+
+
+def _ints(table: pa.Table, name: str) -> Ints:
+    values: Ints = table[name].to_numpy().astype(np.int64, copy=False)
+    return values

@@ -135,7 +135,7 @@ class Refresher:
 
     def _profiles(self, until_day: int) -> ProfileTable:
         from_day = until_day - self._config.profile_days
-        return profiles_of(self._lake.rows_of_days(from_day, until_day, COLUMNS))
+        return profiles_of(self._lake.rows_of_days(from_day, until_day, COLUMNS), from_day, until_day)
 
     def _labels(self) -> tuple[int, Mapping[Key, Verdict]]:
         """How many verdicts count by now, and what they say."""

@@ -47,6 +47,13 @@ class CsvRows:
                 made.append(json_rows(names, [cells])[0])
         return made
 
+    def cells(self, column: str) -> list[Any]:
+        place = list(self.header).index(column)
+        return [
+            (row[place] or None) if isinstance(row, list) and len(row) == len(self.header) else None
+            for row in self.rows
+        ]
+
     def _wrong_count(self, row: list[str]) -> Unreadable:
         reason = (
             f"row has {len(row)} cells where the header has {len(self.header)}; "

@@ -44,6 +44,9 @@ class JsonRows:
     def values(self) -> list[Value]:
         return [self._value(line) for line in self.lines]
 
+    def cells(self, column: str) -> list[Any]:
+        return [_cell(line, column) for line in self.lines]
+
     def _value(self, line: bytes) -> Value:
         if not line.strip():
             return None
@@ -91,6 +94,14 @@ def keys_of(lines: Sequence[bytes]) -> list[str]:
     for line in lines:
         keys |= dict.fromkeys(name for name, _ in _members_of(line) or ())
     return list(keys)
+
+
+def _cell(line: bytes, column: str) -> Any:
+    try:
+        parsed = _parse(line)
+    except (ValueError, RecursionError):
+        return None
+    return parsed.get(column) if isinstance(parsed, dict) else None
 
 
 def _is_a_value(line: bytes) -> bool:

@@ -36,6 +36,10 @@ class ParquetRows:
         rows = zip(*cells.values(), strict=True)
         return list(json_rows(list(cells), rows))
 
+    def cells(self, column: str) -> list[Any]:
+        cells: list[Any] = self.batch.column(column).to_pylist()
+        return cells
+
     def original(self, index: int, value: bytes) -> bytes:  # noqa: ARG002 - the value has all of it
         return masked(value)
 

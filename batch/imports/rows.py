@@ -3,7 +3,7 @@
 Never: I/O; a verdict of the contract's (that is the decoder's).
 """
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -26,6 +26,12 @@ class Rows(Protocol):
 
     def values(self) -> list[Value]:
         """One per row, in order."""
+
+    def cells(self, column: str) -> list[Any]:
+        """A column's cells as the file has them, one per row; None where there is none.
+
+        A Parquet file's column has to be asked for when the file is opened.
+        """
 
     def original(self, index: int, value: bytes) -> bytes:
         """What a row was, card numbers masked; `value` is what `values` made of it."""

@@ -6,14 +6,11 @@ Never: Ray; a row in more processes than one at a time; more chunks in memory th
 """
 
 import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from batch.imports.part import Judge, Part
 from batch.imports.rows import Chunk
 from batch.imports.sources import Source
 from batch.ingest.manifest import write_rows
+from batch.workers import begin_worker
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.settings import DetectionSettings
@@ -72,20 +70,23 @@ def default_workers() -> int:
 
 
 def judge_of(config: WorkerConfig) -> Judge:
-    """The judge with this deployment's card key.
+    """The judge with this deployment's card key. Raises as `decoder_of`."""
+    return Judge(config.partition, decoder_of(config.card_key_file), config.settings, config.began_ms)
+
+
+def decoder_of(card_key_file: Path | None) -> Decoder:
+    """The decoder with this card key; None: rows with a card number are refused.
 
     Raises:
         ImportRefused: the key file cannot be read, may be read by others, or holds no key.
     """
-    file = config.card_key_file
     try:
-        decoder = Decoder(None if file is None else bytes.fromhex(read_secret(file)))
+        return Decoder(None if card_key_file is None else bytes.fromhex(read_secret(card_key_file)))
     except OSError as error:
         raise ImportRefused(f"card key: {error}") from error
     except ValueError:
         # The error's own text could hold a part of the key.
-        raise ImportRefused(f"card key: {file} does not hold 16 to 64 bytes as hex digits") from None
-    return Judge(config.partition, decoder, config.settings, config.began_ms)
+        raise ImportRefused(f"card key: {card_key_file} does not hold 16 to 64 bytes as hex digits") from None
 
 
 def make_part(judge: Judge, table: TransactionTable, chunk: Chunk) -> Part:
@@ -137,19 +138,9 @@ _worker: dict[str, Any] = {}
 
 
 def _begin(packed: bytes) -> None:
-    # Ctrl-C is the parent's to answer, and nothing may outlive it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.nice(NICENESS)
+    begin_worker(NICENESS)
     config = from_json(packed, WorkerConfig)
     _worker["judge"], _worker["table"] = judge_of(config), DeltaTransactions(config.lake)
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
 
 
 def _work(chunk: Chunk) -> Part:

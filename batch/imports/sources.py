@@ -76,24 +76,48 @@ def format_of(file: Path) -> FileFormat:
 
 
 def open_source(
-    file: Path, file_format: FileFormat, mapping: Mapping[str, str], chunk_rows: int = CHUNK_ROWS
+    file: Path,
+    file_format: FileFormat,
+    mapping: Mapping[str, str],
+    chunk_rows: int = CHUNK_ROWS,
+    also: Sequence[str] = (),
 ) -> Source:
     """The file, once it is shown that it has the columns that are needed.
+
+    `also`: columns whose cells are wanted beside those of the contract (`Rows.cells`).
 
     Raises:
         ImportRefused: it cannot be read, or columns are missing.
     """
-    kinds: dict[FileFormat, type[ParquetSource | CsvSource | JsonSource]] = {
-        FileFormat.PARQUET: ParquetSource,
-        FileFormat.CSV: CsvSource,
-        FileFormat.JSONL: JsonSource,
-    }
     try:
-        return kinds[file_format](file, mapping, chunk_rows)
+        if file_format is FileFormat.PARQUET:
+            return ParquetSource(file, mapping, chunk_rows, also)
+        if file_format is FileFormat.CSV:
+            return CsvSource(file, mapping, chunk_rows)
+        return JsonSource(file, mapping, chunk_rows)
     except ImportRefused as error:
         raise ImportRefused(f"{file}: {error}") from error
     except OSError as error:
         raise ImportRefused(f"{file}: {error.strerror or error}") from error
+
+
+def column_names(file: Path, file_format: FileFormat) -> list[str]:
+    """The names of its columns, whatever they are; of JSON lines the keys of the first ones.
+
+    Raises:
+        ImportRefused: it cannot be read.
+    """
+    try:
+        if file_format is FileFormat.PARQUET:
+            return list(pq.read_schema(file).names)
+        with file.open("rb") as opened:
+            if file_format is FileFormat.CSV:
+                return _header(opened)
+            return keys_of(list(islice(Lines(opened), SAMPLE_LINES)))
+    except ImportRefused as error:
+        raise ImportRefused(f"{file}: {error}") from error
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ImportRefused(f"{file}: it cannot be read: {error}") from error
 
 
 def content_digest_of(file: Path) -> str:
@@ -105,9 +129,16 @@ def content_digest_of(file: Path) -> str:
 class ParquetSource:
     """See `Source`; `size` counts rows."""
 
-    def __init__(self, file: Path, mapping: Mapping[str, str], chunk_rows: int = CHUNK_ROWS) -> None:
+    def __init__(
+        self,
+        file: Path,
+        mapping: Mapping[str, str],
+        chunk_rows: int = CHUNK_ROWS,
+        also: Sequence[str] = (),
+    ) -> None:
         self._file = file
         self._chunk_rows = chunk_rows
+        self._also = also
         try:
             with pq.ParquetFile(file) as opened:
                 self.size: int = opened.metadata.num_rows
@@ -119,7 +150,7 @@ class ParquetSource:
         )
 
     def chunks(self, position: int) -> Iterator[Chunk]:
-        used = list(dict.fromkeys(self.columns.columns.values()))
+        used = list(dict.fromkeys((*self.columns.columns.values(), *self._also)))
         try:
             with pq.ParquetFile(self._file) as opened:
                 groups, number = _groups_from(opened.metadata, position)
@@ -152,11 +183,8 @@ class CsvSource:
         self._chunk_rows = chunk_rows
         self.size = file.stat().st_size
         with file.open("rb") as opened:
-            first = next(csv_rows(Lines(opened)), [])
-        if not first or isinstance(first, Unreadable):
-            raise ImportRefused("it has no header: the first line must name the columns")
-        self._header = first
-        self.columns = map_columns(mapping, first)
+            self._header = _header(opened)
+        self.columns = map_columns(mapping, self._header)
 
     def chunks(self, position: int) -> Iterator[Chunk]:
         with self._file.open("rb") as opened:
@@ -208,6 +236,13 @@ class JsonSource:
 
     def _chunk(self, number: int, lines: Sequence[bytes], reached: int) -> Chunk:
         return Chunk(number, number + len(lines), reached, JsonRows(lines, self.columns))
+
+
+def _header(file: BinaryIO) -> list[str]:
+    first = next(csv_rows(Lines(file)), [])
+    if not first or isinstance(first, Unreadable):
+        raise ImportRefused("it has no header: the first line must name the columns")
+    return first
 
 
 class Lines:

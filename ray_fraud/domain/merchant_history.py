@@ -84,7 +84,7 @@ class MerchantHistory:
         return np.searchsorted(keys, np.arange(len(self.merchant_ids)) * width + offset)
 
     def table_at(self, as_of_ms: int, maturity_ms: int, until_ms: int | None = None) -> MerchantTable:
-        """The table at a moment.
+        """The table at a moment; nothing of it is older than the first of the `LONG_DAYS` days.
 
         Args:
             as_of_ms: the moment, unix milliseconds.
@@ -99,7 +99,9 @@ class MerchantHistory:
             for days in (SHORT_DAYS, LONG_DAYS)
         }
         listed = np.flatnonzero(frauds[LONG_DAYS])
-        run, run_began_ms, last_fraud_ms = self._runs(self.starts[:-1][listed], ends[listed])
+        # A history that was read for one moment has no earlier days: a longer one may not tell more.
+        begins = self.since((mature_ms // DAY_MS - LONG_DAYS) * DAY_MS)
+        run, run_began_ms, last_fraud_ms = self._runs(begins[listed], ends[listed])
         return MerchantTable(
             [self.merchant_ids[index] for index in listed.tolist()],
             self._mature(mature_ms // DAY_MS)[listed],

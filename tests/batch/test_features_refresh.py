@@ -144,7 +144,7 @@ def test_a_profile_says_what_the_rows_say() -> None:
         *visits(9, DAY, [5] * 4),
     ]
     rows += [Row(7, 60.0, DAY * DAY_SECONDS + 3 * 3600, -33.9, 151.2), Row(3, 1.0, DAY * DAY_SECONDS)]
-    table = profiles_of(rows_of(rows))
+    table = profiles_of(rows_of(rows), DAY, DAY + 1)
     assert table.user_ids.tolist() == [3, 7]
     assert table.counts.tolist() == [6, 6]
     assert table.means.tolist() == [1.0, 35.0]
@@ -157,7 +157,7 @@ def test_a_profile_says_what_the_rows_say() -> None:
 
 def test_users_without_places_have_no_home() -> None:
     rows = [Row(1, 2.0, DAY * DAY_SECONDS + number) for number in range(5)]
-    table = profiles_of(rows_of(rows))
+    table = profiles_of(rows_of(rows), DAY, DAY + 1)
     assert np.isnan([table.home_lat[0], table.home_lon[0]]).all()
 
 

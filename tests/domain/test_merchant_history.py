@@ -61,7 +61,7 @@ def plain(rows: Sequence[Sale], as_of_ms: int, maturity_ms: int, until_ms: int) 
             continue
         run = []
         for row in reversed(known):
-            if not row.fraud:
+            if not row.fraud or row.event_ms // DAY_MS < mature_ms // DAY_MS - 30:
                 break
             run.append(row.event_ms)
         last_day = mature_ms // DAY_MS
