@@ -16,7 +16,7 @@ import numpy as np
 
 from batch.training.calibration import calibration_points
 from batch.training.fit import Fitted, fit
-from batch.training.labelled import Fold, LabelledRows, NotEnoughHistory, both_classes, time_folds
+from batch.training.labelled import Fold, LabelledRows, NotEnoughHistory, Period, both_classes, time_folds
 from batch.training.search import Choice, RunTasks, Scores, Tell, run_here, search, untold
 from batch.training.settings import Algorithm, TrainingSettings
 from batch.training.threshold import choose_threshold
@@ -56,6 +56,16 @@ class Plan(msgspec.Struct, frozen=True):
     folds: tuple[Fold, ...]
     final: Fold
     """The last training period, and the hold-out."""
+
+
+class Fit(msgspec.Struct, frozen=True):
+    """A model that is judged elsewhere."""
+
+    model: TrainedModel
+    cross_validation: float
+    """Mean average precision over the folds."""
+    tried: int
+    """Choices of parameters."""
 
 
 def plan(rows: LabelledRows, settings: TrainingSettings) -> Plan:
@@ -116,6 +126,67 @@ def train(
         for choice in choices
         if supervised or choice.algorithm is Algorithm.ISOLATION_FOREST
     ]
+
+
+def train_within(
+    rows: LabelledRows,
+    period: Period,
+    settings: TrainingSettings,
+    versions: Callable[[Algorithm], int],
+    *,
+    facts: Facts | None = None,
+    run_tasks: RunTasks = run_here,
+    tell: Tell = untold,
+) -> list[Fit]:
+    """The best model of each algorithm, made of the rows of a period and of no others; see `train`.
+
+    Parameters, calibration and threshold are chosen on folds within the period; the model is then fitted on
+    all of it. Of `settings` the periods say how long the folds are if the period is long enough.
+
+    Raises:
+        NotEnoughHistory: the period has no fraud, or no row that is none, in any fold.
+        ExportMismatch: an exported model scores unlike the fitted one.
+    """
+    learnt = rows.between(*period)
+    if not both_classes(learnt):
+        raise NotEnoughHistory(
+            f"the training period has {int(learnt.fraud.sum())} frauds among {len(learnt)} labelled rows; "
+            "both kinds are needed"
+        )
+    folds = folds_within(period, settings)
+    choices = search(learnt, folds, settings, run_tasks, tell)
+    if not choices:
+        raise NotEnoughHistory("no fold of the training period has a fraud in its test; take a longer period")
+    return [
+        Fit(
+            _completed(
+                fit(learnt, choice.parameters, version=versions(choice.algorithm), seed=settings.seed),
+                choice,
+                learnt,
+                folds,
+                settings,
+                facts or Facts(),
+            ),
+            choice.average_precision,
+            choice.tried,
+        )
+        for choice in choices
+    ]
+
+
+def folds_within(period: Period, settings: TrainingSettings) -> tuple[Fold, ...]:
+    """Folds that lie in a period as a whole, the last one ending with it.
+
+    Tests and gaps have the lengths of the settings, at most a quarter of the period each; there are as many
+    folds as leave half of the period to training.
+    """
+    test_days = min(settings.fold_days, period.days / 4)
+    gap_days = min(settings.gap_days, period.days / 4)
+    count = max(1, min(settings.folds, int((period.days / 2 - gap_days) // test_days)))
+    train_days = period.days - gap_days - count * test_days
+    return tuple(
+        time_folds(*period, count=count, test_days=test_days, gap_days=gap_days, train_days=train_days)
+    )
 
 
 def _finished(

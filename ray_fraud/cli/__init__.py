@@ -33,6 +33,9 @@ COMMANDS = {
     "train": CommandPlace(
         "ray_fraud.cli.train", "train", "Train model versions now, or see the last trainings."
     ),
+    "backtest": CommandPlace(
+        "ray_fraud.cli.backtest", "backtest", "Rules and models over labelled history, measured."
+    ),
     "lake": CommandPlace("ray_fraud.cli.lake", "lake", "The lake's tables: import, look, care, correct."),
     "bench": CommandPlace("ray_fraud.cli.bench", "bench", "Measure latency and throughput here."),
 }

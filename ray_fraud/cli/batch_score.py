@@ -8,7 +8,6 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from batch.scoring.plan import EPOCH, ScoredVersion, ScoreRefused, ScoreRequest, resolve
+from batch.scoring.plan import ScoredVersion, ScoreRefused, ScoreRequest, resolve
 from cluster.local.failures import LocalStackError
 from cluster.local.platform_state import saved_config
 from cluster.local.stack import LocalStack
+from ray_fraud.cli.moments import required_moment, shown_moment
 from ray_fraud.cli.output import (
     Output,
     data_dir_option,
@@ -42,18 +42,6 @@ LABEL = re.compile(r"[^:\s]+:[1-9][0-9]*")
 ERRORS = (LocalStackError, ScoreRefused, StoreError, ConnectionError, TimeoutError)
 
 
-def _moment(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
-    """A date (its first moment) or a time, UTC unless it says otherwise; unix milliseconds."""
-    try:
-        found = datetime.fromisoformat(value)
-    except ValueError:
-        raise click.BadParameter(
-            f"{value!r} is no date or time; write 2026-11-25 or 2026-11-25T13:30:00Z"
-        ) from None
-    aware = found if found.tzinfo else found.replace(tzinfo=UTC)
-    return (aware - EPOCH) // timedelta(milliseconds=1)
-
-
 def _job_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
     if value is not None and not JOB_NAME.fullmatch(value):
         raise click.BadParameter("up to 64 letters, digits, `.`, `_` and `-`, a letter or digit first")
@@ -71,13 +59,18 @@ def _labels(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
 @click.option(
     "--from",
     "since_ms",
-    callback=_moment,
+    callback=required_moment,
     required=True,
     metavar="DATE_OR_TIME",
     help="Events from here on …",
 )
 @click.option(
-    "--to", "until_ms", callback=_moment, required=True, metavar="DATE_OR_TIME", help="… and before this one."
+    "--to",
+    "until_ms",
+    callback=required_moment,
+    required=True,
+    metavar="DATE_OR_TIME",
+    help="… and before this one.",
 )
 @click.option(
     "--model",
@@ -181,14 +174,16 @@ def report_view(report: dict[str, Any]) -> Group:
     """The report for people: what was done, each version's scores, its alerts per day."""
     done = Table(title="Batch scoring", box=None, show_header=False, title_justify="left")
     done.add_row("job", report["job"])
-    done.add_row("events from", _shown(report["since_ms"]))
-    done.add_row("before", _shown(report["until_ms"]))
+    done.add_row("events from", shown_moment(report["since_ms"]))
+    done.add_row("before", shown_moment(report["until_ms"]))
     done.add_row("rows of the period", f"{report['rows']:,}")
     if report["version"] is not None:
         done.add_row("version of the table", str(report["version"]))
     done.add_row("seconds", f"{report['seconds']:.1f}")
     if report["finished_before"]:
-        done.add_row("", Text(f"finished before, at {_shown(report['scored_at_ms'])}; nothing was written"))
+        done.add_row(
+            "", Text(f"finished before, at {shown_moment(report['scored_at_ms'])}; nothing was written")
+        )
     elif not report["rows"]:
         done.add_row("", Text("no rows of features in this period; nothing was written"))
     if not report["models"]:
@@ -222,7 +217,3 @@ def _days(models: list[dict[str, Any]]) -> Table:
     for day in models[0]["anomalies_by_day"]:
         table.add_row(day, *(f"{each['anomalies_by_day'].get(day, 0):,}" for each in models))
     return table
-
-
-def _shown(unix_ms: int) -> str:
-    return datetime.fromtimestamp(unix_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,323 @@
+"""`ray-fraud backtest`: what rules and models would have done over a labelled file or a period of the lake.
+
+Never: a stack that has to run, unless registered models or the lake's verdicts are asked for.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from batch.backtest.alerts_file import write_alerts
+from batch.backtest.given import first_models, model_in, registered_models
+from batch.backtest.history import Delays
+from batch.backtest.job import backtest as run_backtest
+from batch.backtest.labels import FRAUD_FIELD
+from batch.backtest.measure import GivenModel
+from batch.backtest.parts import FoldEnded, in_processes
+from batch.backtest.read_file import FileRequest, ReadHistory, Refusals, read_file
+from batch.backtest.read_lake import read_lake
+from batch.backtest.request import BacktestRefused, BacktestRequest
+from batch.backtest.training import train_in_processes
+from batch.imports.column_map import ImportRefused, parse_mapping
+from batch.imports.run import default_workers
+from batch.imports.sources import FileFormat, format_of
+from batch.scoring.plan import ScoreRefused, resolve
+from batch.training.labelled import NotEnoughHistory, Period
+from batch.training.settings import Algorithm, TrainingSettings
+from cluster.local.failures import LocalStackError
+from cluster.local.paths import StackPaths
+from cluster.local.stack_record import load_connections
+from ray_fraud.cli.backtest_view import report_data, report_view
+from ray_fraud.cli.moments import duration, moment, moment_of
+from ray_fraud.cli.output import (
+    Output,
+    data_dir_option,
+    expects,
+    output_option,
+    progress,
+    quiet_libraries,
+    show,
+)
+from ray_fraud.cli.settings_file import SettingsFileError, settings_of
+from ray_fraud.domain.alert import HOT_RULES, RuleName
+from ray_fraud.domain.model import ModelRefused
+from ray_fraud.domain.settings import DetectionSettings
+from ray_fraud.stores.errors import StoreError
+from ray_fraud.stores.lake import lake_filesystem
+from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
+from ray_fraud.stores.ledger.postgres_session import PATIENT
+from ray_fraud.stores.models.lake import LakeModelFiles
+from ray_fraud.stores.tables.delta import DeltaTransactions
+from ray_fraud.stores.verdicts.postgres import PostgresVerdicts
+
+ERRORS = (
+    BacktestRefused,
+    FoldEnded,
+    ImportRefused,
+    LocalStackError,
+    ModelRefused,
+    NotEnoughHistory,
+    ScoreRefused,
+    SettingsFileError,
+    StoreError,
+    OSError,
+)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+LABEL = re.compile(r"[^:\s/]+:[1-9][0-9]*")
+LINE_SECONDS = 5.0
+"""Between two lines of progress where there is no terminal."""
+RULES_BY_NAME = {rule.value: rule for rule in RuleName}
+
+C = TypeVar("C", bound=Callable[..., Any])
+_When = "DATE_OR_TIME"
+
+
+def _period_options(command: C) -> C:
+    for name, text in reversed(
+        [
+            ("train-start", "Train models on events from here on …"),
+            ("train-end", "… and before this."),
+            ("test-start", "Judge events from here on …  [default: as soon as training's labels are known]"),
+            ("test-end", "… and before this.  [default: the end]"),
+            (
+                "known-from",
+                "Of compromised cards: older frauds do not count.  [default: the training's start]",
+            ),
+        ]
+    ):
+        command = click.option(f"--{name}", callback=moment, metavar=_When, help=text)(command)
+    return command
+
+
+def _delay_options(command: C) -> C:
+    for name, default, text in reversed(
+        [
+            ("label-delay", "7d", "From a transaction to its verdict, for all three that follow."),
+            ("feature-delay", None, "… to when features show it."),
+            ("training-delay", None, "… to when training may use it."),
+            ("filter-delay", None, "… to when its card is known as compromised."),
+            ("refresh", "1h", "Event time between two refreshes of the feature tables."),
+        ]
+    ):
+        command = click.option(
+            f"--{name}",
+            callback=duration,
+            default=default,
+            show_default=default,
+            metavar="DURATION",
+            help=text,
+        )(command)
+    return command
+
+
+def _rules(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[RuleName, ...]:
+    if value is None:
+        return HOT_RULES
+    names = [name.strip() for name in value.split(",")]
+    if unknown := [name for name in names if name not in RULES_BY_NAME]:
+        raise click.BadParameter(f"there is no rule {unknown[0]}; rules are {', '.join(RULES_BY_NAME)}")
+    return tuple(RULES_BY_NAME[name] for name in names)
+
+
+@click.command("backtest")
+@click.argument("source", metavar="FILE_OR_PERIOD")
+@_period_options
+@_delay_options
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="MODEL",
+    help="An algorithm to train, a registered NAME:VERSION, or a folder with a model's files; repeatable.  "
+    "[default: all algorithms, without a training the models of a first start]",
+)
+@click.option("--rules", callback=_rules, metavar="NAMES", help="With commas.  [default: the hot rules]")
+@click.option("--top-k", type=click.IntRange(min=1), default=100, show_default=True, help="Cards a day.")
+@click.option(
+    "--exclude-known-compromised", is_flag=True, help="Leave cards with a known fraud out of the test."
+)
+@click.option(
+    "--map", "pairs", metavar="FIELD=COLUMN", multiple=True, help="Of a file; `fraud` is the label."
+)
+@click.option("--format", "file_format", type=click.Choice(FileFormat, case_sensitive=False))
+@click.option("--training", "training_file", type=FILE, help="TOML of training settings.")
+@click.option("--settings", "settings_file", type=FILE, help="TOML of detection settings.")
+@click.option("--card-key-file", type=FILE, help="The key of card tokens, hex, for files with card numbers.")
+@click.option(
+    "--alerts",
+    "alerts_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the test's alerts there, Parquet.",
+)
+@click.option("--workers", type=click.IntRange(1, 64), default=default_workers, show_default="one per core")
+@data_dir_option
+@output_option
+@expects(*ERRORS)
+def backtest(source: str, *, data_dir: Path, output: Output, workers: int, **options: Any) -> None:
+    """Run the hot path's fold, rules and models over labelled history and measure what they find.
+
+    FILE_OR_PERIOD is a Parquet, CSV or JSON-lines file with a label column, or a period of the lake like
+    2026-10-01..2026-11-01, whose labels are the verdicts. Periods include their start, not their end.
+    """
+    quiet_libraries()
+    began = time.monotonic()
+    detection = settings_of(StackPaths(data_dir), options["settings_file"])
+    trained, others = _split_models(options["models"], training=options["train_start"] is not None)
+    delays, request = _request(options, detection, trained)
+    given = _given(others, data_dir)
+    if not given and request.train is None:
+        given = first_models()
+    with _bar() as tell:
+        read = _read(source, options, detection, data_dir, workers, tell)
+        done = run_backtest(
+            read.history, request, given, in_processes(workers), train_in_processes(workers), tell
+        )
+    if options["alerts_file"] is not None:
+        write_alerts(options["alerts_file"], read.history, done)
+    data = report_data(done.report, delays, read.refusals, time.monotonic() - began)
+    show("backtest", data, output, lambda: report_view(data))
+
+
+def _request(
+    options: dict[str, Any], detection: DetectionSettings, trained: tuple[Algorithm, ...]
+) -> tuple[Delays, BacktestRequest]:
+    delay = options["label_delay"]
+    delays = Delays(*(options[name] or delay for name in ("feature_delay", "training_delay", "filter_delay")))
+    train, test = (_period(options, name) for name in ("train", "test"))
+    training = _training(options["training_file"])
+    if trained:
+        training = msgspec.structs.replace(training, algorithms=trained)
+    return delays, BacktestRequest(
+        test=test,
+        train=train,
+        delays=delays,
+        detection=detection,
+        training=training,
+        refresh_ms=options["refresh"],
+        rules=options["rules"],
+        top_k=options["top_k"],
+        exclude_compromised=options["exclude_known_compromised"],
+        known_from_ms=options["known_from"],
+    )
+
+
+def _period(options: dict[str, Any], name: str) -> Period | None:
+    start, end = options[f"{name}_start"], options[f"{name}_end"]
+    if (start is None) != (end is None):
+        missing = f"--{name}-start" if start is None else f"--{name}-end"
+        raise click.UsageError(f"{missing} is missing: a period has a start and an end")
+    if start is None:
+        return None
+    if start >= end:
+        raise click.UsageError(f"--{name}-start must be earlier than --{name}-end, which is not part of it")
+    return Period(start, end)
+
+
+def _training(file: Path | None) -> TrainingSettings:
+    if file is None:
+        return TrainingSettings()
+    try:
+        return msgspec.toml.decode(file.read_bytes(), type=TrainingSettings)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise SettingsFileError(f"{file}: {error}") from error
+
+
+def _split_models(values: tuple[str, ...], *, training: bool) -> tuple[tuple[Algorithm, ...], list[str]]:
+    """Algorithms to train, and all else."""
+    names = {algorithm.value: algorithm for algorithm in Algorithm}
+    trained = tuple(names[value] for value in values if value in names)
+    if trained and not training:
+        raise click.UsageError(f"--model {trained[0]} is to be trained: give --train-start and --train-end")
+    others = [value for value in values if value not in names]
+    for value in others:
+        if not Path(value).is_dir() and not LABEL.fullmatch(value):
+            raise click.UsageError(
+                f"--model {value}: give one of {', '.join(names)}, NAME:VERSION, or a model's folder"
+            )
+    return trained, others
+
+
+def _given(values: list[str], data_dir: Path) -> list[GivenModel]:
+    folders = [Path(value) for value in values if Path(value).is_dir()]
+    labels = [value for value in values if not Path(value).is_dir()]
+    models = [model_in(folder) for folder in folders]
+    if labels:
+        connections = load_connections(data_dir)
+        with closing(
+            PostgresRegistry(connections.postgres, name="ray-fraud backtest", limits=PATIENT)
+        ) as registry:
+            versions = resolve(registry.versions(), labels, live=False)
+        models += registered_models(LakeModelFiles(*lake_filesystem(connections.lake)), versions)
+    return models
+
+
+def _read(
+    source: str,
+    options: dict[str, Any],
+    detection: DetectionSettings,
+    data_dir: Path,
+    workers: int,
+    tell: Callable[[str, int, int], None],
+) -> ReadHistory:
+    file = Path(source)
+    start, separator, end = source.partition("..")
+    if separator and not file.exists():
+        period = Period(moment_of(start), moment_of(end))
+        if period.from_ms >= period.until_ms:
+            raise click.UsageError(f"{source}: the period's start must be earlier than its end")
+        connections = load_connections(data_dir)
+        with closing(PostgresVerdicts(connections.postgres, name="ray-fraud backtest")) as verdicts:
+            history = read_lake(
+                DeltaTransactions(connections.lake), verdicts, period, round(time.time() * 1000)
+            )
+        return ReadHistory(history, Refusals(), len(history))
+    if not file.is_file():
+        raise click.UsageError(f"{source}: no such file; a period of the lake is written START..END")
+    own = [pair for pair in options["pairs"] if pair.startswith(f"{FRAUD_FIELD}=")]
+    mapping = parse_mapping([pair for pair in options["pairs"] if pair not in own])
+    request = FileRequest(
+        file,
+        options["file_format"] or format_of(file),
+        mapping,
+        own[-1].partition("=")[2] if own else None,
+        detection,
+        options["card_key_file"],
+    )
+    return read_file(request, workers, lambda done, in_all: tell("reading", done, in_all))
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar for each step, or a line now and then; called with step, done and in all."""
+    if not progress.is_terminal:
+        yield _Lines()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(*columns, console=progress, transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def tell(step: str, done: int, in_all: int) -> None:
+            if step not in tasks:
+                tasks[step] = bar.add_task(step, total=in_all)
+            bar.update(tasks[step], completed=done)
+
+        yield tell
+
+
+class _Lines:
+    """Progress where there is no terminal."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, step: str, done: int, in_all: int) -> None:
+        if time.monotonic() - self._last >= LINE_SECONDS:
+            self._last = time.monotonic()
+            progress.print(f"{step}: {done / max(1, in_all):.0%}")
