@@ -75,6 +75,7 @@ def _engine(tables: Mapping[str, object]) -> duckdb.DuckDBPyConnection:
     engine.execute(f"SET memory_limit = '{MEMORY}'")
     engine.execute("SET threads = 1")
     engine.execute("SET enable_external_access = false")
+    engine.execute("SET enable_progress_bar = false")  # It would go to stdout, among the results.
     engine.execute("SET TimeZone = 'UTC'")
     for name, table in tables.items():
         engine.register(name, table)

@@ -38,6 +38,7 @@ def daily_habits(rows: "pa.Table | pa.RecordBatchReader | object") -> DailyHabit
         engine.execute(f"SET memory_limit = '{MEMORY}'")
         engine.execute("SET threads = 1")
         engine.execute("SET enable_external_access = false")
+        engine.execute("SET enable_progress_bar = false")  # It would go to stdout, among the results.
         engine.execute("SET TimeZone = 'UTC'")
         engine.register("rows", rows)
         table: pa.Table = engine.sql(_HABITS).to_arrow_table()
