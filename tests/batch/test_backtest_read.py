@@ -79,10 +79,10 @@ def test_a_label_says_one_of_two_things_or_the_row_is_refused(
 
 
 def test_bad_rows_are_refused_and_labels_stay_with_their_rows(tmp_path: Path) -> None:
-    lines = [line(0, fraud=1), line(1, fraud=1, amount=-1), line(2, fraud=0), line(3, fraud=1)]
+    lines = [line(0, fraud=1, amount=-1), line(1, fraud=0), line(2, fraud=0), line(3, fraud=1)]
     file = write_lines(tmp_path / "a.jsonl", [*map(as_json, lines), b"{", b""])
     rows, codes = read(file, FileFormat.JSONL)
-    assert rows == [("t0", 7, True), ("t2", 7, False), ("t3", 7, True)]
+    assert rows == [("t1", 7, False), ("t2", 7, False), ("t3", 7, True)]
     assert codes == ["out_of_range", "not_json"]
 
 

@@ -105,6 +105,12 @@ def test_the_longest_run_is_bounded() -> None:
     assert (table.run.tolist(), table.run_began_ms.tolist()) == ([MAX_RUN], [5_000])
 
 
+def test_a_run_is_no_longer_than_its_days() -> None:
+    rows = [Sale(0, day * DAY_MS, True) for day in range(50)]
+    table = history(rows).table_at(50 * DAY_MS, 7 * DAY_MS, 43 * DAY_MS)
+    assert (table.run.tolist(), table.run_began_ms.tolist()) == ([31], [13 * DAY_MS])
+
+
 frauds = st.lists(st.tuples(st.integers(1, 4), st.integers(0, 60 * DAY_MS)), max_size=20)
 
 
