@@ -24,7 +24,8 @@ visits = st.lists(
         st.integers(0, 23),
         st.one_of(st.none(), st.sampled_from([52.5, -3.1])),
     ),
-    max_size=60,
+    min_size=12,
+    max_size=40,
 )
 
 
