@@ -207,7 +207,7 @@ def _trained(
 
 def _scores(model: TrainedModel, features: NDArray[np.float32]) -> Floats:
     """Scores of rows, on all cores: a model runs on one, and a row's score depends on that row alone."""
-    loaded = Model(model.manifest, model.onnx)
+    loaded = Model(*model)
     pieces = [features[start : start + SCORED_ROWS] for start in range(0, len(features), SCORED_ROWS)]
     with ThreadPoolExecutor() as pool:
         return np.concatenate(list(pool.map(loaded.score, pieces)))

@@ -45,7 +45,7 @@ from ray_fraud.cli.output import (
     quiet_libraries,
     show,
 )
-from ray_fraud.cli.settings_file import SettingsFileError, settings_of
+from ray_fraud.cli.settings_file import DETECTION, SettingsFile, SettingsFileError
 from ray_fraud.domain.alert import HOT_RULES, RuleName
 from ray_fraud.domain.model import ModelRefused
 from ray_fraud.domain.settings import DetectionSettings
@@ -73,6 +73,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 LABEL = re.compile(r"[^:\s/]+:[1-9][0-9]*")
 LINE_SECONDS = 5.0
 """Between two lines of progress where there is no terminal."""
+TRAINING = SettingsFile(TrainingSettings, "training.toml")
 RULES_BY_NAME = {rule.value: rule for rule in RuleName}
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -168,7 +169,7 @@ def backtest(source: str, *, data_dir: Path, output: Output, workers: int, **opt
     """
     quiet_libraries()
     began = time.monotonic()
-    detection = settings_of(StackPaths(data_dir), options["settings_file"])
+    detection = DETECTION.holding(StackPaths(data_dir), options["settings_file"])
     trained, others = _split_models(options["models"], training=options["train_start"] is not None)
     delays, request = _request(options, detection, trained)
     given = _given(others, data_dir)
@@ -191,7 +192,8 @@ def _request(
     delay = options["label_delay"]
     delays = Delays(*(options[name] or delay for name in ("feature_delay", "training_delay", "filter_delay")))
     train, test = (_period(options, name) for name in ("train", "test"))
-    training = _training(options["training_file"])
+    file = options["training_file"]
+    training = TrainingSettings() if file is None else TRAINING.read(file)
     if trained:
         training = msgspec.structs.replace(training, algorithms=trained)
     return delays, BacktestRequest(
@@ -218,15 +220,6 @@ def _period(options: dict[str, Any], name: str) -> Period | None:
     if start >= end:
         raise click.UsageError(f"--{name}-start must be earlier than --{name}-end, which is not part of it")
     return Period(start, end)
-
-
-def _training(file: Path | None) -> TrainingSettings:
-    if file is None:
-        return TrainingSettings()
-    try:
-        return msgspec.toml.decode(file.read_bytes(), type=TrainingSettings)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise SettingsFileError(f"{file}: {error}") from error
 
 
 def _split_models(values: tuple[str, ...], *, training: bool) -> tuple[tuple[Algorithm, ...], list[str]]:

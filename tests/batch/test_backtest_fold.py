@@ -44,7 +44,7 @@ def outcome(history: History) -> Outcome:
 @pytest.fixture(scope="module")
 def model(outcome: Outcome) -> Model:
     made = bootstrap_models(outcome.features)[1]
-    return Model(made.manifest, made.onnx)
+    return Model(*made)
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,7 @@ def test_models_are_measured_on_the_rows_of_the_test(history: History, done: Bac
     assert done.report.excluded == 0
     assert [each.model for each in done.report.models] == ["isolation_forest", "gradient_boosting"]
     for result, each, scores in zip(done.report.models, done.models, done.scores, strict=True):
-        values = Model(each.model.manifest, each.model.onnx).score(done.outcome.features[test])
+        values = Model(*each.model).score(done.outcome.features[test])
         assert values.tolist() == scores.tolist()
         assert result.evaluation == evaluate(
             history.fraud[test],
