@@ -10,6 +10,7 @@ UV := $(BIN)/uv
 SOURCES := ray_fraud actors serve batch cluster
 DEMO ?=
 BENCH ?= --quick
+QUALITY ?=
 TESTS ?= tests
 
 # A folder of our own for uv's environment variables: the project never wants the user's project settings.
@@ -58,6 +59,10 @@ s3-server: $(VENV)/dev.stamp ## Build the S3 server of the tests with Go, once (
 .PHONY: bench
 bench: $(VENV)/runtime.stamp ## Measure latency, throughput and memory on this machine (BENCH="" for the long run)
 	@$(BIN)/ray-fraud bench $(BENCH)
+
+.PHONY: quality
+quality: $(VENV)/dev.stamp ## Measure the models on the Fraud Detection Handbook's data, beside its own figures (QUALITY="--weeks 1")
+	@$(BIN)/python -m tests.quality.handbook $(QUALITY)
 
 .PHONY: check
 check: lint types imports sizes ## Lint, types, import rules, size report

@@ -40,7 +40,7 @@ class RunParts(Protocol):
     """Folds a whole history, wherever."""
 
     def __call__(
-        self, history: History, past: LabelledPast, settings: FoldSettings, tell: Tell
+        self, history: History, past: LabelledPast, settings: FoldSettings, tell: Tell, /
     ) -> Outcome: ...
 
 
