@@ -113,9 +113,13 @@ class Refresher:
         digest = self._refreshes.newest()
         present = self._present(digest)
         counted, labels = self._labels()
-        newest_ms = self._lake.newest_ms() or 0
-        until_day = newest_ms // DAY_MS
         facts = present.facts
+        if not profiles and counted == max(facts.verdicts, 0):
+            return RefreshReport() if digest is None else _report(digest, present.tables, refreshed=False)
+        newest_ms = self._lake.newest_ms()
+        if newest_ms is None:
+            return RefreshReport()
+        until_day = newest_ms // DAY_MS
         new_day = profiles and until_day != facts.until_day
         aged = profiles and newest_ms - facts.as_of_ms >= self._config.refresh_seconds * 1000
         if digest is not None and counted == facts.verdicts and not new_day and not (aged and labels):

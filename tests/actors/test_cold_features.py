@@ -106,7 +106,7 @@ def test_a_verdict_reaches_the_owners_and_the_next_rows(platform: Platform) -> N
     again = run_batch(lambda _: None, PATIENCE_SECONDS)
     features = again["report"]["features"]
     assert (features["missed"], features["unexpected"]) == (0, 0)
-    assert again["report"]["refresh"]["refreshed"] is False
+    assert again["report"]["refresh"]["merchants"] == 1
     review = PostgresReviewData(connections.postgres)
     for user_id in (778, 779):
         newest = review.features_of(user_id)

@@ -167,6 +167,21 @@ def test_an_empty_lake_without_verdicts_publishes_nothing() -> None:
     assert made.offered == []
 
 
+def test_before_the_first_ingest_there_is_nothing_to_do() -> None:
+    made = World()
+    made.judge(made.alert("t1", "shop"), True)
+    assert made.refresh() == made.refresher.look_for_verdicts() == RefreshReport()
+    made.lake.rows += sales("shop", [DAY + 1])
+    assert made.refresher.look_for_verdicts().merchants == 1
+
+
+def test_a_look_without_new_verdicts_leaves_the_lake_alone() -> None:
+    made = World(sales("shop", [DAY + 1]))
+    made.refresh()
+    made.lake.rows.clear()
+    assert made.refresher.look_for_verdicts() == RefreshReport()
+
+
 def test_the_day_that_still_runs_is_in_no_profile() -> None:
     made = World(visits(1, DAY, [3.0] * 6))
     assert made.refresh().digest is None

@@ -175,8 +175,10 @@ class DeltaTransactions:
             return table.to_pyarrow_table(filters=filters, columns=list(columns))
 
     def newest_ms(self) -> int | None:
-        """Time of the newest event, unix milliseconds, from the files' statistics; None without rows."""
+        """Time of the newest event, unix milliseconds, by the files' statistics; None without rows."""
         with delta_errors("read transactions"):
+            if not DeltaTable.is_deltatable(self._address, self._options):
+                return None
             table = DeltaTable(self._address, storage_options=self._options)
             newest = newest_event(table)
         return None if newest is None else round(newest.timestamp() * 1000)
