@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from batch.backtest.fold_part import Outcome
 from batch.backtest.history import History
-from batch.patterns.columns_of import pattern_columns
+from batch.patterns.columns_of import pattern_columns, with_cells
 from batch.patterns.rules import find_patterns
 from batch.training.trained_model import TrainedModel
 from ray_fraud.domain.alert import HOT_RULES, RuleName
@@ -123,9 +123,8 @@ def rule_results(
 def _patterns(history: History, test: Bools, rules: Sequence[RuleName], judge: Judge) -> list[RuleResult]:
     """Pattern rules look at the whole test at once; a transaction counts as found if a pattern has it."""
     rows = history.rows.filter(pa.array(test))
-    found = find_patterns(
-        pattern_columns(rows.append_column("event_time", rows["record_time"])), PatternSettings()
-    )
+    placed = with_cells(rows.append_column("event_time", rows["record_time"]))
+    found = find_patterns(pattern_columns(placed), PatternSettings())
     results = []
     for rule in rules:
         of_rule = [finding for finding in found if finding.rule is rule]
