@@ -9,6 +9,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from ray_fraud.domain.canonical import content_digest
 from ray_fraud.domain.features import FEATURE_COUNT, FEATURE_NAMES
@@ -74,7 +75,7 @@ def test_another_sha256_is_refused() -> None:
 def test_a_feature_outside_the_catalogue_is_refused() -> None:
     manifest, content, explain = trained()
     other = msgspec.structs.replace(
-        manifest, features=(ModelFeature("shoe_size", 42.0), *manifest.features[1:])
+        manifest, features=(ModelFeature("shoe_size", 42.0), *manifest.features[1:]), references=UNSET
     )
     with pytest.raises(ModelRefused, match="shoe_size"):
         Model(other, content, explain)
@@ -82,8 +83,9 @@ def test_a_feature_outside_the_catalogue_is_refused() -> None:
 
 def test_another_number_of_features_is_refused() -> None:
     manifest, content, explain = trained()
+    fewer = msgspec.structs.replace(manifest, features=manifest.features[:2], references=UNSET)
     with pytest.raises(ModelRefused, match="takes 3 columns, the manifest names 2"):
-        Model(msgspec.structs.replace(manifest, features=manifest.features[:2]), content, explain)
+        Model(fewer, content, explain)
 
 
 def _second_node(model: onnx.ModelProto) -> None:
