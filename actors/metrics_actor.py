@@ -51,7 +51,8 @@ class MetricsActor:
         supervisor = ray.get_actor(SUPERVISOR, namespace=NAMESPACE)
         partitions: list[Any] = ray.get(supervisor.handles.remote(), timeout=CALL_TIMEOUT_SECONDS)
         roles = [supervisor, ray.get_actor(SINK, namespace=NAMESPACE), *_cold_path(), *partitions]
-        calls = [role.metrics.remote() for role in roles]
+        # A partition has no owner for a moment, between two of them.
+        calls = [role.metrics.remote() for role in roles if role is not None]
         ready, _ = ray.wait(calls, num_returns=len(calls), timeout=CALL_TIMEOUT_SECONDS)
         for call in ready:
             try:
