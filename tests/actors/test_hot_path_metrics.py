@@ -14,6 +14,15 @@ SILENT = {
     "fraud_detection_errors_total",
     "fraud_detection_dead_letters_total",
     "fraud_detection_care_seconds",
+    # Of a day with a thousand rows, of verdicts and of trainings.
+    "fraud_detection_feature_drift",
+    "fraud_detection_score_drift",
+    "fraud_detection_verdicts_missing_ratio",
+    "fraud_detection_verdicts_late_ratio",
+    "fraud_detection_model_precision",
+    "fraud_detection_training_runs_total",
+    "fraud_detection_training_seconds",
+    "fraud_detection_training_age_seconds",
 }
 """Without a sample until there is something to tell."""
 
