@@ -130,7 +130,8 @@ def run_demo(
     """
     figures = Figures(began)
     try:
-        running = bring_up(stack, progress)
+        # A minute gives nothing to train on.
+        running = bring_up(stack, progress, training=False)
         connections_file = stack.paths.data_dir / "connections.json"
         connections_file.write_bytes(to_json(running.config.connections))
         with observing(connections_file) as observer:

@@ -69,6 +69,7 @@ def bring_up(
     settings: DetectionSettings | None = None,
     scoring: Scoring = Scoring.SERVE,
     batch: BatchSettings | None = None,
+    training: bool = True,
 ) -> Running:
     """Starts what is not running and waits until all of it is healthy; the cold path comes last.
 
@@ -96,7 +97,8 @@ def bring_up(
         start_hot_path(config)
         status = wait_until_ready(progress)
         start_cold_path(batch_config(config))
-        start_training(training_config(config))
+        if training:
+            start_training(training_config(config))
     return Running(config, status)
 
 

@@ -3,6 +3,7 @@
 Never: touching a stack that `up` started.
 """
 
+import contextlib
 import shutil
 import signal
 import sys
@@ -77,10 +78,12 @@ def demo(
         if stack.ledger.marked():
             fail(f"{folder}: a stack runs here; choose another --data-dir, or stop it with `ray-fraud down`")
         if learn:
-            learned = run_learning(stack, LearningPlan(seed=seed), _line)
+            with contextlib.redirect_stdout(sys.stderr):
+                learned = run_learning(stack, LearningPlan(seed=seed), _line)
             show("demo", msgspec.to_builtins(learned), output, lambda: learning_view(learned))
             return
-        with _Display() as display:
+        # Ray warns on stdout, which is for the result.
+        with _Display() as display, contextlib.redirect_stdout(sys.stderr):
             result = run_demo(stack, plan, began, display.line, display.figures)
     except KeyboardInterrupt:
         fail("interrupted before the stream began")

@@ -133,19 +133,19 @@ def add_rows(table: Table, weeks: Sequence[Sequence[ModelResult]], feature_days:
 @click.option("--weeks", type=click.IntRange(1, WEEKS), default=WEEKS, show_default=True)
 @click.option("--train-days", type=click.IntRange(1, 90), default=30, show_default=True)
 @click.option("--feature-days", type=float, multiple=True, default=(7.0, 1.0), show_default=True)
-@click.option("--model", "models", type=click.Choice(Algorithm), multiple=True, default=tuple(Algorithm))
+@click.option("--model", "models", type=click.Choice([each.value for each in Algorithm]), multiple=True)
 @click.option("--workers", type=click.IntRange(1, 64), default=default_workers, show_default="one per core")
 def main(
     file: Path | None,
     weeks: int,
     train_days: int,
     feature_days: tuple[float, ...],
-    models: tuple[Algorithm, ...],
+    models: tuple[str, ...],
     workers: int,
 ) -> None:
     """Measure the models on the handbook's data, test weeks from 2018-08-08 on."""
     history = read(file, workers)
-    settings = TrainingSettings(algorithms=models)
+    settings = TrainingSettings(algorithms=tuple(map(Algorithm, models)) or tuple(Algorithm))
     table = Table(box=None, title="Handbook", title_justify="left")
     for name in ("model", "features' delay", "AP", "AUC ROC", "CP@100", "AP of each week"):
         table.add_column(name)
