@@ -1,10 +1,14 @@
 """The one `/metrics` endpoint of a running platform, against the catalogue."""
 
+import logging
+
 from cluster.local.cold_path_client import run_batch
 from ray_fraud.domain.metric import MetricKind
 from ray_fraud.domain.metrics import CATALOGUE
 from tests.actors.platform import Platform, eventually
 from tests.actors.scrape import Scrape
+
+logger = logging.getLogger(__name__)
 
 ALLOWED_BESIDES = {"le"}
 """The bound of a histogram's bucket."""
@@ -40,7 +44,15 @@ def without_samples(scrape: Scrape) -> set[str]:
 def test_the_endpoint_shows_exactly_the_catalogue(platform: Platform) -> None:
     with platform.load():
         assert run_batch(lambda _: None, 60)["status"] == "done"
-        eventually("every metric has a sample", lambda: not without_samples(platform.scrape()), 30)
+        silent: set[str] = set()
+
+        def all_have_samples() -> bool:
+            silent.clear()
+            silent.update(without_samples(platform.scrape()))
+            logger.info("without a sample: %s", sorted(silent))
+            return not silent
+
+        eventually("every metric has a sample", all_have_samples, 30)
         scrape = platform.scrape()
     expected = {metric.name.removesuffix("_total"): metric.kind.value for metric in CATALOGUE}
     assert scrape.kinds == expected
