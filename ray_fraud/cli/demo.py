@@ -50,7 +50,7 @@ PLAIN_LINE_SECONDS = 5.0
 @click.option(
     "--learn",
     is_flag=True,
-    help="The whole loop instead: weeks of event time, judged, trained on, tested, promoted; 10 minutes.",
+    help="The whole loop instead (a draft): weeks of event time, judged, trained on, tested, promoted.",
 )
 @click.option(
     "--data-dir",
