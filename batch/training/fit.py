@@ -30,9 +30,8 @@ ISOLATING = (
     "merchant_risk",
     "merchant_fraud_run",
 )
-"""What an Isolation Forest sees of the catalogue. It cuts at random, so that every feature that tells nothing
-hides one that does: on the handbook's data average precision is 0.25 of the amount alone, 0.39 of seven
-features, and lower with all."""
+"""What an Isolation Forest sees of the catalogue. It cuts at random, so a feature that tells nothing hides one
+that does. The choice is by meaning; this list was not measured against others."""
 
 
 class Fitted(NamedTuple):
