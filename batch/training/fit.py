@@ -30,8 +30,9 @@ ISOLATING = (
     "merchant_risk",
     "merchant_fraud_run",
 )
-"""What an Isolation Forest sees of the catalogue. It cuts at random, so a feature that tells nothing hides one
-that does. The choice is by meaning; this list was not measured against others."""
+"""What an Isolation Forest sees: it cuts at random, so a feature that tells nothing hides one that does.
+
+The choice is by meaning; this list was not measured against others."""
 
 
 class Fitted(NamedTuple):
