@@ -5,6 +5,7 @@ Other tests start a Ray of their own, and one process can be connected to one Ra
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,10 +14,13 @@ if TYPE_CHECKING:
     from tests.actors.platform import Platform
 
 _OPEN: list[Platform] = []
+_HERE = Path(__file__).parent
 
 
 def _uses_platform(item: pytest.Item) -> bool:
-    return "platform" in getattr(item, "fixturenames", ())
+    """True of the tests below this folder only: another folder's fixture of that name is not this one, and
+    the hook that closes is not called for its tests."""
+    return item.path.is_relative_to(_HERE) and "platform" in getattr(item, "fixturenames", ())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

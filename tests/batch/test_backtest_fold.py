@@ -48,18 +48,18 @@ def model(outcome: Outcome) -> Model:
 
 
 @pytest.fixture(scope="module")
-def platform(model: Model) -> Platform:
+def streamed(model: Model) -> Platform:
     arm = Arm("isolation_forest", 2, "digest", model.manifest.threshold, 10_000)
     split = Split((arm,), salt="")
     scorer = SplitScorer(split, {"digest": model})
     return run_platform(LABELLED, split, scorer, delay_ms=DELAY_MS, refresh_ms=REFRESH_MS, settings=SETTINGS)
 
 
-def test_features_are_those_of_the_hot_path_to_the_last_bit(outcome: Outcome, platform: Platform) -> None:
-    assert platform.refreshes > 20
-    offsets = sorted(platform.features)
+def test_features_are_those_of_the_hot_path_to_the_last_bit(outcome: Outcome, streamed: Platform) -> None:
+    assert streamed.refreshes > 20
+    offsets = sorted(streamed.features)
     assert np.flatnonzero(outcome.processed).tolist() == offsets
-    expected = np.array([platform.features[offset] for offset in offsets])
+    expected = np.array([streamed.features[offset] for offset in offsets])
     for column, name in enumerate(FEATURE_NAMES):
         assert outcome.features[offsets, column].tobytes() == expected[:, column].tobytes(), name
     values = outcome.features[offsets]
@@ -69,11 +69,11 @@ def test_features_are_those_of_the_hot_path_to_the_last_bit(outcome: Outcome, pl
 
 
 def test_alerts_and_scores_are_those_of_the_hot_path(
-    history: History, outcome: Outcome, platform: Platform, model: Model
+    history: History, outcome: Outcome, streamed: Platform, model: Model
 ) -> None:
     rows = np.flatnonzero(outcome.processed)
     scores = model.score(outcome.features)
-    assert [platform.scores[row] for row in rows.tolist()] == scores[rows].tolist()
+    assert [streamed.scores[row] for row in rows.tolist()] == scores[rows].tolist()
     hits = {
         RuleName.HIGH_AMOUNT: outcome.broke(RuleName.HIGH_AMOUNT),
         RuleName.GEO_VELOCITY: outcome.broke(RuleName.GEO_VELOCITY),
@@ -85,7 +85,7 @@ def test_alerts_and_scores_are_those_of_the_hot_path(
         for row in history.rows.filter(hit).to_pylist():
             uid = alert_uid(row["transaction_id"], row["user_id"], rule, row["payload_digest"])
             found.add(uid)
-    assert found == {alert.alert_uid for alert in platform.alerts}
+    assert found == {alert.alert_uid for alert in streamed.alerts}
 
 
 def test_processes_give_what_one_gives(history: History, outcome: Outcome) -> None:
