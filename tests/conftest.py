@@ -37,6 +37,11 @@ from tests import s3_program
 if TYPE_CHECKING:
     from tests.s3_server import S3Server
 
+# OpenMP's threads wait for each other by spinning: with two of them and two busy cores a fit of a second
+# takes minutes. It is read when the first library with OpenMP is imported; the tests' processes inherit it.
+for _library in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_library, "1")
+
 SERVER_FIXTURES = {
     "kafka_server",
     "postgres_server",

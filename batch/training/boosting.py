@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from batch.training.drawn import LEGITIMATE_PER_FRAUD
 from batch.training.explain_file import export_covers
 from batch.training.forest_trees import boosted_trees
 from batch.training.missing import filled_columns
@@ -40,6 +41,8 @@ class BoostingParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """How much a fraud counts beside a legitimate row."""
     columns: float = 0.2
     """Share of the features that each split may choose from."""
+    legitimate_per_fraud: int = LEGITIMATE_PER_FRAUD
+    """See `batch.training.drawn`."""
 
 
 def train_boosting(

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from batch.training.boosting import BoostingParameters, train_boosting
+from batch.training.drawn import drawn
 from batch.training.isolation_forest import fit_isolation_forest
 from batch.training.labelled import LabelledRows
 from batch.training.random_forest import ForestParameters, train_random_forest
-from batch.training.settings import Parameters
+from batch.training.settings import IsolationParameters, Parameters
 from batch.training.trained_model import Candidate, compare
 from ray_fraud.domain.features import FEATURE_NAMES
 from ray_fraud.scoring.model import Model
@@ -55,6 +56,8 @@ def fit(rows: LabelledRows, parameters: Parameters, *, version: int, seed: int) 
 
 
 def _proved(rows: LabelledRows, parameters: Parameters, version: int, seed: int) -> Fitted:
+    if not isinstance(parameters, IsolationParameters):
+        rows = drawn(rows, parameters.legitimate_per_fraud, seed)
     period = float(rows.event_ms[0]) / 1000, float(rows.event_ms[-1]) / 1000
     candidate, expected = _fitted(rows, parameters, version, seed, period)
     model = candidate.model()

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ray_fraud.domain.features import FEATURE_NAMES
+from ray_fraud.domain.features import FEATURE_NAMES, FEATURES
 from ray_fraud.domain.model import ModelFeature
+
+_NEVER = frozenset(feature.name for feature in FEATURES if feature.never)
 
 
 def training_columns(
@@ -40,7 +42,10 @@ def training_columns(
 def filled_columns(
     features: NDArray[np.float32], names: Sequence[str]
 ) -> tuple[NDArray[np.float32], tuple[ModelFeature, ...]]:
-    """The same for models that can tell missing values apart: filled with a value below all others.
+    """The same for models that can tell missing values apart: filled with a value outside of all others.
+
+    It lies below them, and above them for a time since what never was (`Feature.never`): the other side would
+    put "never" beside "just now", and trees would need two cuts for what is one.
 
     An infinite value becomes the largest one that float32 holds, on whose side of every cut it lies anyway.
     """
@@ -48,13 +53,22 @@ def filled_columns(
     largest = np.finfo(np.float32).max
     np.clip(rows, -largest, largest, out=rows)  # NaN stays
     fills = []
-    for column in rows.T:
+    for name, column in zip(names, rows.T, strict=True):
         missing = np.isnan(column)
-        lowest = float(column[~missing].min()) if not missing.all() else 0.0
-        fill = np.float32(lowest - max(1.0, 0.001 * abs(lowest)))
+        present = column[~missing] if not missing.all() else np.zeros(1, np.float32)
+        fill = _above(float(present.max())) if name in _NEVER else _below(float(present.min()))
         column[missing] = fill
         fills.append(float(fill))
     return rows, tuple(ModelFeature(name, fill) for name, fill in zip(names, fills, strict=True))
+
+
+def _below(lowest: float) -> np.float32:
+    return np.float32(lowest - max(1.0, 0.001 * abs(lowest)))
+
+
+def _above(highest: float) -> np.float32:
+    """Twice as far, since later rows may lie above those of the training."""
+    return np.float32(min(highest + max(1.0, abs(highest)), float(np.finfo(np.float32).max)))
 
 
 def _named_columns(features: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float32]:

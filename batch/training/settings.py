@@ -58,7 +58,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     max_rows: Count = 1_000_000
     """The newest so many labelled rows are looked at."""
     isolation_forest: tuple[IsolationParameters, ...] = (IsolationParameters(),)
-    random_forest: tuple[ForestParameters, ...] = (ForestParameters(), ForestParameters(min_leaf=50))
+    random_forest: tuple[ForestParameters, ...] = (ForestParameters(), ForestParameters(balanced=True))
     gradient_boosting: tuple[BoostingParameters, ...] = (
         BoostingParameters(),
         BoostingParameters(leaves=15, columns=0.3),

@@ -19,6 +19,8 @@ class Feature(msgspec.Struct, frozen=True):
     name: str
     unit: str
     meaning: str
+    never: bool = False
+    """A time since something; missing says that it never was, so it stands above all values, not below."""
 
 
 FOLDED: tuple[Feature, ...] = (
@@ -36,11 +38,11 @@ FOLDED: tuple[Feature, ...] = (
     Feature("user_tx_count_30d", "transactions", "transactions of the last 30 UTC days, today included"),
     Feature("user_amount_sum_30d", "base currency", "sum of their amounts"),
     Feature("amount_over_mean_30d", "ratio", "amount over the mean of the other transactions of 30 days"),
-    Feature("seconds_since_previous", "s", "time since the user's previous transaction"),
+    Feature("seconds_since_previous", "s", "time since the user's previous transaction", never=True),
     Feature("km_from_previous", "km", "distance from the nearest earlier transaction with a place"),
     Feature("kmh_from_previous", "km/h", "speed needed to come from there"),
     Feature("user_high_decayed", "transactions", "earlier ones far above the user's mean, halved by 10 days"),
-    Feature("user_days_since_high", "day", "since the newest of them; missing without one"),
+    Feature("user_days_since_high", "day", "since the newest of them; missing without one", never=True),
 )
 """Of the transaction and the state of its user."""
 
@@ -50,10 +52,17 @@ LOOKED_UP: tuple[Feature, ...] = (
     Feature("merchant_frauds_30d", "transactions", "known as fraud, since 30 days before that"),
     Feature("merchant_risk", "share", "of frauds among the merchant's 30 days, smoothed"),
     Feature("merchant_fraud_run", "transactions", "the merchant's newest labelled ones that are all fraud"),
-    Feature("merchant_run_days", "day", "since the first of that run; missing without one"),
-    Feature("merchant_days_since_fraud", "day", "since the merchant's last known fraud; missing without"),
+    Feature("merchant_run_days", "day", "since the first of that run; missing without one", never=True),
+    Feature(
+        "merchant_days_since_fraud",
+        "day",
+        "since the merchant's last known fraud; missing without",
+        never=True,
+    ),
     Feature("user_frauds_30d", "transactions", "of the user known as fraud, windows as the merchant's"),
-    Feature("user_days_since_fraud", "day", "since the user's last known fraud; missing without one"),
+    Feature(
+        "user_days_since_fraud", "day", "since the user's last known fraud; missing without one", never=True
+    ),
     Feature("profile_hour_share", "share", "of the user's profile within an hour of this time of day"),
     Feature("profile_amount_z", "deviations", "amount against mean and deviation of the user's profile"),
     Feature("profile_amount_over_max", "ratio", "amount over the largest amount of the user's profile"),

@@ -13,7 +13,7 @@ from batch.training.forest_trees import isolation_trees, mean_path_length, proba
 from batch.training.isolation_forest import train_isolation_forest
 from batch.training.missing import filled_columns, training_columns
 from batch.training.onnx_trees import export_trees
-from batch.training.random_forest import train_random_forest
+from batch.training.random_forest import ForestParameters, train_random_forest
 from batch.training.trained_model import Candidate, ExportMismatch, compare, finish
 from ray_fraud.domain.features import FEATURE_NAMES
 from ray_fraud.domain.model import IdentityLink, IsolationLink, LogisticLink, Training
@@ -62,24 +62,27 @@ def test_rows_on_the_thresholds_themselves_take_scikit_learns_branch() -> None:
     finish(candidate, whole, -forest.score_samples(edges), alert_share=0.01)
 
 
-def test_random_forest_probabilities_equal_scikit_learn() -> None:
+@pytest.mark.parametrize("balanced", [False, True])
+def test_random_forest_probabilities_equal_scikit_learn(balanced: bool) -> None:
     fraud = (HISTORY[:, 0] > 60) & (HISTORY[:, 5] > 10)
     names = ("amount", "user_tx_count_1h", "lat")
-    candidate, expected = train_random_forest(HISTORY, fraud, names, version=1, seed=3)
+    candidate, expected = train_random_forest(
+        HISTORY, fraud, names, version=1, seed=3, parameters=ForestParameters(balanced=balanced)
+    )
     model = candidate.model()
     columns, _ = filled_columns(HISTORY, names)
     forest = RandomForestClassifier(
-        n_estimators=100,
+        n_estimators=80,
         max_depth=20,
         max_leaf_nodes=64,
         min_samples_leaf=5,
-        class_weight="balanced",
+        class_weight="balanced" if balanced else None,
         random_state=3,
     ).fit(columns, fraud)
     assert np.abs(model.score(HISTORY) - forest.predict_proba(columns)[:, 1]).max() <= 1e-5
     assert np.abs(model.score(HISTORY)[: len(expected)] - expected).max() <= 1e-5
     assert isinstance(model.manifest.link, IdentityLink)
-    assert len(probability_trees(forest, fraud_class=True)) == 100
+    assert len(probability_trees(forest, fraud_class=True)) == 80
 
 
 @given(st.integers(3, 10_000))
@@ -137,6 +140,21 @@ def test_missing_values_can_be_told_apart() -> None:
     columns, inputs = filled_columns(features, ("amount", "lat", "lon"))
     assert [each.fill for each in inputs] == [1.0, -5005.0, -1.0]
     assert columns[:, 0].tolist() == [5, 2, float(np.finfo(np.float32).max), 1]
+
+
+def test_never_lies_beyond_every_time_since() -> None:
+    features = np.full((4, len(FEATURE_NAMES)), np.nan, np.float32)
+    features[:3, FEATURE_NAMES.index("merchant_run_days")] = (0.5, 12, 27)
+    columns, inputs = filled_columns(features, ("merchant_run_days", "user_days_since_high"))
+    assert [each.fill for each in inputs] == [54.0, 1.0]
+    assert columns[:, 0].tolist() == [0.5, 12, 27, 54]
+
+
+def test_never_of_the_largest_value_is_finite() -> None:
+    features = np.full((2, len(FEATURE_NAMES)), np.nan, np.float32)
+    features[0, FEATURE_NAMES.index("seconds_since_previous")] = np.inf
+    columns, _ = filled_columns(features, ("seconds_since_previous",))
+    assert np.isfinite(columns).all()
 
 
 def test_an_unusual_amount_scores_higher() -> None:

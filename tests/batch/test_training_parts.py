@@ -8,11 +8,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch.training.calibration import MAX_POINTS, calibration_points
+from batch.training.drawn import drawn
 from batch.training.labelled import LabelledRows, NotEnoughHistory, time_folds
 from batch.training.threshold import choose_threshold
 from ray_fraud.domain.features import FEATURE_COUNT
 from ray_fraud.domain.windows import DAY_MS
 from ray_fraud.scoring.link import calibrated
+
+
+def _labelled(fraud: list[bool]) -> LabelledRows:
+    features = np.zeros((len(fraud), FEATURE_COUNT), np.float32)
+    features[:, 0] = range(len(fraud))
+    return LabelledRows(features, np.array(fraud, np.bool_), np.arange(len(fraud)), np.arange(len(fraud)))
+
+
+@given(st.lists(st.booleans(), max_size=80), st.integers(1, 5), st.integers(0, 3))
+def test_every_fraud_is_learnt_and_legitimate_rows_up_to_a_bound(
+    fraud: list[bool], per_fraud: int, seed: int
+) -> None:
+    rows = _labelled(fraud)
+    found = drawn(rows, per_fraud, seed)
+    frauds, legitimate = sum(fraud), len(fraud) - sum(fraud)
+    assert int(found.fraud.sum()) == frauds
+    assert len(found) - frauds == (min(legitimate, per_fraud * frauds) if frauds else legitimate)
+    assert (np.diff(found.event_ms) > 0).all()
+    assert found.fraud.tolist() == rows.fraud[found.event_ms].tolist()
+    assert drawn(rows, per_fraud, seed).event_ms.tolist() == found.event_ms.tolist()
+
+
+def test_another_seed_draws_other_rows() -> None:
+    rows = _labelled([True] + 500 * [False])
+    assert drawn(rows, 50, 1).event_ms.tolist() != drawn(rows, 50, 2).event_ms.tolist()
+
 
 scored = st.lists(st.tuples(st.floats(0, 1, width=32), st.booleans()), min_size=1, max_size=60)
 
