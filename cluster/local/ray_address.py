@@ -1,9 +1,12 @@
 """Where the stack's Ray listens, and how a driver of this machine connects to it.
 
-Never: the token itself (it is named by file), `address="auto"`.
+Never: the token itself (it is named by file), `address="auto"`, Ray's words on stdout.
 """
 
+import functools
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +41,35 @@ class RayAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def connect(self, **options: Any) -> None:
         """Connect this process, as a driver in the platform's namespace; `options` go to `ray.init`.
 
+        What Ray has to tell a driver goes to stderr from now on: stdout is for results.
+
         Raises:
             ConnectionError: Ray is not there, or refuses the token.
         """
         os.environ.pop("RAY_AUTH_TOKEN", None)
         os.environ.update(self.environment())
         import ray
-        from ray._private import ray_constants
+        from ray._private import ray_constants, worker
         from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # no stubs
 
         # Read from the environment when Ray was imported, which may have been before.
         ray_constants.ENABLE_RAY_CLUSTER = False
         Config.initialize("")
         AuthenticationTokenLoader.instance().reset_cache()
+        # A node's warnings ("8 PYTHON worker processes have been started …") come without `log_to_driver`, too.
+        worker.print_worker_logs = _to_stderr(worker.print_worker_logs)
         chosen = {"log_to_driver": False, "configure_logging": False, **options}
         ray.init(address=self.address, namespace=NAMESPACE, **chosen)
+
+
+def _to_stderr(printing: Callable[..., None]) -> Callable[..., None]:
+    """Ray's function of (lines, stream, …) with stderr as the stream."""
+    if getattr(printing, "to_stderr", False):
+        return printing
+
+    @functools.wraps(printing)
+    def on_stderr(lines: Any, _stream: Any, *rest: Any, **options: Any) -> None:
+        printing(lines, sys.stderr, *rest, **options)
+
+    on_stderr.to_stderr = True  # type: ignore[attr-defined]  # so that connecting again does not wrap it again
+    return on_stderr

@@ -3,7 +3,6 @@
 Never: touching a stack that `up` started.
 """
 
-import contextlib
 import shutil
 import signal
 import sys
@@ -78,12 +77,10 @@ def demo(
         if stack.ledger.marked():
             fail(f"{folder}: a stack runs here; choose another --data-dir, or stop it with `ray-fraud down`")
         if learn:
-            with contextlib.redirect_stdout(sys.stderr):
-                learned = run_learning(stack, LearningPlan(seed=seed), _line)
+            learned = run_learning(stack, LearningPlan(seed=seed), _line)
             show("demo", msgspec.to_builtins(learned), output, lambda: learning_view(learned))
             return
-        # Ray warns on stdout, which is for the result.
-        with _Display() as display, contextlib.redirect_stdout(sys.stderr):
+        with _Display() as display:
             result = run_demo(stack, plan, began, display.line, display.figures)
     except KeyboardInterrupt:
         fail("interrupted before the stream began")
