@@ -26,18 +26,15 @@ RETRIES = 3
 _PIECE, _ANSWER = "piece", "answer"
 
 
-def quiet_ray_data() -> None:
+def _quiet() -> None:
     """Our own progress is enough; Ray Data's goes to its log files."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
-def few_tasks(tasks: int, blocks: int) -> dict[str, Any]:
-    """Options of a dataset's steps: at most `tasks` of its `blocks` at a time.
-
-    Steps with the same options become one task.
-    """
+def _few_tasks(tasks: int, blocks: int) -> dict[str, Any]:
+    """Options of a dataset's step: at most `tasks` of its `blocks` at a time."""
     # Ray Data warns of more tasks than there are blocks.
     compute = TaskPoolStrategy(min(tasks, max(1, blocks)))
     return {"num_cpus": 1, "runtime_env": low_priority_env(), "compute": compute}
@@ -67,11 +64,11 @@ def blocks_of(work: Callable[[Piece], pa.Table], pieces: Sequence[Piece], tasks:
         return Blocks([ref for bundle in bundles for ref in bundle.block_refs], made.count())
 
 
-def answers_of(work: Callable[[Piece], bytes], pieces: Sequence[Piece], tasks: int) -> list[bytes]:
-    """What `work` says of each piece, in any order; see `blocks_of`."""
+def answers_of(work: Callable[[Piece], bytes], pieces: Sequence[Piece], tasks: int) -> Iterator[bytes]:
+    """What `work` says of each piece, as it comes, in any order; see `blocks_of`."""
     with _own_errors():
-        dataset = _dataset(partial(_answer, work=work), pieces, tasks)
-        return [row[_ANSWER] for row in dataset.iter_rows()]
+        for row in _dataset(partial(_answer, work=work), pieces, tasks).iter_rows():
+            yield row[_ANSWER]
 
 
 def _answer(piece: Piece, work: Callable[[Piece], bytes]) -> pa.Table:
@@ -79,7 +76,7 @@ def _answer(piece: Piece, work: Callable[[Piece], bytes]) -> pa.Table:
 
 
 def _dataset(work: Callable[[Piece], pa.Table], pieces: Sequence[Piece], tasks: int) -> Any:
-    quiet_ray_data()
+    _quiet()
     numbers = [pa.table({_PIECE: [number]}) for number in range(len(pieces))]
     # The dataset keeps a copy of the context.
     context = _context(target_max_block_size=None, raise_original_map_exception=True)
@@ -91,7 +88,7 @@ def _dataset(work: Callable[[Piece], pa.Table], pieces: Sequence[Piece], tasks: 
             batch_size=None,
             batch_format="pyarrow",
             zero_copy_batch=True,
-            **few_tasks(tasks, len(pieces)),
+            **_few_tasks(tasks, len(pieces)),
             max_retries=RETRIES,
         )
 

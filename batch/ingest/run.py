@@ -3,17 +3,13 @@
 Never: logic.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
-
-from ray.exceptions import RayTaskError
 
 from batch.ingest.config import IngestConfig
 from batch.ingest.dataset import read_and_write
 from batch.ingest.job import Ingest, IngestReport, Progress
-from batch.ingest.manifest import Written
 from ray_fraud.domain.record import PartitionId
-from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
 from ray_fraud.stores.log.kafka_reader import KafkaLogReader
 from ray_fraud.stores.log.port import LogBounds
@@ -25,13 +21,13 @@ def run_ingest(config: IngestConfig, progress: Progress = lambda _: None) -> Ing
     """One ingest; needs a connection to Ray.
 
     Raises:
-        StoreError: Kafka or the lake failed; what was committed before stays.
+        StoreError: Kafka or the lake failed, or a task was lost for good; what was committed before stays.
     """
     return Ingest(
         config,
         DeltaTransactions(config.connections.lake),
         lambda: log_bounds(config),
-        lambda slices: _own_errors(read_and_write(config, slices)),
+        lambda slices: read_and_write(config, slices),
         progress=progress,
     ).run()
 
@@ -50,14 +46,3 @@ def log_bounds(config: IngestConfig) -> Mapping[PartitionId, LogBounds]:
             with closing(KafkaLogReader(kafka, topic, partition)) as reader:
                 bounds[partition] = reader.bounds()
     return bounds
-
-
-def _own_errors(written: Iterable[Written]) -> Iterator[Written]:
-    """A task's failure as the store's own error, if it was one."""
-    try:
-        yield from written
-    except RayTaskError as error:
-        cause: BaseException | None = error.cause
-        if isinstance(cause, StoreError):
-            raise cause from error
-        raise

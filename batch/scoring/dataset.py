@@ -1,23 +1,18 @@
-"""The pieces of a plan as a Ray Data dataset: read, score, write files, tell about them.
+"""The pieces of a plan by Ray Data: a task per piece reads, scores, writes files, and gives its report.
 
-One read task per piece does all of it and gives one row, its report: rows never pass the driver. Tasks run in
-worker processes of their own, with low priority.
+Rows never pass the driver. Tasks run in worker processes of their own, with low priority.
 
 Never: a row of the table as a row of the dataset.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 
 import msgspec
 import numpy as np
-import pyarrow as pa
-import ray.data
 from numpy.typing import NDArray
-from ray.data import DataContext, Datasource, ReadTask
-from ray.data.block import BlockMetadata
 
-from batch.ray_data import few_tasks, quiet_ray_data
+from batch.ray_data import answers_of
 from batch.scoring.config import ScoreConfig
 from batch.scoring.plan import Piece, ScoreRequest
 from batch.scoring.score import LoadedVersion, PieceReport, score_piece
@@ -28,11 +23,8 @@ from ray_fraud.stores.tables.period import PeriodRows
 from ray_fraud.stores.tables.positioned import PositionedTable
 from serve.config import ScorerConfig
 
-REPORT_BYTES = 20_000
-"""Of one piece's report, roughly."""
 KEPT_MODELS = 16
 """Versions that a worker process keeps loaded."""
-_REPORT = "report"
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -44,32 +36,8 @@ class Task(msgspec.Struct, frozen=True):
     scored_at_ms: int
 
 
-class ScorePieces(Datasource):
-    """One read task per piece."""
-
-    def __init__(self, task: Task, pieces: Iterable[Piece]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call] # Ray Data's
-        self._task = to_json(task)
-        self._pieces = list(pieces)
-
-    def estimate_inmemory_data_size(self) -> int:
-        return len(self._pieces) * REPORT_BYTES
-
-    def get_read_tasks(
-        self,
-        parallelism: int,  # noqa: ARG002 - a piece is a task, however many Ray Data would like
-        per_task_row_limit: int | None = None,
-        data_context: DataContext | None = None,  # noqa: ARG002
-    ) -> list[ReadTask]:
-        metadata = BlockMetadata(num_rows=1, size_bytes=REPORT_BYTES, input_files=None, exec_stats=None)
-        return [
-            ReadTask(partial(_score, self._task, piece), metadata, None, per_task_row_limit)
-            for piece in self._pieces
-        ]
-
-
-def _score(packed: bytes, piece: Piece) -> Iterator[pa.Table]:
-    """In a worker process: one piece as one row."""
+def one_piece(piece: Piece, packed: bytes) -> bytes:
+    """In a worker process: one piece, from its rows to its report."""
     task = from_json(packed, Task)
     lake, request = task.config.lake, task.request
     report = score_piece(
@@ -83,7 +51,7 @@ def _score(packed: bytes, piece: Piece) -> Iterator[pa.Table]:
         request.job,
         task.scored_at_ms,
     )
-    yield pa.table({_REPORT: [msgspec.json.encode(report)]})
+    return msgspec.json.encode(report)
 
 
 @lru_cache(maxsize=KEPT_MODELS)
@@ -97,16 +65,17 @@ def batch_scores_of(lake: LakeLocation) -> PositionedTable:
     return PositionedTable(lake, BATCH_SCORES, BATCH_SCORE_SCHEMA)
 
 
-def score_pieces(task: Task, pieces: list[Piece]) -> Iterator[PieceReport]:
+def score_pieces(task: Task, pieces: Sequence[Piece]) -> Iterator[PieceReport]:
     """Scores and writes all pieces; their reports, as they come. Needs a connection to Ray.
 
     Raises:
-        RayError: a task failed; its cause is the store's own error.
+        StoreError: a task's own, or `StoreUnavailable` if tasks died however often they were repeated.
+        RayTaskError: a task failed; its cause is the error, like `ModelRefused`.
     """
-    quiet_ray_data()
-    resources = few_tasks(task.config.tasks, len(pieces))
-    dataset = ray.data.read_datasource(
-        ScorePieces(task, pieces), override_num_blocks=len(pieces), **resources
-    )
-    for row in dataset.iter_rows():
-        yield msgspec.json.decode(row[_REPORT], type=PieceReport)
+    return reports_by(partial(one_piece, packed=to_json(task)), pieces, task.config.tasks)
+
+
+def reports_by(work: Callable[[Piece], bytes], pieces: Sequence[Piece], tasks: int) -> Iterator[PieceReport]:
+    """What `work`, in worker processes, reports; see `score_pieces`."""
+    for answer in answers_of(work, pieces, tasks):
+        yield msgspec.json.decode(answer, type=PieceReport)

@@ -13,7 +13,6 @@ from batch.scoring.job import Progress, ScoreJob, ScoreReport
 from batch.scoring.plan import Piece, ScoreRequest
 from batch.scoring.score import PieceReport
 from ray_fraud.domain.model import ModelRefused
-from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.tables.feature_columns import ML_FEATURES
 from ray_fraud.stores.tables.period import PeriodRows
 
@@ -22,7 +21,7 @@ def run_score(config: ScoreConfig, request: ScoreRequest, progress: Progress = l
     """One job; needs a connection to Ray.
 
     Raises:
-        ScoreRefused, StoreError: as `ScoreJob.run`.
+        ScoreRefused, StoreError: as `ScoreJob.run`; a task that was lost for good is `StoreUnavailable`.
         ModelRefused: a version's file is damaged, or this release cannot run it.
     """
 
@@ -30,9 +29,8 @@ def run_score(config: ScoreConfig, request: ScoreRequest, progress: Progress = l
         try:
             yield from score_pieces(Task(config, request, version, scored_at_ms), pieces)
         except RayTaskError as error:
-            cause: BaseException | None = error.cause
-            if isinstance(cause, StoreError | ModelRefused):
-                raise cause from error
+            if isinstance(error.cause, ModelRefused):
+                raise error.cause from error
             raise
 
     return ScoreJob(

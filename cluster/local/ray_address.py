@@ -56,7 +56,7 @@ class RayAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ray_constants.ENABLE_RAY_CLUSTER = False
         Config.initialize("")
         AuthenticationTokenLoader.instance().reset_cache()
-        # A node's warnings ("8 PYTHON worker processes have been started …") come without `log_to_driver`, too.
+        # A node's warnings ("8 PYTHON worker processes have been started …") come whatever is chosen below.
         worker.print_worker_logs = _to_stderr(worker.print_worker_logs)
         chosen = {"log_to_driver": False, "configure_logging": False, **options}
         ray.init(address=self.address, namespace=NAMESPACE, **chosen)

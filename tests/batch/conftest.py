@@ -9,24 +9,25 @@ import pytest
 from batch import ray_data
 
 
-@pytest.fixture
-def local_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A small Ray of its own, whose tasks have the priority of the test."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    # With the lowest priority no worker starts in time on a machine that is busy with other tests.
-    monkeypatch.setattr(ray_data, "low_priority_env", dict)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import ray
+@pytest.fixture(scope="package")
+def local_ray() -> Iterator[None]:
+    """A small Ray of its own, whose tasks have the priority of the test; one for all tests of this folder."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("RAY_AUTH_MODE", "disabled")
+        patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patched.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+        # With the lowest priority no worker starts in time on a machine that is busy with other tests.
+        patched.setattr(ray_data, "low_priority_env", dict)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import ray
 
-        ray.init(
-            num_cpus=2,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=200 << 20,
-        )
-    yield
-    ray.shutdown()
+            ray.init(
+                num_cpus=2,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=200 << 20,
+            )
+        yield
+        ray.shutdown()

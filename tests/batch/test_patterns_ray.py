@@ -12,6 +12,7 @@ import msgspec
 import pyarrow as pa
 import pytest
 
+from batch import ray_data
 from batch.patterns.config import PatternConfig
 from batch.patterns.dataset import look_by_ray
 from batch.patterns.job import Memory, pattern_of, search
@@ -88,7 +89,7 @@ def test_ray_data_finds_what_one_process_finds(lake: LakeLocation, local_ray: No
 @pytest.mark.cluster
 @pytest.mark.timeout(240, func_only=True)
 def test_what_fails_stores_nothing_and_is_looked_at_again(
-    lake: LakeLocation, tmp_path: Path, local_ray: None
+    lake: LakeLocation, tmp_path: Path, local_ray: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, memory = MemoryFindings(MemoryDatabase()), Memory()
     look_at = partial(look_by_ray, lake, CONFIG)
@@ -104,7 +105,8 @@ def test_what_fails_stores_nothing_and_is_looked_at_again(
     again = search(look_at, store, "cluster", CONFIG, memory)
     assert (again.whole, again.new, again.grown) == (False, {}, 0)
 
-    # Whoever dies is replaced; who always dies ends the search.
+    # Whoever dies is replaced; who always dies ends the search. Each death costs the start of a process.
+    monkeypatch.setattr(ray_data, "RETRIES", 1)
     assert sorted(answers_of(partial(_dies_once, mark=tmp_path / "died"), [1, 2], 2)) == [b"1", b"2"]
     assert (tmp_path / "died").exists()
     with pytest.raises(StoreUnavailable, match="a task was lost"):
