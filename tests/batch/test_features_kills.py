@@ -143,7 +143,8 @@ def test_a_fold_killed_at_any_step_loses_and_doubles_nothing(scene: Scene, tmp_p
     assert half_steps > 30
 
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.batch.killed_fold"])
+    # What each victim would do again: Arrow's datasets bring pandas along when they are first used.
+    context.set_forkserver_preload(["tests.batch.killed_fold", "pyarrow.dataset"])
     for repeat in range(REPEATS):
         for kill_at in range(half_steps):
             place = scene.place(tmp_path / f"lake-{repeat}-{kill_at}")
