@@ -20,6 +20,10 @@ from ray_fraud.stores.feature_tables.parts import TableReader
 from ray_fraud.stores.feature_tables.port import FeatureRefreshes, FeatureTableFiles, TablesMissing
 
 
+class LeftAlone(Exception):
+    """Nobody there could say what is needed, so all files stay; the message says why that is."""
+
+
 class Reach(msgspec.Struct, frozen=True):
     """How far back a partition may still be folded again."""
 

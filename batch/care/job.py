@@ -19,7 +19,7 @@ import msgspec
 
 from batch.care.config import CareConfig
 from batch.care.deletion import finish_open
-from batch.care.feature_tables import FeatureTablesReport
+from batch.care.feature_tables import FeatureTablesReport, LeftAlone
 from ray_fraud.domain.timeline import TimelineError
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.errors import StoreError
@@ -31,7 +31,9 @@ from ray_fraud.stores.tables.retry import patiently
 logger = logging.getLogger(__name__)
 
 PruneFeatureTables = Callable[[timedelta, float, bool], FeatureTablesReport]
-"""By retention, unix seconds of now, and whether it is a dry run."""
+"""By retention, unix seconds of now, and whether it is a dry run.
+
+Raises: StoreError, TimelineError, LeftAlone."""
 
 
 class TableReport(msgspec.Struct):
@@ -57,7 +59,9 @@ class CareReport(msgspec.Struct):
     """Requests that an earlier process had left unfinished and this one finished."""
     tables: list[TableReport] = []
     feature_tables: FeatureTablesReport | None = None
-    """None: not looked at, which needs the platform."""
+    """None: not looked at, or not done."""
+    feature_tables_left: str | None = None
+    """Why they were not looked at, if nothing went wrong: who says what is needed was not there."""
     failed: list[str] = []
     """What was not done, and why; empty: the care is complete."""
     seconds: float = 0.0
@@ -122,7 +126,10 @@ class Care:
     def _prune(self, report: CareReport) -> None:
         if self._feature_tables is not None:
             retention, now = self._config.feature_tables_retention, self._now()
-            report.feature_tables = self._feature_tables(retention, now, report.dry_run)
+            try:
+                report.feature_tables = self._feature_tables(retention, now, report.dry_run)
+            except LeftAlone as reason:
+                report.feature_tables_left = str(reason)
 
     def _table(self, name: str, report: CareReport) -> None:
         began = self._now()

@@ -4,14 +4,15 @@ Never: logic.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import timedelta
 
-from batch.care.feature_tables import FeatureTablesReport, Reach, prune_feature_tables
+from batch.care.feature_tables import FeatureTablesReport, LeftAlone, Reach, prune_feature_tables
 from batch.features.job import position_name
 from batch.ingest.config import IngestConfig
 from batch.ingest.run import log_bounds
 from ray_fraud.domain.record import PartitionId
+from ray_fraud.stores.errors import StoreUnavailable
 from ray_fraud.stores.feature_tables.lake import LakeFeatureTables
 from ray_fraud.stores.feature_tables.postgres import PostgresFeatureRefreshes
 from ray_fraud.stores.lake import lake_filesystem
@@ -20,6 +21,9 @@ from ray_fraud.stores.ledger.postgres_session import PATIENT
 from ray_fraud.stores.log.port import LogBounds
 from ray_fraud.stores.tables.feature_columns import FEATURE_SCHEMA, ML_FEATURES
 from ray_fraud.stores.tables.positioned import PositionedTable
+
+NAME = "ray-fraud care"
+"""In PostgreSQL's list of connections."""
 
 
 def care_for_feature_tables(
@@ -31,11 +35,11 @@ def care_for_feature_tables(
         StoreError: PostgreSQL, Kafka or the lake does not answer.
     """
     connections = config.connections
-    with ExitStack() as closing:
-        ledger = PostgresLedger(connections.postgres, name="ray-fraud care", limits=PATIENT)
-        closing.callback(ledger.close)
-        refreshes = PostgresFeatureRefreshes(connections.postgres, name="ray-fraud care", limits=PATIENT)
-        closing.callback(refreshes.close)
+    with ExitStack() as stack:
+        ledger = PostgresLedger(connections.postgres, name=NAME, limits=PATIENT)
+        stack.callback(ledger.close)
+        refreshes = PostgresFeatureRefreshes(connections.postgres, name=NAME, limits=PATIENT)
+        stack.callback(refreshes.close)
         features = PositionedTable(connections.lake, ML_FEATURES, FEATURE_SCHEMA)
         # Positions and begins of logs only grow: what was read before a timeline is not too high for it.
         bounds = log_bounds(config)
@@ -51,6 +55,27 @@ def care_for_feature_tables(
             now=now,
             dry_run=dry_run,
         )
+
+
+def care_where_reachable(
+    config: IngestConfig, retention: timedelta, now: float, *, dry_run: bool
+) -> FeatureTablesReport:
+    """`care_for_feature_tables` for somebody who cannot know whether PostgreSQL and Kafka run now.
+
+    Raises:
+        LeftAlone: they do not answer.
+        StoreError: the lake does not answer, or a server refuses.
+    """
+    try:
+        # A PostgreSQL that is not there is noticed at once; Kafka's client waits for brokers.
+        with closing(PostgresLedger(config.connections.postgres, name=NAME, limits=PATIENT)) as ledger:
+            ledger.owners()
+        return care_for_feature_tables(config, retention, now, dry_run=dry_run)
+    except StoreUnavailable as error:
+        if error.store == "lake":
+            raise
+        # Both are asked before anything is removed.
+        raise LeftAlone(str(error)) from error
 
 
 def _reach(

@@ -14,9 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from batch.care.config import CareConfig
-from batch.care.job import Care, CareReport
+from batch.care.feature_tables import FeatureTablesReport, LeftAlone
+from batch.care.job import Care, CareReport, PruneFeatureTables
+from batch.ingest.config import IngestConfig
 from batch.schedule.config import care_config
 from cluster.local.paths import StackPaths
+from cluster.local.stack import load_connections
 from ray_fraud.cli.lake_place import LAKE_ERRORS, caller, lake_options
 from ray_fraud.cli.output import Output, expects, output_option, show
 from ray_fraud.cli.settings_file import BATCH, SettingsFileError
@@ -44,10 +47,12 @@ from ray_fraud.stores.tables.lake_tables import LAKE_TABLES
 def care(dry_run: bool, retention_days: float | None, location: LakeLocation, output: Output) -> None:
     """Compact, sort and vacuum the tables now; exit code 0 if all of it was done.
 
-    A running platform does it every day, and removes feature tables that no replay needs, too.
+    Feature tables that no replay needs are removed, too, if the PostgreSQL and Kafka of the data folder's
+    platform answer. A running platform does all of it every day.
     """
-    config = _config_of(click.get_current_context().params, retention_days)
-    report = Care(location, config, caller()).run(dry_run=dry_run)
+    options = click.get_current_context().params
+    config = _config_of(options, retention_days)
+    report = Care(location, config, caller(), feature_tables=_pruning(options)).run(dry_run=dry_run)
     status = "failed" if report.failed else "ok"
     show("lake care", msgspec.to_builtins(report), output, lambda: _care_table(report), status)
     if report.failed:
@@ -71,13 +76,31 @@ def history(table: str, count: int, location: LakeLocation, output: Output) -> N
     show("lake history", data, output, lambda: _history_table(commits))
 
 
+def _platforms_own(options: dict[str, Any]) -> bool:
+    """The lake is that of the data folder's platform, as far as the command line says."""
+    return options["lake"] is None and options["connections_file"] is None
+
+
+def _pruning(options: dict[str, Any]) -> PruneFeatureTables:
+    def prune(retention: timedelta, now: float, dry_run: bool) -> FeatureTablesReport:
+        if not _platforms_own(options):
+            raise LeftAlone("a lake alone does not say which are needed; use --data-dir of its platform")
+        # Only here Kafka, PostgreSQL and what batches bring along are needed.
+        from batch.care.run import care_where_reachable
+
+        config = IngestConfig(connections=load_connections(options["data_dir"]))
+        return care_where_reachable(config, retention, now, dry_run=dry_run)
+
+    return prune
+
+
 def _config_of(options: dict[str, Any], retention_days: float | None) -> CareConfig:
     """By the settings that were given to the platform of the data folder, if it is that one's lake.
 
     A care by hand must not take what the operator told the platform to keep.
     """
     settings = LakeCareSettings()
-    if options["lake"] is None and options["connections_file"] is None:
+    if _platforms_own(options):
         settings = BATCH.holding(StackPaths(options["data_dir"]), None).care
     config = care_config(settings)
     if retention_days is None:
@@ -102,6 +125,11 @@ def _care_table(report: CareReport) -> Group:
         )
     notes = [Text(f"not done: {failure}", "red") for failure in report.failed]
     notes += [Text(f"deletion {one} was left open and is finished") for one in report.deletions]
+    if report.feature_tables_left is not None:
+        notes.append(Text(f"feature tables are left alone: {report.feature_tables_left}"))
+    if report.feature_tables is not None:
+        removed, files = len(report.feature_tables.removed), report.feature_tables.files
+        notes.append(Text(f"feature tables: {removed:,} of {files:,} removed"))
     if report.dry_run:
         notes.append(Text("a dry run: this would be done, nothing was"))
     return Group(table, *notes)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batch.care.config import CareConfig
-from batch.care.feature_tables import FeatureTablesReport, Reach, prune_feature_tables
+from batch.care.feature_tables import FeatureTablesReport, LeftAlone, Reach, prune_feature_tables
 from batch.care.job import Care, CareReport
 from batch.care.run import care_for_feature_tables
 from batch.features.run import feature_tables_of
@@ -238,6 +238,15 @@ def test_a_care_reports_what_became_of_them(tmp_path: Path) -> None:
     assert asked == [(WEEK, 5, True), (2 * WEEK, 5, False), (WEEK, 5, False)]
     with pytest.raises(StoreRefused, match="too short"):
         care(timedelta(hours=1), dry_run=True)
+
+
+def test_a_care_says_why_it_left_them_alone(tmp_path: Path) -> None:
+    def prune(*_: object) -> FeatureTablesReport:
+        raise LeftAlone("nobody there")
+
+    work = Care(CareLake(tmp_path).location, CareConfig(), "test", feature_tables=prune)
+    report = work.run()
+    assert (report.failed, report.feature_tables, report.feature_tables_left) == ([], None, "nobody there")
 
 
 TOPICS = Topics("care-transactions", "care-dlq", "care-alerts", "care-labels", partitions=1)

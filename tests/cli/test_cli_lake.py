@@ -145,7 +145,9 @@ def test_care_says_what_it_did_and_a_dry_run_what_it_would(lake: CareLake) -> No
     planned = data(lake, "care", "--dry-run")
     assert planned["dry_run"]
     assert [one["files"] for one in planned["tables"][0]["rewritten"]] == [3, 3]
-    assert "nothing was" in run(lake, "care", "--dry-run").stdout
+    text = run(lake, "care", "--dry-run").stdout
+    assert "nothing was" in text
+    assert "feature tables are left alone: a lake alone does not say" in text
     done = data(lake, "care")
     assert (done["tables"][0]["before"]["files"], done["tables"][0]["after"]["files"]) == (6, 2)
     assert "6 → 2" not in run(lake, "care", "--retention-days", "30").stdout
@@ -166,6 +168,8 @@ def test_a_care_by_hand_keeps_what_the_platform_was_told_to_keep(lake: CareLake,
         return float(json.loads(answer.stdout)["data"]["retention_days"])
 
     assert days() == 30
+    answer = CliRunner().invoke(main, command)
+    assert "postgres: " in json.loads(answer.stdout)["data"]["feature_tables_left"]
     assert days("--retention-days", "2") == 2
     assert days("--lake", lake.location.url) == 7
 
