@@ -173,10 +173,11 @@ def backtest(source: str, *, data_dir: Path, output: Output, workers: int, **opt
     trained, others = _split_models(options["models"], training=options["train_start"] is not None)
     delays, request = _request(options, detection, trained)
     given = _given(others, data_dir)
-    if not given and request.train is None:
-        given = first_models()
     with _bar() as tell:
         read = _read(source, options, detection, data_dir, workers, tell)
+        if not given and request.train is None:
+            # They take seconds: only once there is something to judge them by.
+            given = first_models()
         done = run_backtest(
             read.history, request, given, in_processes(workers), train_in_processes(workers), tell
         )

@@ -1,7 +1,11 @@
 """A lake for the tests of its care: some ingests of a few users, in a folder."""
 
+import atexit
+import shutil
+import tempfile
 import uuid
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,12 +25,22 @@ class CareLake:
     ago."""
 
     def __init__(self, folder: Path) -> None:
+        shutil.copytree(_made_once(), folder, dirs_exist_ok=True)
+        self._open(folder)
+
+    @classmethod
+    def make(cls, folder: Path) -> None:
+        """Makes the tables, commit by commit."""
+        made = cls.__new__(cls)
+        made._open(folder)
+        for begin in range(0, 18, 3):
+            made.ingest(begin, DAYS[begin // 9])
+
+    def _open(self, folder: Path) -> None:
         self.folder = folder
         self.location = LakeLocation(folder.as_uri())
         self.table = DeltaTransactions(self.location)
         self.table.create()
-        for begin in range(0, 18, 3):
-            self.ingest(begin, DAYS[begin // 9])
 
     def ingest(self, begin: int, day: date = DAYS[-1]) -> None:
         """Three rows."""
@@ -44,3 +58,12 @@ class CareLake:
 
     def users(self, name: str = "transactions") -> set[object]:
         return {row["user_id"] for row in self.rows(name)}
+
+
+@cache
+def _made_once() -> Path:
+    """A folder with the tables, for all tests of the process: names in a Delta table are relative to it."""
+    folder = Path(tempfile.mkdtemp(prefix="ray-fraud-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    CareLake.make(folder)
+    return folder

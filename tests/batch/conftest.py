@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from batch import ray_data
-
 
 @pytest.fixture(scope="package")
 def local_ray() -> Iterator[None]:
@@ -16,6 +14,9 @@ def local_ray() -> Iterator[None]:
         patched.setenv("RAY_AUTH_MODE", "disabled")
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patched.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+        # Imported here: most tests of this folder need no Ray.
+        from batch import ray_data
+
         # With the lowest priority no worker starts in time on a machine that is busy with other tests.
         patched.setattr(ray_data, "low_priority_env", dict)
         with warnings.catch_warnings():

@@ -6,6 +6,7 @@ Never: Ray.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -101,7 +102,7 @@ class ScoringWorld:
         def score_all(version: int, scored_at_ms: int, pieces: list[Piece]) -> Iterator[PieceReport]:
             for piece in pieces:
                 self.scored_pieces += 1
-                rows = plan.step("lake", "read", lambda: self.period(wanted, version))
+                rows = plan.step("lake", "read", lambda: pinned(self.lake.url, wanted, version))
                 models = [LoadedVersion(each, scorer(ARMS[each.digest])) for each in wanted.versions]
                 yield score_piece(rows, table.write_files, models, piece, wanted.job, scored_at_ms)
 
@@ -119,6 +120,12 @@ class ScoringWorld:
         """(partition, offset, model) of each row of a job, in order."""
         rows = self.table.read([("job_id", "=", job)], ["partition", "offset", "model"])
         return sorted(zip(*rows.select(["partition", "offset", "model"]).to_pydict().values(), strict=True))
+
+
+@cache
+def pinned(lake: str, wanted: ScoreRequest, version: int) -> PeriodRows:
+    """A version never changes, and opening it takes longer than reading it: once for all jobs of the lake."""
+    return PeriodRows(LakeLocation(lake), ML_FEATURES, wanted.since_ms, wanted.until_ms, version)
 
 
 def scorer(arm: Arm) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
