@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -96,7 +97,12 @@ def postgres_server(
     server = EmbeddedPostgres(server_paths, *_server_ledger)
     with contextlib.ExitStack() as stack:
         stack.callback(server.stop)
-        yield server.start()
+        connection = server.start()
+        # Its data need not outlive the machine, and dropping a database takes a fifth of the time.
+        with (server_paths.postgres / "postgresql.conf").open("a") as settings:
+            settings.write("\nfsync = off\n")
+        os.kill(int((server_paths.postgres / "postmaster.pid").read_text().split()[0]), signal.SIGHUP)
+        yield connection
 
 
 @pytest.fixture(scope="session")
