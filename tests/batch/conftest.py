@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
+import tenacity
 
 
 @pytest.fixture(scope="package")
@@ -23,12 +24,17 @@ def local_ray() -> Iterator[None]:
             warnings.simplefilter("ignore")
             import ray
 
-            ray.init(
-                num_cpus=2,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=200 << 20,
-            )
+            # Ray gives its own node 30 s to start, which a busy machine may exceed.
+            for attempt in tenacity.Retrying(
+                stop=tenacity.stop_after_attempt(3), after=lambda _: ray.shutdown(), reraise=True
+            ):
+                with attempt:
+                    ray.init(
+                        num_cpus=2,
+                        include_dashboard=False,
+                        log_to_driver=False,
+                        logging_level=logging.ERROR,
+                        object_store_memory=200 << 20,
+                    )
         yield
         ray.shutdown()
