@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from ray_fraud.domain.metric import Metric, MetricKind
 from ray_fraud.domain.metrics import CATALOGUE
-from ray_fraud.telemetry.meter import HistogramState, Series, Snapshot
+from ray_fraud.telemetry.meter import HistogramState, Snapshot
 
 
 class SnapshotCollector(Collector):
@@ -75,14 +75,15 @@ class SnapshotCollector(Collector):
         return family
 
     def _histogram(self, metric: Metric, snapshots: list[Snapshot]) -> Family:
-        series: Series = (metric.name, ())
-        total = HistogramState([0] * (len(metric.buckets) + 1))
+        nothing = HistogramState([0] * (len(metric.buckets) + 1))
+        totals: dict[tuple[str, ...], HistogramState] = {} if metric.labels else {(): nothing}
         for snapshot in snapshots:
-            state = snapshot.histograms.get(series)
-            if state is not None:
-                total = _added_histogram(total, state)
-        family = HistogramMetricFamily(metric.name, metric.help)
-        family.add_metric([], _cumulative(metric, total), total.total)
+            for (name, labels), state in snapshot.histograms.items():
+                if name == metric.name:
+                    totals[labels] = _added_histogram(totals.get(labels, nothing), state)
+        family = HistogramMetricFamily(metric.name, metric.help, labels=list(metric.labels))
+        for labels, total in sorted(totals.items(), key=lambda each: each[0]):
+            family.add_metric(labels, _cumulative(metric, total), total.total)
         return family
 
 

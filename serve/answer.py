@@ -21,6 +21,8 @@ class ScoreBytes(NamedTuple):
     """float64 (n,)."""
     arms: bytes
     """uint8 (n,)."""
+    arm_seconds: tuple[float, ...] = ()
+    """As in `TimedScores`."""
 
     def scores(self, rows: int) -> Scores:
         """The scores as arrays of `rows` rows.

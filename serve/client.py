@@ -13,9 +13,9 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.split import Split
 from ray_fraud.scoring.scored_batch import ScoredBatch
+from ray_fraud.scoring.split_scorer import TimedScores
 from serve.answer import AnswerMalformed, UnknownSplit
 from serve.breaker import BreakerState, CircuitBreaker
 from serve.config import ScorerConfig, ScoringMode
@@ -76,11 +76,11 @@ class ScorerClient:
                 be loaded here either.
         """
         started = self._monotonic()
-        scores = self._ask(split, user_ids, features, self._mode.timeout) if split.arms else None
-        degraded = scores is None and self._remote is not None and bool(split.arms)
-        if scores is None:
-            scores = self._score_here(split, user_ids, features)
-        return ScoredBatch(scores, degraded, self._monotonic() - started)
+        answer = self._ask(split, user_ids, features, self._mode.timeout) if split.arms else None
+        degraded = answer is None and self._remote is not None and bool(split.arms)
+        if answer is None:
+            answer = self._score_here(split, user_ids, features)
+        return ScoredBatch(answer.scores, degraded, self._monotonic() - started, answer.arm_seconds)
 
     def explain(self, split: Split, arm: int, features: NDArray[np.float32]) -> NDArray[np.float64] | None:
         """What pushed the score of one row, by the model files of this process; see `SplitScorer.explain`.
@@ -92,28 +92,32 @@ class ScorerClient:
         """
         return self._local.explain(split, arm, features)
 
-    def _score_here(self, split: Split, user_ids: NDArray[np.int64], features: NDArray[np.float32]) -> Scores:
+    def _score_here(
+        self, split: Split, user_ids: NDArray[np.int64], features: NDArray[np.float32]
+    ) -> TimedScores:
         scorer = self._local.get(split.digest) or self._local.load(split)
-        return scorer.score(user_ids, features)
+        return scorer.score_timed(user_ids, features)
 
     def _ask(
         self, split: Split, user_ids: NDArray[np.int64], features: NDArray[np.float32], timeout: timedelta
-    ) -> Scores | None:
+    ) -> TimedScores | None:
         """The scorer's answer, or None: there is none, it failed, or the circuit is open."""
         permit = self._breaker.permit(self._monotonic()) if self._remote is not None else None
         if permit is None:
             return None
         try:
-            scores = self._call(split, user_ids.tobytes(), features.tobytes(), len(user_ids), timeout)
+            answer = self._call(split, user_ids.tobytes(), features.tobytes(), len(user_ids), timeout)
         except Exception as error:  # noqa: BLE001 - whatever Serve raises, this batch is scored here
             logger.warning("scorer did not answer, scoring locally: %s: %s", type(error).__name__, error)
             self._breaker.failed(permit, self._monotonic())
             return None
         self._breaker.succeeded(permit)
         self._answered_once = True
-        return scores
+        return answer
 
-    def _call(self, split: Split, user_ids: bytes, features: bytes, rows: int, timeout: timedelta) -> Scores:
+    def _call(
+        self, split: Split, user_ids: bytes, features: bytes, rows: int, timeout: timedelta
+    ) -> TimedScores:
         assert self._remote is not None  # noqa: S101 - narrowed by the permit
         started = self._monotonic()
         answer = self._remote.call(split.digest, user_ids, features, None, timeout)
@@ -122,7 +126,7 @@ class ScorerClient:
             answer = self._remote.call(split.digest, user_ids, features, split.canonical(), left)
         if isinstance(answer, UnknownSplit):
             raise AnswerMalformed(f"split {answer.digest} is unknown even with its content")
-        return answer.scores(rows)
+        return TimedScores(answer.scores(rows), answer.arm_seconds)
 
 
 def open_scorer_client(config: ScorerConfig, mode: ScoringMode) -> ScorerClient:

@@ -74,8 +74,8 @@ class Scorer:
                 return UnknownSplit(digest)
             scorer = await asyncio.to_thread(self._splits.load, msgspec.json.decode(content, type=Split))
         rows = np.frombuffer(features, np.float32).reshape(-1, FEATURE_COUNT)
-        scores = scorer.score(np.frombuffer(user_ids, np.int64), rows)
-        return ScoreBytes(scores.values.tobytes(), scores.arms.tobytes())
+        scores, seconds = scorer.score_timed(np.frombuffer(user_ids, np.int64), rows)
+        return ScoreBytes(scores.values.tobytes(), scores.arms.tobytes(), seconds)
 
     async def state(self) -> ReplicaState:
         """What this replica holds."""

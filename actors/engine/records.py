@@ -17,6 +17,7 @@ from ray_fraud.domain.alert import Alert
 from ray_fraud.domain.metrics import TransactionStatus
 from ray_fraud.domain.partition import Observed
 from ray_fraud.domain.split import Split
+from ray_fraud.domain.version_metrics import VERSION_ROWS, VERSION_SECONDS, version_labels
 from ray_fraud.scoring.scored_batch import ScoredBatch
 from ray_fraud.telemetry.meter import Meter
 
@@ -60,8 +61,14 @@ class BatchRecorder:
         anomalies = int(np.count_nonzero(values > thresholds[arms]))
         meter.count(metrics.ML_PREDICTIONS, anomalies, prediction="anomaly")
         meter.count(metrics.ML_PREDICTIONS, len(values) - anomalies, prediction="normal")
-        for index, rows in enumerate(np.bincount(arms, minlength=len(split.arms)).tolist()):
-            self.arm_counts[split.arms[index].label] += rows
+        counts = np.bincount(arms, minlength=len(split.arms)).tolist()
+        for arm, rows in zip(split.arms, counts, strict=True):
+            self.arm_counts[arm.label] += rows
+        # Seconds are missing if the replica is of a release that does not tell them.
+        for arm, rows, seconds in zip(split.arms, counts, answer.arm_seconds, strict=False):
+            if rows:
+                meter.count(VERSION_ROWS, rows, **version_labels(arm))
+                meter.observe(VERSION_SECONDS, (seconds,), **version_labels(arm))
 
     def settled(self, observed: Observed, seconds: float, newest_timestamp_ms: int) -> None:
         meter, counts = self._meter, observed.counts

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from batch.promotion.figures import live_figures
 from cluster.local.paths import StackPaths
+from cluster.local.version_latency import VersionLatency, latency_rows, version_latencies
 from ray_fraud.cli.models_change import promote, retire, rollback, split
 from ray_fraud.cli.models_drift import drift_of, drift_table
 from ray_fraud.cli.models_place import ERRORS, LabelType, opened
@@ -78,15 +79,17 @@ def show_model(label: str, data_dir: Path, output: Output) -> None:
         events = [event for event in place.registry.history() if row.id in event.models]
         manifest, problem = _manifest(place.lake, row)
         drift = drift_of(place.lake, row, manifest, settings)
+    cost = version_latencies(data_dir).get(label)
     data = _plain(row) | {
         "manifest": None if manifest is None else msgspec.to_builtins(manifest),
         "problem": problem,
+        "scoring": msgspec.to_builtins(cost),
         "drift": msgspec.to_builtins(drift) | {"alarm_above": settings.alarm},
         "events": [msgspec.to_builtins(event) for event in events],
     }
     shown = JSON.from_data(_brief(manifest)) if manifest is not None else Text(problem or "", "red")
     found = drift_table(drift, settings)
-    show("models show", data, output, lambda: _one(row, shown, found, events))
+    show("models show", data, output, lambda: _one(row, shown, cost, found, events))
 
 
 @models.command("compare")
@@ -99,8 +102,8 @@ def show_model(label: str, data_dir: Path, output: Output) -> None:
 def compare(one: str, other: str, days: int, data_dir: Path, output: Output) -> None:
     """Two versions side by side: on their hold-outs, and on what both see live.
 
-    Alerts and verdicts count since each version went live. Latency is not told apart: one call scores the
-    rows of all versions.
+    Alerts and verdicts count since each version went live. One call scores the rows of all versions; the time
+    of each one's rows counts since the platform came up, and only while it runs.
     """
     with opened(data_dir) as place:
         versions = place.registry.versions()
@@ -108,16 +111,18 @@ def compare(one: str, other: str, days: int, data_dir: Path, output: Output) -> 
         scores = model_scores(place.lake, round(time.time() * 1000) - days * DAY_MS)
         live = {each.model: each for each in live_figures(versions, place.alerts, scores)}
     figures = [live.get(row.label) for row in rows]
+    latencies = version_latencies(data_dir)
+    scoring = [latencies.get(row.label) for row in rows]
     distance = _distance(figures)
     data = {
         "days": days,
         "distance": distance,
         "models": [
-            _plain(row) | {"live": msgspec.to_builtins(found)}
-            for row, found in zip(rows, figures, strict=True)
+            _plain(row) | {"live": msgspec.to_builtins(found), "scoring": msgspec.to_builtins(cost)}
+            for row, found, cost in zip(rows, figures, scoring, strict=True)
         ],
     }
-    show("models compare", data, output, lambda: comparison(rows, figures, distance, days))
+    show("models compare", data, output, lambda: comparison(rows, figures, scoring, distance, days))
 
 
 def _plain(row: ModelVersion) -> dict[str, Any]:
@@ -174,16 +179,30 @@ def _list(rows: Sequence[ModelVersion]) -> Table:
     return table
 
 
-def _one(row: ModelVersion, manifest: JSON | Text, drift: Group, events: Sequence[ModelEvent]) -> Group:
+def _one(
+    row: ModelVersion,
+    manifest: JSON | Text,
+    cost: VersionLatency | None,
+    drift: Group,
+    events: Sequence[ModelEvent],
+) -> Group:
     table = Table("at", "what", "who", "why", box=None, header_style="bold")
     for event in events:
         table.add_row(*(Text(cell) for cell in (_time(event.at_ms), event.action, event.actor, event.reason)))
     metrics = JSON.from_data(row.metrics)
-    return Group(_list([row]), Text(), metrics, Text(), manifest, Text(), drift, Text(), table)
+    scoring = Table("", "", box=None, show_header=False)
+    for line in latency_rows([cost]):
+        scoring.add_row(*line)
+    parts = (_list([row]), metrics, manifest, scoring, drift, table)
+    return Group(*(each for part in parts for each in (part, Text())))
 
 
 def comparison(
-    rows: Sequence[ModelVersion], figures: Sequence[LiveFigures | None], distance: float | None, days: int
+    rows: Sequence[ModelVersion],
+    figures: Sequence[LiveFigures | None],
+    scoring: Sequence[VersionLatency | None],
+    distance: float | None,
+    days: int,
 ) -> Group:
     """A column per version, so that it fits a terminal of 80."""
     table = Table("", *(row.label for row in rows), box=None, header_style="bold")
@@ -202,6 +221,8 @@ def comparison(
     for name in ("p50", "p90", "p99", "p999"):
         found = (_figure(None if each is None else each.quantiles.get(name)) for each in scores)
         table.add_row(f"score {name}", *found)
+    for line in latency_rows(scoring):
+        table.add_row(*line)
     said = "not known" if distance is None else f"{distance:.3f}, above 0.25 is another distribution"
     return Group(table, Text(), Text(f"distance of the scores (stability index): {said}"))
 

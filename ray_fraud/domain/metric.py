@@ -15,7 +15,8 @@ class MetricKind(StrEnum):
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """One metric; `labels` maps each label to its closed set, None for a partition number."""
+    """One metric; `labels` maps each label to its closed set, None for a number: of a partition, or of a
+    model's version."""
 
     name: str
     kind: MetricKind

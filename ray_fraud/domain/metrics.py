@@ -15,6 +15,7 @@ from ray_fraud.domain.drift_metrics import DRIFT_METRICS
 from ray_fraud.domain.live_comparison import Role
 from ray_fraud.domain.metric import Metric, MetricKind
 from ray_fraud.domain.rejection import RejectionCode
+from ray_fraud.domain.version_metrics import VERSION_METRICS
 
 COLD_RULES = tuple(rule for rule in RuleName if rule not in HOT_RULES)
 
@@ -414,5 +415,6 @@ CATALOGUE: tuple[Metric, ...] = (
     MODEL_VERDICTS,
     MODEL_PRECISION,
     MODEL_DECISIONS,
+    *VERSION_METRICS,
     *DRIFT_METRICS,
 )

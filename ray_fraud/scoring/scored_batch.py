@@ -17,3 +17,5 @@ class ScoredBatch:
     """Scored locally because the scorer did not answer in time; the scores are the same."""
     seconds: float
     """Time that the caller waited."""
+    arm_seconds: tuple[float, ...] = ()
+    """Of these, time that each arm's model took for its rows, wherever it ran; empty: not known."""

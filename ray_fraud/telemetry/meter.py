@@ -64,9 +64,9 @@ class Meter:
             gauges = self._snapshot.gauges
             self._snapshot.gauges = {key: value for key, value in gauges.items() if key[0] != metric.name}
 
-    def observe(self, metric: Metric, values: Iterable[float]) -> None:
-        """Adds values to a histogram without labels."""
-        key = _series(metric, MetricKind.HISTOGRAM, {})
+    def observe(self, metric: Metric, values: Iterable[float], **labels: str) -> None:
+        """Adds values to a histogram."""
+        key = _series(metric, MetricKind.HISTOGRAM, labels)
         with self._lock:
             state = self._snapshot.histograms.get(key)
             if state is None:

@@ -9,6 +9,7 @@ from prometheus_client.registry import CollectorRegistry
 
 from actors.metrics_hub import SnapshotCollector
 from ray_fraud.domain import metrics
+from ray_fraud.domain.version_metrics import VERSION_SECONDS
 from ray_fraud.telemetry.meter import Meter, read_snapshot
 
 
@@ -64,6 +65,25 @@ def test_histogram_buckets_are_cumulative_and_include_their_bound() -> None:
     assert samples[bucket, ("5000.0",)] == 3
     assert samples[bucket, ("+Inf",)] == 4
     assert samples["fraud_detection_batch_size_sum", ()] == 10_005
+
+
+def test_histograms_with_labels_add_up_by_their_labels() -> None:
+    hub = SnapshotCollector()
+    before, after, other = Meter("partition-0", "a"), Meter("partition-0", "b"), Meter("partition-1", "a")
+    one, two = {"model": "random_forest", "version": "1"}, {"model": "random_forest", "version": "2"}
+    for meter in (before, other):
+        meter.observe(VERSION_SECONDS, [0.0002, 5.0], **one)
+    scrape(before, other, hub=hub)
+    after.observe(VERSION_SECONDS, [0.0002], **two)
+    samples = scrape(after, hub=hub)
+    name = VERSION_SECONDS.name
+    assert samples[f"{name}_count", ("random_forest", "1")] == 4
+    assert samples[f"{name}_sum", ("random_forest", "1")] == pytest.approx(10.0004)
+    assert samples[f"{name}_bucket", ("0.00025", "random_forest", "1")] == 2
+    assert samples[f"{name}_bucket", ("+Inf", "random_forest", "2")] == 1
+    with pytest.raises(ValueError, match="labels"):
+        after.observe(VERSION_SECONDS, [0.1], model="random_forest")
+    assert (f"{name}_count", ()) not in samples
 
 
 def test_gauges_of_a_dead_incarnation_disappear() -> None:

@@ -40,6 +40,7 @@ from ray_fraud.stores.ledger.registry import ModelStatus, NewModel, Share
 from ray_fraud.stores.models.lake import LakeModelFiles
 from ray_fraud.stores.tables.feature_columns import FEATURE_SCHEMA, ML_FEATURES
 from ray_fraud.stores.tables.positioned import Move, PositionedTable
+from tests.cluster.test_version_latency import platform_in
 from tests.scoring.sample_models import rows as sample_rows
 from tests.scoring.sample_models import split as sample_split
 from tests.scoring.sample_models import trained
@@ -181,6 +182,20 @@ def test_show_has_the_manifest_and_compare_what_is_live(tmp_path: Path, connecti
     assert "not live" in text
     assert "0.500 (0.0" in text
     assert "…" not in text
+
+
+def test_what_each_version_costs_is_shown_while_the_platform_runs(
+    tmp_path: Path, connections: Connections
+) -> None:
+    assert data(tmp_path, "show", TWO)["scoring"] is None
+    with platform_in(tmp_path / "data"):
+        one, three = data(tmp_path, "compare", ONE, THREE)["models"]
+        assert (one["scoring"]["calls"], one["scoring"]["rows"], three["scoring"]) == (200, 2_000, None)
+        assert data(tmp_path, "show", TWO)["scoring"]["p99_ms"] == 0.25
+        for command in (("compare", ONE, TWO), ("show", ONE)):
+            text = run(tmp_path, *command).stdout
+            assert "200.0" in text
+            assert "µs a row" in text
 
 
 def day_of_features(lake: LakeLocation, amount: float) -> None:

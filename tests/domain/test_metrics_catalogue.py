@@ -1,7 +1,10 @@
 """The catalogue holds the names that dashboards were promised, and only closed label sets."""
 
+from batch.training.settings import Algorithm
 from ray_fraud.domain.metric import MetricKind
 from ray_fraud.domain.metrics import CATALOGUE
+from ray_fraud.domain.split import Arm
+from ray_fraud.domain.version_metrics import NAMES, OTHER, version_labels
 
 PROMISED = {
     "fraud_detection_transactions_total": {"status"},
@@ -30,7 +33,14 @@ def test_names_are_unique_and_say_their_kind() -> None:
         assert list(metric.buckets) == sorted(set(metric.buckets)), metric.name
 
 
-def test_open_label_sets_are_partition_numbers_only() -> None:
+def test_open_label_sets_are_numbers_of_partitions_and_versions_only() -> None:
     for metric in CATALOGUE:
         for label, values in metric.labels.items():
-            assert values or label == "partition", f"{metric.name}.{label}"
+            assert values or label in ("partition", "version"), f"{metric.name}.{label}"
+
+
+def test_every_algorithm_has_a_name_of_its_own() -> None:
+    assert set(NAMES) == {*(each.value for each in Algorithm), OTHER}
+    known, unknown = (Arm(name, 7, "d", 0.5, 10_000) for name in ("random_forest", "somebody's"))
+    assert version_labels(known) == {"model": "random_forest", "version": "7"}
+    assert version_labels(unknown) == {"model": OTHER, "version": "7"}

@@ -26,6 +26,24 @@ def test_each_row_has_the_score_of_its_arm(ids: list[int], share_bp: int) -> Non
         assert scores.values[mine].tobytes() == loaded(arm + 1).score(features)[mine].tobytes()
 
 
+def test_the_time_of_each_arm_is_told_and_changes_no_score() -> None:
+    class Clock:
+        now = 0.0
+
+        def __call__(self) -> float:
+            self.now += 1.5
+            return self.now
+
+    user_ids = np.arange(400)
+    for under, arms in ((split(10_000), (1.5,)), (split(6_000, 4_000), (1.5, 1.5)), (RULES_ONLY, ())):
+        scorer = SplitScorer(under, MODELS)
+        scores, seconds = scorer.score_timed(user_ids, ROWS, Clock())
+        assert scores.values.tobytes() == scorer.score(user_ids, ROWS).values.tobytes()
+        assert seconds == arms
+    shadowed = SplitScorer(split(10_000, 0), MODELS).score_timed(user_ids, ROWS, Clock())
+    assert shadowed.arm_seconds == (1.5, 0.0)
+
+
 def test_a_shadow_is_loaded_and_scores_nobody() -> None:
     user_ids = np.arange(400)
     scores = SplitScorer(split(10_000, 0), MODELS).score(user_ids, ROWS)

@@ -4,6 +4,7 @@ Faults are data: the scorer here is the deployment's own class, called directly 
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -66,7 +67,7 @@ def scorer(tmp_path: Path) -> Scorer:
 
 
 def client(
-    remote: ReplicaInProcess | None, clock: Clock | None = None, files: ModelFiles | None = None
+    remote: ReplicaInProcess | None, clock: Callable[[], float] | None = None, files: ModelFiles | None = None
 ) -> ScorerClient:
     return ScorerClient(LoadedSplits(files or model_files(1, 2)), remote, monotonic=clock or Clock())
 
@@ -150,6 +151,15 @@ def test_without_an_answer_it_scores_here_and_says_so(scorer: Scorer, fault: Cal
     batch = client(ReplicaInProcess(scorer, fault)).score(SPLIT, IDS, ROWS)
     assert batch.degraded
     assert batch.scores.values.tobytes() == client(None).score(SPLIT, IDS, ROWS).scores.values.tobytes()
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_the_time_of_each_version_comes_with_the_answer(scorer: Scorer, served: bool) -> None:
+    """From the replica, or from here, inside what the caller waited."""
+    batch = client(ReplicaInProcess(scorer) if served else None, time.monotonic).score(SPLIT, IDS, ROWS)
+    assert len(batch.arm_seconds) == 2
+    assert min(batch.arm_seconds) > 0
+    assert sum(batch.arm_seconds) < batch.seconds
 
 
 def test_an_open_circuit_is_not_called_until_a_probe_succeeds(scorer: Scorer) -> None:
