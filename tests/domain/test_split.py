@@ -43,6 +43,24 @@ def test_shares_are_kept(parts: tuple[int, ...]) -> None:
         assert abs(count - expected) <= 5 * np.sqrt(expected * (1 - share / BASIS_POINTS))
 
 
+@given(shares, st.text(max_size=8), st.integers(0, 2**62), st.sampled_from((1, 7, 1_000)))
+def test_the_counts_are_those_of_a_binomial_draw(parts: list[int], salt: str, first: int, step: int) -> None:
+    """T40: whatever the shares and the draw, and however the platform numbers its users."""
+    users = first + step * np.arange(100_000, dtype=np.int64)
+    arms = split(*parts, salt=salt).arm_of(users)
+    for index, share in enumerate(parts):
+        count, part = int((arms == index).sum()), share / BASIS_POINTS
+        expected, deviation = len(users) * part, np.sqrt(len(users) * part * (1 - part))
+        # Six: of the thousands of counts that a run looks at none should be further away by chance.
+        assert abs(count - expected) <= 6 * deviation + 1e-9, (index, share, count)
+
+
+def test_of_ninety_and_ten_no_share_is_half_a_point_off() -> None:
+    for salt in map(str, range(20)):
+        arms = split(9_000, 1_000, salt=salt).arm_of(USERS[:100_000])
+        assert abs((arms == 1).mean() - 0.1) < 0.005
+
+
 def test_a_growing_test_takes_users_from_production_and_gives_none_back() -> None:
     small, large = (split(BASIS_POINTS - share, share).arm_of(USERS) == 1 for share in (500, 2_000))
     assert (large[small]).all()
