@@ -115,7 +115,8 @@ def test_verdicts_become_candidates_and_a_batch_begins_their_test(platform: Plat
         eventually("a history", lambda: sum(platform.log_ends().values()) >= begun + RECORDS, 90)
     platform.settle()
     eventually("the cold path answers", cold_path_answers, PATIENCE_SECONDS)
-    assert run_batch(lambda _: None, PATIENCE_SECONDS)["status"] == "done"
+    first = run_batch(lambda _: None, PATIENCE_SECONDS)
+    assert first["status"] == "done", first
     frauds = call_frauds(platform, load.started_ms)
     assert frauds > 100
 
@@ -138,6 +139,7 @@ def test_verdicts_become_candidates_and_a_batch_begins_their_test(platform: Plat
             assert LakeHoldOuts(*files).load(digest, production.model_digest) is not None
 
         batch = run_batch(lambda _: None, PATIENCE_SECONDS)
+        assert batch["status"] == "done", batch
         steps = {step["model"]: step["outcome"] for step in batch["report"]["models"]["steps"]}
         supervised = {label for label in candidates if label.split(":")[0] in SUPERVISED}
         assert {steps[label] for label in supervised} == {"tested"}, batch["report"]["models"]
