@@ -91,7 +91,12 @@ def train_random_forest(
         onnx=export_trees(made, len(names)),
         explain=export_covers(made, len(names)),
         training=Training(
-            len(rows), chosen.trees, seed, period=period, parameters=msgspec.to_builtins(chosen)
+            len(rows),
+            chosen.trees,
+            seed,
+            period=period,
+            # A manifest has numbers there; one with a truth value could not be read again.
+            parameters=msgspec.to_builtins(chosen) | {"balanced": int(chosen.balanced)},
         ),
     )
     expected: Any = forest.predict_proba(rows[:CHECKED_ROWS])[:, 1]

@@ -16,7 +16,7 @@ from batch.training.onnx_trees import export_trees
 from batch.training.random_forest import ForestParameters, train_random_forest
 from batch.training.trained_model import Candidate, ExportMismatch, compare, finish
 from ray_fraud.domain.features import FEATURE_NAMES
-from ray_fraud.domain.model import IdentityLink, IsolationLink, LogisticLink, Training
+from ray_fraud.domain.model import IdentityLink, IsolationLink, LogisticLink, Training, decode_manifest
 from ray_fraud.scoring.model import Model
 from tests.scoring.sample_models import rows, trained
 
@@ -217,6 +217,14 @@ def test_trained_models_can_explain_themselves(kind: str) -> None:
     pushes = model.explain(unusual)
     assert pushes is not None
     assert FEATURE_NAMES[int(np.argmax(pushes))] == "amount"
+
+
+@pytest.mark.parametrize("kind", ["random", "boosting"])
+def test_the_manifest_can_be_read_again(kind: str) -> None:
+    fraud = HISTORY[:, 0] > 60
+    train = train_random_forest if kind == "random" else train_boosting
+    manifest = train(HISTORY, fraud, SECOND_FEATURES, version=1, seed=1)[0].draft()
+    assert decode_manifest(manifest.canonical(), digest=manifest.digest) == manifest
 
 
 def trained_scores() -> "np.typing.NDArray[np.float64]":
