@@ -3,13 +3,15 @@
 Never: work.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from cluster.local.learning import Judged, LearningResult
+from cluster.local.learning import Judged, LearningResult, LearningStep
+from ray_fraud.stores.ledger.model_events import EventAction
 
 
 def learning_view(result: LearningResult) -> Group:
@@ -21,13 +23,20 @@ def learning_view(result: LearningResult) -> Group:
     if result.training.get("not_enough"):
         head.add_row("nothing trained", result.training["not_enough"])
     head.add_row("seconds", f"{result.seconds:.0f}")
-    steps = Table(
-        "time", "action", "why", box=None, header_style="bold", title="Model versions", title_justify="left"
-    )
-    for event in result.events:
-        at = datetime.fromtimestamp(event.at_ms / 1000, UTC).strftime("%H:%M:%S")
-        steps.add_row(at, event.action.value, Text(event.reason))
+    steps = Table(box=None, header_style="bold", title="Model versions", title_justify="left")
+    for column in ("time", "action", "model", "why"):
+        steps.add_column(column, no_wrap=column != "why")
+    for step in result.steps:
+        at = datetime.fromtimestamp(step.at_ms / 1000, UTC).strftime("%H:%M:%S")
+        steps.add_row(at, step.action.value, Text(", ".join(_about(step))), Text(step.reason))
     return Group(head, Text(), steps, Text(), _compared(result))
+
+
+def _about(step: LearningStep) -> Sequence[str]:
+    """Of a promotion the new production version, else those that are not in production, if there are any."""
+    if step.action is EventAction.PROMOTED and step.production is not None:
+        return (step.production,)
+    return [model for model in step.models if model != step.production] or step.models
 
 
 def _compared(result: LearningResult) -> Table:
@@ -38,7 +47,7 @@ def _compared(result: LearningResult) -> Table:
         title_justify="left",
     )
     for column in ("model", "precision", "recall", "F1", "AP", "AUC", "alerts/day"):
-        table.add_column(column, justify="left" if column == "model" else "right")
+        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     _add(table, result.first, "first")
     if result.promoted is None:
         table.add_row(Text("no candidate was promoted", "yellow"))
