@@ -171,7 +171,10 @@ def test_the_command_succeeds_only_with_a_promotion(
 
 
 @pytest.mark.parametrize("option", ["--seconds", "--tps", "--users"])
-def test_options_that_the_loop_has_no_use_for_are_refused(option: str) -> None:
+def test_options_that_the_loop_has_no_use_for_are_refused(
+    monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.setattr(demo_command, "run_learning", lambda *_: result(None))
     done = CliRunner().invoke(main, ["demo", "--learn", option, "5"])
     assert done.exit_code == 2
     assert option in done.output
