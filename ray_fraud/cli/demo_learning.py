@@ -13,13 +13,15 @@ from rich.text import Text
 from cluster.local.learning import Judged, LearningResult, LearningStep
 from ray_fraud.stores.ledger.model_events import EventAction
 
+ROWS = ("model", "precision", "recall", "F1", "average precision", "AUC ROC", "alerts per day")
+
 
 def learning_view(result: LearningResult) -> Group:
     """The loop, step by step, and the promoted model beside the first one against the ground truth."""
     head = Table(title="The loop", box=None, show_header=False, title_justify="left")
     given = ", ".join(f"{number:,} {kind.replace('_', ' ')}" for kind, number in result.verdicts.items())
     head.add_row("verdicts", given)
-    head.add_row("labelled rows of the training", f"{result.training.get('rows', 0):,}")
+    head.add_row("labelled rows", f"{result.training.get('rows', 0):,}")
     if result.training.get("not_enough"):
         head.add_row("nothing trained", result.training["not_enough"])
     head.add_row("seconds", f"{result.seconds:.0f}")
@@ -40,26 +42,29 @@ def _about(step: LearningStep) -> Sequence[str]:
 
 
 def _compared(result: LearningResult) -> Table:
+    """A column per model: so both stand beside each other in 80 characters."""
     table = Table(
         title="Against the ground truth, on the last days",
         box=None,
         header_style="bold",
         title_justify="left",
     )
-    for column in ("model", "precision", "recall", "F1", "AP", "AUC", "alerts/day"):
-        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
-    _add(table, result.first, "first")
-    if result.promoted is None:
-        table.add_row(Text("no candidate was promoted", "yellow"))
-    else:
-        _add(table, result.promoted, "promoted")
+    models = {"first": result.first, "promoted": result.promoted}
+    table.add_column("")
+    for name in models:
+        table.add_column(name, justify="right", no_wrap=True)
+    columns = [_column(judged) for judged in models.values()]
+    for name, *values in zip(ROWS, *columns, strict=True):
+        table.add_row(name, *values)
     return table
 
 
-def _add(table: Table, judged: Judged, what: str) -> None:
+def _column(judged: Judged | None) -> tuple[str, ...]:
+    if judged is None:
+        return ("no candidate was promoted", *("–" for _ in ROWS[1:]))
     found = judged.evaluation
-    table.add_row(
-        f"{judged.model} ({what})",
+    return (
+        judged.model,
         f"{found.precision:.3f}",
         f"{found.recall:.3f}",
         f"{found.f1:.3f}",
