@@ -1,5 +1,8 @@
 """Asking a deployed cold path: its status, a run now, and no further runs.
 
+Its processes have the lowest priority, so on a busy machine an answer may take as long as a run may; one that
+has ended is told at once.
+
 Never: importing what only the cold path needs: commands that look must be quick.
 """
 
@@ -42,13 +45,13 @@ def run_batch(progress: Callable[[dict[str, Any]], None], timeout_seconds: float
         NoColdPath: the message says why.
         TimeoutError: the run has not ended in time.
     """
-    ticket = _ask("request")
     deadline = time.monotonic() + timeout_seconds
-    while time.monotonic() < deadline:
-        run = _ask("result", ticket, POLL_SECONDS)
+    ticket = _ask("request", timeout_seconds=timeout_seconds)
+    while (left := deadline - time.monotonic()) > 0:
+        run = _ask("result", ticket, POLL_SECONDS, timeout_seconds=left)
         if run is not None:
             return dict(run)
-        figures = batch_status(0).get("progress")
+        figures = batch_status(0, timeout_seconds=left).get("progress")
         if figures is not None:
             progress(figures)
     raise TimeoutError(
@@ -56,13 +59,13 @@ def run_batch(progress: Callable[[dict[str, Any]], None], timeout_seconds: float
     )
 
 
-def training_status(count: int = 10) -> dict[str, Any]:
+def training_status(count: int = 10, timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> dict[str, Any]:
     """See `batch.training.actor.TrainingActor.status`.
 
     Raises:
         NoColdPath: the message says why.
     """
-    return dict(_ask("status", count, name=TRAINING))
+    return dict(_ask("status", count, name=TRAINING, timeout_seconds=timeout_seconds))
 
 
 def run_training(progress: Callable[[int, int], None], timeout_seconds: float) -> dict[str, Any]:
@@ -76,13 +79,13 @@ def run_training(progress: Callable[[int, int], None], timeout_seconds: float) -
         NoColdPath: the message says why.
         TimeoutError: the training has not ended in time.
     """
-    ticket = _ask("request", name=TRAINING)
     deadline = time.monotonic() + timeout_seconds
-    while time.monotonic() < deadline:
-        run = _ask("result", ticket, POLL_SECONDS, name=TRAINING)
+    ticket = _ask("request", name=TRAINING, timeout_seconds=timeout_seconds)
+    while (left := deadline - time.monotonic()) > 0:
+        run = _ask("result", ticket, POLL_SECONDS, name=TRAINING, timeout_seconds=left)
         if run is not None:
             return dict(run)
-        figures = training_status(0)["progress"]
+        figures = training_status(0, left)["progress"]
         if figures is not None:
             progress(*figures)
     raise TimeoutError(

@@ -24,10 +24,17 @@ import numpy as np
 from batch.training.labelled import LabelledRows
 from batch.training.lake_rows import COLUMNS, labelled_rows
 from cluster.local.bench.children import end
-from cluster.local.cold_path_client import NoColdPath, run_batch, run_training
+from cluster.local.cold_path_client import (
+    NoColdPath,
+    batch_status,
+    run_batch,
+    run_training,
+    training_status,
+)
 from cluster.local.failures import GeneratorError
 from cluster.local.hot_path import hot_path_status
 from cluster.local.running import Running, bring_down, bring_up
+from cluster.local.split_in_force import wait_in_force
 from cluster.local.stack import LocalStack
 from ray_fraud.domain.batch_settings import (
     BatchSettings,
@@ -41,9 +48,10 @@ from ray_fraud.generator.label_log import open_label_log
 from ray_fraud.scoring.model import Model
 from ray_fraud.stores.lake import lake_filesystem
 from ray_fraud.stores.ledger.model_events import EventAction, ModelEvent
+from ray_fraud.stores.ledger.postgres import PostgresLedger
 from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
 from ray_fraud.stores.ledger.postgres_session import PATIENT
-from ray_fraud.stores.ledger.registry import ModelStatus, ModelVersion
+from ray_fraud.stores.ledger.registry import ModelVersion
 from ray_fraud.stores.models.lake import LakeModelFiles
 from ray_fraud.stores.tables.feature_columns import ML_FEATURES
 from ray_fraud.stores.tables.period import PeriodRows
@@ -56,6 +64,7 @@ PATIENCE_SECONDS = 900.0
 SETTLE_SECONDS = 300.0
 TICK_SECONDS = 1.0
 READ_ROWS = 50_000
+NAME = "ray-fraud demo"
 SCENARIOS = ("card_testing", "terminal_compromise", "stolen_card", "account_takeover")
 """Frauds of one user or one merchant: what a model of single transactions can learn."""
 LEARNING = BatchSettings(
@@ -65,7 +74,7 @@ LEARNING = BatchSettings(
         interval_hours=8_784.0,
         new_verdicts=1_000_000,
         holdout_days=7.0,
-        gap_days=1.0,
+        gap_days=2.0,
         train_days=14.0,
         folds=2,
         fold_days=5.0,
@@ -95,14 +104,26 @@ class Judged(msgspec.Struct, frozen=True):
     evaluation: Evaluation
 
 
+class LearningStep(msgspec.Struct, frozen=True):
+    """Something that happened to model versions."""
+
+    at_ms: int
+    action: EventAction
+    models: tuple[str, ...]
+    """Those whose status or share it changed, production's among them."""
+    production: str | None
+    """Afterwards."""
+    reason: str
+
+
 class LearningResult(msgspec.Struct, frozen=True):
     first: Judged
     promoted: Judged | None
     """None: no candidate was good enough."""
     training: dict[str, Any]
     """See `batch.training.job.TrainingReport`."""
-    events: Sequence[ModelEvent]
-    """All that happened to model versions."""
+    steps: Sequence[LearningStep]
+    """All that happened to model versions, oldest first."""
     verdicts: dict[str, int]
     """Of the simulated analyst, by kind."""
     seconds: float
@@ -118,6 +139,10 @@ def run_learning(stack: LocalStack, plan: LearningPlan, progress: Progress) -> L
     began = time.monotonic()
     try:
         running = bring_up(stack, progress, batch=LEARNING)
+        # Without it the days would pass before features hear of the first verdict.
+        progress("waiting for the cold path")
+        batch_status(0, PATIENCE_SECONDS)
+        training_status(0, PATIENCE_SECONDS)
         verdicts = _judged_days(stack, plan, START, plan.history_days, progress)
         _batch(progress, "the lake is brought up to date")
         progress("training on what the verdicts say")
@@ -125,11 +150,11 @@ def run_learning(stack: LocalStack, plan: LearningPlan, progress: Progress) -> L
         if trained["status"] != "done":
             raise NoColdPath(f"the training failed: {trained['error']}")
         _batch(progress, "candidates go into their test")
+        _wait_until_decided_by(running)
         test_start = START + plan.history_days * DAY_SECONDS
         for kind, number in _judged_days(stack, plan, test_start, plan.test_days, progress).items():
             verdicts[kind] += number
         _batch(progress, "the rules of promotion decide")
-        _batch(progress, "and once more, now that a test may have ended")
         progress("comparing with the ground truth")
         result = _compared(running, plan, test_start, trained["report"], verdicts, time.monotonic() - began)
     except BaseException:
@@ -229,10 +254,30 @@ def _settle() -> None:
 
 
 def _batch(progress: Progress, what: str) -> None:
+    """One run of the cold path, and what its rules of promotion did."""
     progress(what)
     done = run_batch(lambda _: None, PATIENCE_SECONDS)
     if done["status"] != "done":
         raise NoColdPath(f"the cold path failed: {done['error']}")
+    models = done["report"]["models"]
+    if "failed" in models:
+        raise NoColdPath(f"the rules of promotion failed: {models['failed']}")
+    for step in models["steps"]:
+        progress(f"{step['model']} {step['outcome'].replace('_', ' ')}: {'; '.join(step['reasons'])}")
+
+
+def _wait_until_decided_by(running: Running) -> None:
+    """Waits until every partition decides by the registry's present split: no day is tested by another."""
+    postgres = running.config.connections.postgres
+    with ExitStack() as closing_:
+        registry = closing_.enter_context(closing(PostgresRegistry(postgres, name=NAME, limits=PATIENT)))
+        ledger = closing_.enter_context(closing(PostgresLedger(postgres, name=NAME, limits=PATIENT)))
+        found = wait_in_force(ledger, registry.current_split().digest, SETTLE_SECONDS)
+    behind = [str(each.partition) for each in found if not each.known]
+    if behind:
+        raise TimeoutError(
+            f"partitions {', '.join(behind)} do not decide by the new split within {SETTLE_SECONDS:.0f} s"
+        )
 
 
 def _compared(
@@ -244,7 +289,7 @@ def _compared(
     seconds: float,
 ) -> LearningResult:
     connections = running.config.connections
-    with closing(PostgresRegistry(connections.postgres, name="ray-fraud demo", limits=PATIENT)) as registry:
+    with closing(PostgresRegistry(connections.postgres, name=NAME, limits=PATIENT)) as registry:
         versions, events = registry.versions(), registry.history()
     rows = _true_rows(running, from_seconds, plan.test_days)
     files = LakeModelFiles(*lake_filesystem(connections.lake))
@@ -256,12 +301,47 @@ def _compared(
             version.label, rows.evaluate(scores, version.threshold, period_days=plan.test_days, k=k)
         )
 
-    first = min(versions, key=lambda version: version.id)
-    production = next(version for version in versions if version.status is ModelStatus.PRODUCTION)
-    promoted = any(event.action is EventAction.PROMOTED for event in events) and production.id != first.id
+    first, promoted = first_and_promoted(versions, events)
     return LearningResult(
-        judged(first), judged(production) if promoted else None, training, events, verdicts, seconds
+        judged(first),
+        judged(promoted) if promoted else None,
+        training,
+        steps_of(versions, events),
+        verdicts,
+        seconds,
     )
+
+
+def steps_of(versions: Sequence[ModelVersion], events: Sequence[ModelEvent]) -> list[LearningStep]:
+    """The registry's events with the names of the versions in them."""
+    labels = {version.id: version.label for version in versions}
+    return [
+        LearningStep(
+            event.at_ms,
+            event.action,
+            tuple(labels[number] for number in event.models),
+            None if event.production is None else labels[event.production],
+            event.reason,
+        )
+        for event in events
+    ]
+
+
+def first_and_promoted(
+    versions: Sequence[ModelVersion], events: Sequence[ModelEvent]
+) -> tuple[ModelVersion, ModelVersion | None]:
+    """The version that the platform began with, and the one that was promoted last, whatever came after.
+
+    Args:
+        versions: all of the registry, at least one.
+        events: oldest first.
+    """
+    first = min(versions, key=lambda version: version.id)
+    by_id = {version.id: version for version in versions}
+    promotions = [event.production for event in events if event.action is EventAction.PROMOTED]
+    # The first split is on record as a promotion, too.
+    later = [by_id[number] for number in promotions if number is not None and number != first.id]
+    return first, later[-1] if later else None
 
 
 def _true_rows(running: Running, from_seconds: float, days: float) -> LabelledRows:

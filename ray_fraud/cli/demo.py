@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 import msgspec
+from click.core import ParameterSource
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
@@ -24,6 +25,7 @@ from cluster.local.hot_path import HotPathNotReady
 from cluster.local.learning import LearningPlan, run_learning
 from cluster.local.ray_node import RayOptions
 from cluster.local.stack import LocalStack
+from cluster.local.stack_record import read_record
 from ray_fraud.cli.demo_learning import learning_view
 from ray_fraud.cli.output import (
     Output,
@@ -49,7 +51,7 @@ PLAIN_LINE_SECONDS = 5.0
 @click.option(
     "--learn",
     is_flag=True,
-    help="The whole loop instead (a draft): weeks of event time, judged, trained on, tested, promoted.",
+    help="The whole loop instead: weeks of event time, judged, trained on, tested, promoted.",
 )
 @click.option(
     "--data-dir",
@@ -57,9 +59,19 @@ PLAIN_LINE_SECONDS = 5.0
     help="Keep the data here; default: a temporary folder that is removed.",
 )
 @output_option
+@click.pass_context
 @expects(LocalStackError, StoreError, HotPathNotReady, NoColdPath, TimeoutError, ConnectionError)
 def demo(
-    seconds: float, tps: float, users: int, seed: int, *, learn: bool, data_dir: Path | None, output: Output
+    context: click.Context,
+    /,
+    seconds: float,
+    tps: float,
+    users: int,
+    seed: int,
+    *,
+    learn: bool,
+    data_dir: Path | None,
+    output: Output,
 ) -> None:
     """Stream transactions through the whole platform and compare its alerts with a replay.
 
@@ -67,6 +79,8 @@ def demo(
     """
     began = time.time()
     quiet_libraries()
+    if learn:
+        _refuse_others(context)
     # A terminated demo cleans up as an interrupted one does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = data_dir or Path(tempfile.mkdtemp(prefix="ray-fraud-demo-"))
@@ -77,9 +91,12 @@ def demo(
         if stack.ledger.marked():
             fail(f"{folder}: a stack runs here; choose another --data-dir, or stop it with `ray-fraud down`")
         if learn:
+            if read_record(stack.paths).connections is not None:
+                fail(f"{folder}: a stack ran here before; the loop begins anew, choose another --data-dir")
             learned = run_learning(stack, LearningPlan(seed=seed), _line)
-            show("demo", msgspec.to_builtins(learned), output, lambda: learning_view(learned))
-            return
+            status = "ok" if learned.promoted is not None else "failed"
+            show("demo", msgspec.to_builtins(learned), output, lambda: learning_view(learned), status)
+            sys.exit(status != "ok")
         with _Display() as display:
             result = run_demo(stack, plan, began, display.line, display.figures)
     except KeyboardInterrupt:
@@ -95,6 +112,13 @@ def demo(
 
 def _line(message: str) -> None:
     progress.print(message)
+
+
+def _refuse_others(context: click.Context) -> None:
+    """What --learn does is one plan as a whole: its periods, users and frauds belong together."""
+    for name in ("seconds", "tps", "users"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name} means nothing with --learn, which has a plan of its own")
 
 
 class _Display:

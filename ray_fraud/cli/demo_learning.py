@@ -3,13 +3,17 @@
 Never: work.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from cluster.local.learning import Judged, LearningResult
+from cluster.local.learning import Judged, LearningResult, LearningStep
+from ray_fraud.stores.ledger.model_events import EventAction
+
+ROWS = ("model", "precision", "recall", "F1", "average precision", "AUC ROC", "alerts per day")
 
 
 def learning_view(result: LearningResult) -> Group:
@@ -17,40 +21,50 @@ def learning_view(result: LearningResult) -> Group:
     head = Table(title="The loop", box=None, show_header=False, title_justify="left")
     given = ", ".join(f"{number:,} {kind.replace('_', ' ')}" for kind, number in result.verdicts.items())
     head.add_row("verdicts", given)
-    head.add_row("labelled rows of the training", f"{result.training.get('rows', 0):,}")
+    head.add_row("labelled rows", f"{result.training.get('rows', 0):,}")
     if result.training.get("not_enough"):
         head.add_row("nothing trained", result.training["not_enough"])
     head.add_row("seconds", f"{result.seconds:.0f}")
-    steps = Table(
-        "time", "action", "why", box=None, header_style="bold", title="Model versions", title_justify="left"
-    )
-    for event in result.events:
-        at = datetime.fromtimestamp(event.at_ms / 1000, UTC).strftime("%H:%M:%S")
-        steps.add_row(at, event.action.value, Text(event.reason))
+    steps = Table(box=None, header_style="bold", title="Model versions", title_justify="left")
+    for column in ("time", "action", "model", "why"):
+        steps.add_column(column, no_wrap=column != "why")
+    for step in result.steps:
+        at = datetime.fromtimestamp(step.at_ms / 1000, UTC).strftime("%H:%M:%S")
+        steps.add_row(at, step.action.value, Text(", ".join(_about(step))), Text(step.reason))
     return Group(head, Text(), steps, Text(), _compared(result))
 
 
+def _about(step: LearningStep) -> Sequence[str]:
+    """Of a promotion the new production version, else those that are not in production, if there are any."""
+    if step.action is EventAction.PROMOTED and step.production is not None:
+        return (step.production,)
+    return [model for model in step.models if model != step.production] or step.models
+
+
 def _compared(result: LearningResult) -> Table:
+    """A column per model: so both stand beside each other in 80 characters."""
     table = Table(
         title="Against the ground truth, on the last days",
         box=None,
         header_style="bold",
         title_justify="left",
     )
-    for column in ("model", "precision", "recall", "F1", "AP", "AUC", "alerts/day"):
-        table.add_column(column, justify="left" if column == "model" else "right")
-    _add(table, result.first, "first")
-    if result.promoted is None:
-        table.add_row(Text("no candidate was promoted", "yellow"))
-    else:
-        _add(table, result.promoted, "promoted")
+    models = {"first": result.first, "promoted": result.promoted}
+    table.add_column("")
+    for name in models:
+        table.add_column(name, justify="right", no_wrap=True)
+    columns = [_column(judged) for judged in models.values()]
+    for name, *values in zip(ROWS, *columns, strict=True):
+        table.add_row(name, *values)
     return table
 
 
-def _add(table: Table, judged: Judged, what: str) -> None:
+def _column(judged: Judged | None) -> tuple[str, ...]:
+    if judged is None:
+        return ("no candidate was promoted", *("–" for _ in ROWS[1:]))
     found = judged.evaluation
-    table.add_row(
-        f"{judged.model} ({what})",
+    return (
+        judged.model,
         f"{found.precision:.3f}",
         f"{found.recall:.3f}",
         f"{found.f1:.3f}",
