@@ -3,16 +3,31 @@
 Never: a change of a process that is not the batch's own.
 """
 
+import os
 import shlex
 import sys
 from typing import Any
 
 NICENESS = 19
 """The lowest priority there is. A batch then takes what the hot path leaves."""
+VARIABLE = "RAY_FRAUD_BATCH_NICENESS"
+"""Environment variable of the platform's start with another niceness: 0 (as the hot path) to 19."""
 
 
-def low_priority_env(niceness: int = NICENESS) -> dict[str, Any]:
+def low_priority_env() -> dict[str, Any]:
     """A Ray runtime environment whose processes begin with low priority.
+
+    Raises:
+        ValueError: the environment's niceness is not 0 to 19.
+    """
+    text = os.environ.get(VARIABLE, str(NICENESS))
+    if not text.isdecimal() or int(text) > NICENESS:
+        raise ValueError(f"{VARIABLE}: {text!r}, must be a whole number from 0 to {NICENESS}")
+    return _env(int(text)) if int(text) else {}
+
+
+def _env(niceness: int) -> dict[str, Any]:
+    """An environment whose processes begin with that niceness.
 
     From their first instruction: importing what a batch needs costs seconds of a core, each time. Ray gives
     such processes to no other work, so the priority never falls upon an owner of a partition.

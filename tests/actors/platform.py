@@ -27,6 +27,7 @@ import tenacity
 
 from actors.build import partition_id
 from actors.config import NAMESPACE, HotPathConfig
+from batch.priority import VARIABLE
 from cluster.local.audit import StackAudit, audit_stack
 from cluster.local.kafka import EmbeddedKafka
 from cluster.local.ledger import Ledger
@@ -235,6 +236,8 @@ def _start_ray(closing: ExitStack, folder: Path) -> None:
     patch = closing.enter_context(pytest.MonkeyPatch.context())
     patch.setenv("RAY_AUTH_MODE", "disabled")
     patch.setenv("RAY_worker_niceness", "0")
+    # A batch's processes would not start in time on a machine that is busy with other work.
+    patch.setenv(VARIABLE, "0")
     patch.setenv("RAY_worker_register_timeout_seconds", "900")
     patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     patch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 import tenacity
 
+from batch.priority import VARIABLE
+
 
 @pytest.fixture(scope="package")
 def local_ray() -> Iterator[None]:
@@ -15,11 +17,8 @@ def local_ray() -> Iterator[None]:
         patched.setenv("RAY_AUTH_MODE", "disabled")
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patched.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-        # Imported here: most tests of this folder need no Ray.
-        from batch import ray_data
-
         # With the lowest priority no worker starts in time on a machine that is busy with other tests.
-        patched.setattr(ray_data, "low_priority_env", dict)
+        patched.setenv(VARIABLE, "0")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import ray

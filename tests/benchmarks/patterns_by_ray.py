@@ -30,12 +30,12 @@ import pyarrow as pa
 import ray
 from rich.table import Table
 
-from batch import ray_data
 from batch.patterns.config import PatternConfig
 from batch.patterns.dataset import look_by_ray
 from batch.patterns.job import pattern_of
 from batch.patterns.look import Look, look_in_process
 from batch.patterns.rows import Seen
+from batch.priority import VARIABLE
 from ray_fraud.cli.output import Output, output_option, progress, show
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.connections import LakeLocation
@@ -147,7 +147,7 @@ def measure(lake: LakeLocation, config: PatternConfig, *, in_process: bool) -> M
     # The small one first: memory that a process had once it may keep.
     os.environ |= RAY_ENVIRONMENT
     # Both ways with the priority of this process.
-    with tempfile.TemporaryDirectory() as folder, patch.object(ray_data, "low_priority_env", dict):
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {VARIABLE: "0"}):
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
         try:
             run("Ray Data, first", lambda: look_by_ray(lake, config))
