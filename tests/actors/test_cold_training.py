@@ -57,9 +57,11 @@ def split_kept(platform: Platform) -> Iterator[None]:
         former = [
             Share(row.id, row.status, row.share_bp) for row in registry.versions() if row.status in LIVE
         ]
-        yield
-        wanted = registry.set_split(former)
-        eventually("the former split is in force", lambda: in_force(platform, wanted.digest), 60)
+        try:
+            yield
+        finally:
+            wanted = registry.set_split(former)
+            eventually("the former split is in force", lambda: in_force(platform, wanted.digest), 60)
 
 
 def in_force(platform: Platform, digest: str) -> bool:

@@ -2,6 +2,7 @@
 
 import logging
 
+from batch.training.settings import Algorithm
 from cluster.local.cold_path_client import run_batch
 from ray_fraud.domain.metric import MetricKind
 from ray_fraud.domain.metrics import CATALOGUE
@@ -54,7 +55,8 @@ def test_the_endpoint_shows_exactly_the_catalogue(platform: Platform) -> None:
 
         eventually("every metric has a sample", all_have_samples, 30)
         scrape = platform.scrape()
-    numbers = {
+    open_labels = {
+        "model": {algorithm.value for algorithm in Algorithm},
         "partition": set(map(str, range(len(platform.partitions)))),
         "version": set(map(str, range(1, 100))),
     }
@@ -64,4 +66,4 @@ def test_the_endpoint_shows_exactly_the_catalogue(platform: Platform) -> None:
         metric = next(metric for metric in CATALOGUE if name.startswith(metric.name))
         for label, value in labels:
             if label not in ALLOWED_BESIDES:
-                assert value in (metric.labels[label] or numbers[label])
+                assert value in (metric.labels[label] or open_labels[label])

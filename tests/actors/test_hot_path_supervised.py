@@ -117,10 +117,13 @@ def test_trained_models_take_over_under_load_and_explain_their_alerts(platform: 
         with platform.load():
             degraded = platform.scrape().total(DEGRADED)
             known = {number: len(splits(platform, number)) for number in partitions}
-            for label in labels:
-                put_in_force(platform, registry, promotion(registry.versions(), label))
-                await_scored(platform, label)
-            put_in_force(platform, registry, former)
+            try:
+                for label in labels:
+                    put_in_force(platform, registry, promotion(registry.versions(), label))
+                    await_scored(platform, label)
+            finally:
+                # Other tests know its versions.
+                put_in_force(platform, registry, former)
             seen = platform.scrape().total(SCORED)
             eventually("the counters have caught up", lambda: platform.scrape().total(SCORED) > seen, 15)
             assert platform.scrape().total(DEGRADED) == degraded, "a promotion cost a scoring call"
