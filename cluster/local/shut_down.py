@@ -35,8 +35,10 @@ def bring_down(stack: LocalStack, progress: Progress) -> None:
             drain_cold_path()
             if not drain_hot_path(progress):
                 progress("hot path: not all was settled; nothing is lost, the next start replays it")
-        # A driver that is connected when Ray ends would end its own process.
-        ray.shutdown()
+        # A driver that is connected when Ray ends would end its own process; `shutdown` without a connection
+        # prints what an earlier Ray of this process had to tell.
+        if ray.is_initialized():
+            ray.shutdown()
         # Ray's own hook reports to a Ray that is gone, with a token that may be gone, and aborts the process.
         sys.excepthook = sys.__excepthook__
         stack.stop()
