@@ -21,6 +21,7 @@ from ray_fraud.stores.ledger.queries import AlertFilter
 from serve.deploy import ScorerNotReady, scorer_state
 from serve.loaded_splits import LoadedSplits
 from tests.actors.platform import Platform, eventually
+from tests.actors.test_hot_path_promotion import registry_of, splits
 
 DEGRADED = "fraud_detection_degraded_scores_total"
 SCORED = "fraud_detection_ml_predictions_total"
@@ -81,6 +82,14 @@ def assert_scores_equal_the_replay(platform: Platform) -> None:
 
 
 def test_alerts_without_postgres_are_stored_when_it_is_back(platform: Platform) -> None:
+    # A split that was proposed just before would hold reading back until PostgreSQL says who decides by it.
+    with registry_of(platform) as registry:
+        wanted = registry.current_split().digest
+    eventually(
+        "no split is on its way",
+        lambda: all(splits(platform, number)[-1].digest == wanted for number in platform.partitions),
+        60,
+    )
     before, epochs = inserted_by_sink(), platform.epochs()
     errors = platform.scrape().total(ERRORS, component="postgres")
     with platform.load():

@@ -10,9 +10,12 @@ import tenacity
 from batch.priority import VARIABLE
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
-    """A small Ray of its own, whose tasks have the priority of the test; one for all tests of this folder."""
+    """A small Ray of its own, whose tasks have the priority of the test; one for all tests of a module.
+
+    It must end before other tests connect to theirs; a scope of "package" would last to the end of the session.
+    """
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RAY_AUTH_MODE", "disabled")
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
