@@ -14,7 +14,7 @@ from batch.priority import VARIABLE
 def local_ray() -> Iterator[None]:
     """A small Ray of its own, whose tasks have the priority of the test; one for all tests of a module.
 
-    It must end before other tests connect to theirs; a scope of "package" would last to the end of the session.
+    It must end before other tests connect to theirs: a scope of "package" would last as long as the session.
     """
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RAY_AUTH_MODE", "disabled")
