@@ -9,7 +9,10 @@ import sys
 from typing import Any
 
 NICENESS = 19
-"""The lowest priority there is. A batch then takes what the hot path leaves."""
+"""The lowest there is; with it comes Linux' scheduling class for idle times (`SCHED_IDLE`, sched(7)).
+
+A batch then takes what the hot path leaves, and a thread of the hot path that wakes up takes a core from it at
+once: niceness alone lets a thread have its slice first. Niceness then counts where that class is missing."""
 VARIABLE = "RAY_FRAUD_BATCH_NICENESS"
 """Environment variable of the platform's start with another niceness: 0 (as the hot path) to 19."""
 
@@ -35,7 +38,9 @@ def _env(niceness: int) -> dict[str, Any]:
     Linux may share cores among sessions first, and a niceness counts only within one (sched(7), autogroup
     feature). There the process gets a session of its own, and the session the niceness.
     """
-    python = f"exec nice -n {niceness} {shlex.quote(sys.executable)}"
+    # Tried first: a sandbox may refuse the class.
+    idle = "$(chrt --idle 0 true 2>/dev/null && echo chrt --idle 0) " if niceness == NICENESS else ""
+    python = f"exec {idle}nice -n {niceness} {shlex.quote(sys.executable)}"
     own = f'{{ echo {niceness} > /proc/self/autogroup; }} 2>/dev/null; {python} "$@"'
     session = "[ -w /proc/self/autogroup ] && command -v setsid >/dev/null"
     start = f'if {session}; then exec setsid sh -c {shlex.quote(own)} sh "$@"; fi; {python} "$@"'

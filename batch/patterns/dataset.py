@@ -1,13 +1,13 @@
 """A look by Ray Data: the lake is read once, into shards that stay in Ray's object store.
 
 Each step is a dataset of a few pieces, one task each, which gives one block: so a shard is a block. Only
-totals, findings and the rows of their members come to the driver. A task of a shard takes its rows from all
+totals, findings and the rows of their members, read of the files at the end, come to the driver. A task of a shard takes its rows from all
 blocks of the step before, which a node's tasks share; on several nodes each of them gets a copy.
 
 Never: the rows of the look-back in the driver.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from io import BytesIO
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from batch.patterns import shards
 from batch.patterns.config import PatternConfig
 from batch.patterns.look import Look
 from batch.patterns.plan import Plan, plan_of
-from batch.patterns.rows import READ, Seen
+from batch.patterns.rows import SEARCHED, TOLD, Seen
 from batch.ray_data import Blocks, answers_of, blocks_of
 from ray_fraud.domain.patterns.finding import Ints
 from ray_fraud.domain.patterns.totals import Totals
@@ -53,18 +53,20 @@ def look_by_ray(lake: LakeLocation, config: PatternConfig, since: Seen | None = 
     plan = plan_of(lake, config)
     if plan is None:
         return Look(0, 0, 0, [], pa.table({}), Seen())
-    both = _shards_of(lake, plan, config)
+    both = _shards_of(lake, plan, config, since)
     known = _totals(both, config)
-    rules = partial(_findings, config=config, totals=known.totals, since=since)
+    rules = partial(_findings, config=config, totals=known.totals)
     said = answers_of(rules, both, config.tasks)
     parts = [msgspec.json.decode(answer, type=shards.ShardFindings) for answer in said]
-    members = _members(both, shards.numbers_in(parts), config)
+    places = _places(both, shards.numbers_in(parts), config)
+    del both
+    members = _members(lake, plan, places, config)
     findings, rows = shards.put_together(members, parts, config.settings)
     duplicates = plan.rows - known.totals.users.rows
     return Look(plan.rows + plan.left_out, plan.left_out, duplicates, findings, rows, known.seen)
 
 
-def _shards_of(lake: LakeLocation, plan: Plan, config: PatternConfig) -> list[_Shard]:
+def _shards_of(lake: LakeLocation, plan: Plan, config: PatternConfig, since: Seen | None) -> list[_Shard]:
     """Every row in a shard of users, and in those of what it is joined by."""
     read = blocks_of(partial(_read, lake=lake, plan=plan), plan.pieces, config.tasks)
     if read.rows != plan.rows:
@@ -72,8 +74,9 @@ def _shards_of(lake: LakeLocation, plan: Plan, config: PatternConfig) -> list[_S
             "lake", f"patterns: {read.rows} rows were read, version {plan.version} has {plan.rows}"
         )
     numbers = range(plan.shards)
-    users = blocks_of(partial(_user_shard, blocks=read, count=plan.shards), numbers, config.tasks)
-    del read
+    of_users = partial(_user_shard, blocks=read, count=plan.shards, since=since)
+    users = blocks_of(of_users, numbers, config.tasks)
+    del read, of_users
     # One shard of all users has all merchants, too.
     joins = users
     if plan.shards > 1:
@@ -87,16 +90,26 @@ def _shards_of(lake: LakeLocation, plan: Plan, config: PatternConfig) -> list[_S
 
 def _read(paths: tuple[str, ...], lake: LakeLocation, plan: Plan) -> pa.Table:
     """In a worker process: the rows of some files that are looked at."""
-    period = PeriodRows(lake, TRANSACTIONS, plan.since_ms, plan.until_ms, plan.version)
-    parts = [part for _, part in period.read(paths, READ, READ_BATCH_ROWS)]
+    parts = _parts(paths, lake, plan, SEARCHED)
     if plan.cut is not None:
-        parts = [part.filter(plan.cut.of(part)) for part in parts]
-    schema = pa.schema([SCHEMA.field(name).with_nullable(True) for name in READ])
-    return shards.encoded(pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in parts)]))
+        parts = (part.filter(plan.cut.of(part)) for part in parts)
+    return shards.encoded(_one_table(parts, SEARCHED))
 
 
-def _user_shard(number: int, blocks: Blocks, count: int) -> pa.Table:
-    return shards.user_shard(blocks.tables(), number, count)
+def _parts(
+    paths: tuple[str, ...], lake: LakeLocation, plan: Plan, columns: Sequence[str]
+) -> Iterator[pa.Table]:
+    period = PeriodRows(lake, TRANSACTIONS, plan.since_ms, plan.until_ms, plan.version)
+    return (part for _, part in period.read(paths, columns, READ_BATCH_ROWS))
+
+
+def _one_table(parts: Iterable[pa.Table], columns: Sequence[str]) -> pa.Table:
+    schema = pa.schema([SCHEMA.field(name).with_nullable(True) for name in columns])
+    return pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in parts)])
+
+
+def _user_shard(number: int, blocks: Blocks, count: int, since: Seen | None) -> pa.Table:
+    return shards.user_shard(blocks.tables(), number, count, since)
 
 
 def _join_shard(number: int, blocks: Blocks, count: int) -> pa.Table:
@@ -116,22 +129,55 @@ def _totals_of(shard: _Shard, config: PatternConfig) -> bytes:
     return msgspec.json.encode(of_kind(shard.rows, config.settings))
 
 
-def _findings(shard: _Shard, config: PatternConfig, totals: Totals, since: Seen | None) -> bytes:
+def _findings(shard: _Shard, config: PatternConfig, totals: Totals) -> bytes:
     of_kind = shards.findings_of_user_shard if shard.kind == USERS else shards.findings_of_join_shard
-    return msgspec.json.encode(of_kind(shard.rows, config.settings, totals, since))
+    return msgspec.json.encode(of_kind(shard.rows, config.settings, totals))
 
 
-def _members(both: Sequence[_Shard], numbers: Ints, config: PatternConfig) -> list[pa.Table]:
-    """The rows with these numbers."""
+def _places(both: Sequence[_Shard], numbers: Ints, config: PatternConfig) -> list[pa.Table]:
+    """Where the rows with these numbers lie."""
     if not len(numbers):
         return []
     users = [shard for shard in both if shard.kind == USERS]
-    said = answers_of(partial(_rows_of_numbers, numbers=numbers), users, config.tasks)
-    return [pa.ipc.open_stream(answer).read_all() for answer in said]
+    said = answers_of(partial(_places_of_numbers, numbers=numbers), users, config.tasks)
+    return [_table_in(answer) for answer in said]
 
 
-def _rows_of_numbers(shard: _Shard, numbers: Ints) -> bytes:
-    rows, sink = shards.rows_of_numbers(shard.rows, numbers), BytesIO()
-    with pa.ipc.new_stream(sink, rows.schema) as stream:
-        stream.write_table(rows)
+def _places_of_numbers(shard: _Shard, numbers: Ints) -> bytes:
+    return _bytes_of(shards.places_of_numbers(shard.rows, numbers))
+
+
+def _members(
+    lake: LakeLocation, plan: Plan, places: list[pa.Table], config: PatternConfig
+) -> list[pa.Table]:
+    """The rows at these places.
+
+    Raises:
+        StoreDamaged: one is no longer there.
+    """
+    if not places:
+        return []
+    wanted = pa.concat_tables(places).combine_chunks()
+    work = partial(_rows_at, lake=lake, plan=plan, places=wanted)
+    members = [_table_in(answer) for answer in answers_of(work, plan.pieces, config.tasks)]
+    found = sum(table.num_rows for table in members)
+    if found < wanted.num_rows:
+        raise StoreDamaged("lake", f"patterns: {found} of {wanted.num_rows} members were read again")
+    return members
+
+
+def _rows_at(paths: tuple[str, ...], lake: LakeLocation, plan: Plan, places: pa.Table) -> bytes:
+    parts = (_one_table([part], TOLD) for part in _parts(paths, lake, plan, TOLD))
+    found = [shards.rows_at(part, places) for part in (_one_table([], TOLD), *parts)]
+    return _bytes_of(pa.concat_tables(found))
+
+
+def _bytes_of(table: pa.Table) -> bytes:
+    sink = BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
     return sink.getvalue()
+
+
+def _table_in(said: bytes) -> pa.Table:
+    return pa.ipc.open_stream(said).read_all()

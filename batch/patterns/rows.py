@@ -17,8 +17,12 @@ from batch.patterns.columns_of import COLUMNS
 from ray_fraud.domain.patterns.finding import Bools, Ints
 
 PLACE = ("topic_id", "partition", "offset")
-READ = (*COLUMNS, *PLACE, "record_time", "transaction_id", "payload_digest")
-"""What is read of the table."""
+SEARCHED = (*COLUMNS, *PLACE, "payload_digest")
+"""What is read of every row."""
+TOLD = (*COLUMNS, *PLACE, "record_time", "transaction_id")
+"""What is read of the members of findings."""
+READ = (*dict.fromkeys((*SEARCHED, *TOLD)),)
+"""Both."""
 
 
 class Cut(msgspec.Struct, frozen=True):

@@ -3,11 +3,12 @@
     files → read → by user: each payload once → by merchant, cell and device
                         ↓ totals                     ↓ totals
                    rules of users          rule of places, groups
-                        └── numbers of the member rows ──┘→ their rows → groups joined, in order
+                        └── numbers of the member rows ──┘→ their places → files → groups joined, in order
 
 Here is what each task does; what runs them, and where tables lie meanwhile, is `dataset.py`. Rows have
 numbers that are their own among all shards, and lie in order of their place in every shard: so ties are
-broken as they would be in one table.
+broken as they would be in one table. Shards have what rules look at: what else is told of a member is read
+of the files again, since members are few and a shard's bytes are paid for every row.
 
 Never: Ray; a shard's own idea of what is usual.
 """
@@ -30,11 +31,13 @@ from ray_fraud.domain.patterns.totals import Totals
 
 NUMBER = "number"
 """The column that numbers rows."""
+NEW = "new"
+"""The column that says which rows no search has seen; absent where all are looked at."""
 NUMBERS_PER_SHARD = 1 << 40
 ENCODED = ("topic_id", "merchant_id", "device_id")
 """Texts that come again and again."""
 JOINS = ("merchant_id", CELL, "device_id")
-JOIN_COLUMNS = ("user_id", "event_time", "amount", *JOINS, *PLACE, NUMBER)
+JOIN_COLUMNS = {"user_id", "event_time", "amount", *JOINS, *PLACE, NUMBER, NEW}
 _SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
 """2^64 / golden ratio: neighbouring numbers end up far apart (Knuth, TAOCP 3, 6.4)."""
 
@@ -59,14 +62,16 @@ def encoded(rows: pa.Table) -> pa.Table:
     return rows
 
 
-def user_shard(tables: Iterable[pa.Table], shard: int, shards: int) -> pa.Table:
+def user_shard(tables: Iterable[pa.Table], shard: int, shards: int, since: Seen | None = None) -> pa.Table:
     """All rows of the users of one shard, each payload once, in order of their place, numbered.
 
-    Duplicates are looked for here: a payload has one user, but a corrected row may have got another merchant.
+    With `since` they are marked as new or not. Duplicates are looked for here: a payload has one user, but a corrected row may have got another merchant.
     """
     mine = [_where(table, _shard_of(table["user_id"], shards) == shard, shards) for table in tables]
-    rows = with_cells(without_duplicates(_together(mine))).drop_columns("payload_digest")
+    rows = with_cells(without_duplicates(_together(mine))).drop_columns(["payload_digest", "lat", "lon"])
     numbers = pa.array(np.arange(rows.num_rows) + shard * NUMBERS_PER_SHARD)
+    if since is not None:
+        rows = rows.append_column(NEW, pa.array(since.new_in(rows)))
     return encoded(rows).append_column(NUMBER, numbers)
 
 
@@ -75,9 +80,13 @@ def join_shard(tables: Iterable[pa.Table], shard: int, shards: int) -> pa.Table:
 
     A row of which only the merchant belongs here has no cell and no device here.
     """
-    mine = [_joined_here(table.select(JOIN_COLUMNS), shard, shards) for table in tables]
+    mine = [_joined_here(_columns_of_joins(table), shard, shards) for table in tables]
     rows = _together(mine)
-    return encoded(rows.take(by_place(rows)))
+    return encoded(rows.take(by_place(rows))).drop_columns(list(PLACE))
+
+
+def _columns_of_joins(rows: pa.Table) -> pa.Table:
+    return rows.select([name for name in rows.column_names if name in JOIN_COLUMNS])
 
 
 def _joined_here(rows: pa.Table, shard: int, shards: int) -> pa.Table:
@@ -131,27 +140,26 @@ def totals_of_join_shard(rows: pa.Table, settings: PatternSettings) -> ShardTota
     return ShardTotals(rules.totals_of_joins(pattern_columns(rows), settings), Seen())
 
 
-def findings_of_user_shard(
-    rows: pa.Table, settings: PatternSettings, totals: Totals, since: Seen | None
-) -> ShardFindings:
+def findings_of_user_shard(rows: pa.Table, settings: PatternSettings, totals: Totals) -> ShardFindings:
     columns, numbers = pattern_columns(rows), rows[NUMBER].to_numpy()
-    found = rules.user_findings(columns, settings, totals, _new(rows, since))
+    found = rules.user_findings(columns, settings, totals, _new(rows))
     return ShardFindings(moved(found, numbers))
 
 
-def findings_of_join_shard(
-    rows: pa.Table, settings: PatternSettings, totals: Totals, since: Seen | None
-) -> ShardFindings:
+def findings_of_join_shard(rows: pa.Table, settings: PatternSettings, totals: Totals) -> ShardFindings:
     columns, numbers = pattern_columns(rows), rows[NUMBER].to_numpy()
-    found = rules.place_findings(columns, settings, totals, _new(rows, since))
+    found = rules.place_findings(columns, settings, totals, _new(rows))
     groups = rules.join_groups(columns, settings, totals)
     return ShardFindings(
         moved(found, numbers), [(subject, numbers[members].tolist()) for subject, members in groups]
     )
 
 
-def _new(rows: pa.Table, since: Seen | None) -> Bools | None:
-    return None if since is None else since.new_in(rows)
+def _new(rows: pa.Table) -> Bools | None:
+    if NEW not in rows.column_names:
+        return None
+    new: Bools = rows[NEW].to_numpy()
+    return new
 
 
 def numbers_in(parts: Iterable[ShardFindings]) -> Ints:
@@ -162,13 +170,17 @@ def numbers_in(parts: Iterable[ShardFindings]) -> Ints:
     return np.array(sorted(numbers), np.int64)
 
 
-def rows_of_numbers(rows: pa.Table, numbers: Ints) -> pa.Table:
-    """Those rows of a user shard that have one of the numbers, with plain texts."""
-    chosen = rows.filter(np.isin(rows[NUMBER].to_numpy(), numbers))
-    for name in ENCODED:
-        at = chosen.schema.get_field_index(name)
-        chosen = chosen.set_column(at, name, chosen[name].cast(pa.string()))
-    return chosen
+def places_of_numbers(rows: pa.Table, numbers: Ints) -> pa.Table:
+    """Place and number of those rows of a user shard that have one of the numbers."""
+    chosen = rows.filter(np.isin(rows[NUMBER].to_numpy(), numbers)).select([*PLACE, NUMBER])
+    return chosen.set_column(0, PLACE[0], chosen[PLACE[0]].cast(pa.string()))
+
+
+def rows_at(rows: pa.Table, places: pa.Table) -> pa.Table:
+    """Those rows of the table, with columns `TOLD`, that lie at one of these places, numbered, in any order."""
+    # Most have no such offset; comparing whole places costs more.
+    near = rows.filter(pc.is_in(rows["offset"], places["offset"]))
+    return near.join(places, list(PLACE), join_type="inner")
 
 
 def put_together(
@@ -177,12 +189,12 @@ def put_together(
     """All findings, and the members' rows, which they give positions of.
 
     Args:
-        tables: what `rows_of_numbers` gave for each user shard.
+        tables: what `rows_at` gave.
     """
     if not tables:
         return [], pa.table({})
     members = pa.concat_tables(tables)
-    members = members.take(by_place(members))
+    members = with_cells(members.take(by_place(members)))
     by_number = np.argsort(members[NUMBER].to_numpy())
     sorted_numbers = members[NUMBER].to_numpy()[by_number]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from batch.patterns.columns_of import pattern_columns, with_cells
 from batch.patterns.job import pattern_of
-from batch.patterns.rows import Cut, Seen, cut_after, places_of, seen_in, without_duplicates
+from batch.patterns.rows import SEARCHED, TOLD, Cut, Seen, cut_after, places_of, seen_in, without_duplicates
 from batch.patterns.rules import find_patterns
 from batch.patterns.shards import (
     ShardFindings,
@@ -22,8 +22,9 @@ from batch.patterns.shards import (
     findings_of_user_shard,
     join_shard,
     numbers_in,
+    places_of_numbers,
     put_together,
-    rows_of_numbers,
+    rows_at,
     totals_of_join_shard,
     totals_of_user_shard,
     user_shard,
@@ -59,7 +60,8 @@ def sharded(
     blocks: Sequence[pa.Table], count: int, since: Seen | None = None, settings: PatternSettings = EAGER
 ) -> list[Pattern]:
     """The steps of the look by Ray Data, one after the other, with what travels as JSON."""
-    users = [user_shard(blocks, number, count) for number in range(count)]
+    searched = [encoded(rows.select(SEARCHED)) for rows in blocks]
+    users = [user_shard(searched, number, count, since) for number in range(count)]
     joins = [join_shard(users, number, count) for number in range(count)]
     totals = Totals()
     for part in (
@@ -68,19 +70,21 @@ def sharded(
     ):
         totals += msgspec.json.decode(msgspec.json.encode(part.totals), type=Totals)
     parts = [
-        *(findings_of_user_shard(shard, settings, totals, since) for shard in users),
-        *(findings_of_join_shard(shard, settings, totals, since) for shard in joins),
+        *(findings_of_user_shard(shard, settings, totals) for shard in users),
+        *(findings_of_join_shard(shard, settings, totals) for shard in joins),
     ]
     parts = [msgspec.json.decode(msgspec.json.encode(part), type=ShardFindings) for part in parts]
     numbers = numbers_in(parts)
-    findings, members = put_together([rows_of_numbers(shard, numbers) for shard in users], parts, settings)
+    places = pa.concat_tables([places_of_numbers(shard, numbers) for shard in users])
+    told = [rows_at(rows.select(TOLD), places) for rows in blocks]
+    findings, members = put_together(told, parts, settings)
     return [pattern_of(finding, members, "cluster") for finding in findings]
 
 
 def in_blocks(rows: pa.Table, count: int) -> list[pa.Table]:
     """Any rows in any block."""
     which = np.array([(number * 7 + 3) % count for number in range(rows.num_rows)], np.int64)
-    return [encoded(rows.filter(pa.array(which == number, pa.bool_()))) for number in range(count)]
+    return [rows.filter(pa.array(which == number, pa.bool_())) for number in range(count)]
 
 
 @hypothesis.settings(deadline=None)

@@ -1,8 +1,8 @@
 """How batch processes start."""
 
 import os
+import shutil
 import subprocess
-import sys
 
 import pytest
 
@@ -20,8 +20,20 @@ def test_a_process_begins_with_the_niceness_that_the_environment_says(
 
 
 def test_without_a_wish_it_is_the_lowest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process of its own, since nobody without rights comes back from there."""
     monkeypatch.delenv(VARIABLE, raising=False)
-    assert "nice -n 19 " + sys.executable in low_priority_env()["py_executable"]
+    program = "import os, sys; print(os.nice(0), os.sched_getscheduler(0) == os.SCHED_IDLE, sys.argv[1:])"
+    started = f'{low_priority_env()["py_executable"]} -c "{program}" "two words"'
+    done = subprocess.run(["sh", "-c", started], capture_output=True, text=True, timeout=30, check=True)
+    idle = shutil.which("chrt") and not subprocess.run(["chrt", "--idle", "0", "true"], timeout=30).returncode
+    assert done.stdout == f"19 {bool(idle)} ['two words']\n"
+
+
+def test_another_niceness_is_that_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "18")
+    started = f"{low_priority_env()['py_executable']} -c 'import os; print(os.sched_getscheduler(0))'"
+    done = subprocess.run(["sh", "-c", started], capture_output=True, text=True, timeout=30, check=True)
+    assert int(done.stdout) == os.sched_getscheduler(0)
 
 
 def test_with_zero_nothing_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
