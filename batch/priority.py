@@ -11,8 +11,8 @@ from typing import Any
 NICENESS = 19
 """The lowest there is; with it comes Linux' scheduling class for idle times (`SCHED_IDLE`, sched(7)).
 
-A batch then takes what the hot path leaves, and a thread of the hot path that wakes up takes a core from it at
-once: niceness alone lets a thread have its slice first. Niceness then counts where that class is missing."""
+A batch then takes what the hot path leaves, and a thread of the hot path that wakes up takes a core from it
+at once, where niceness alone lets a thread have its slice first."""
 VARIABLE = "RAY_FRAUD_BATCH_NICENESS"
 """Environment variable of the platform's start with another niceness: 0 (as the hot path) to 19."""
 

@@ -1,9 +1,13 @@
 """How the platform uses Ray Data: few tasks, at the lowest priority, without its progress bars.
 
+Where a piece needs tables of every piece before, tasks of Ray are given them as arguments: what a function of
+Ray Data refers to may stay in the object store for good once blocks were made by it.
+
 Never: a dataset whose rows pass the driver (tasks write files and tell about them, or keep blocks in Ray's
 object store).
 """
 
+import gc
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +27,8 @@ from ray_fraud.stores.errors import StoreError, StoreUnavailable
 Piece = TypeVar("Piece")
 RETRIES = 3
 """Of a piece whose worker process died."""
+EXCHANGE_SECONDS = 1_800.0
+"""For one piece of an exchange, the waiting for a free core included."""
 _PIECE, _ANSWER = "piece", "answer"
 
 
@@ -47,7 +53,7 @@ class Blocks(NamedTuple):
     rows: int
 
     def tables(self) -> Iterator[pa.Table]:
-        """For tasks: a table of another node is copied to theirs."""
+        """For tasks of Ray Data, which give no tables: one of another node is copied to theirs."""
         for ref in self.refs:
             yield ray.get(ref)
 
@@ -61,7 +67,35 @@ def blocks_of(work: Callable[[Piece], pa.Table], pieces: Sequence[Piece], tasks:
     with _own_errors():
         made = _dataset(work, pieces, tasks).materialize()
         bundles = list(made.iter_internal_ref_bundles())
-        return Blocks([ref for bundle in bundles for ref in bundle.block_refs], made.count())
+        blocks = Blocks([ref for bundle in bundles for ref in bundle.block_refs], made.count())
+        del made, bundles
+        _collect()
+        return blocks
+
+
+def exchanged(
+    work: Callable[[int, Sequence[pa.Table]], pa.Table], pieces: int, given: Blocks, tasks: int
+) -> Blocks:
+    """What `work` makes of each piece, by number, and all tables that are given; see `blocks_of`."""
+    run = _exchange.options(num_cpus=1, runtime_env=low_priority_env(), max_retries=RETRIES, num_returns=2)
+    refs: list[Any] = []
+    counts: list[Any] = []
+    with _own_errors():
+        for number in range(pieces):
+            if number >= tasks:
+                ray.wait(counts, num_returns=number - tasks + 1, timeout=EXCHANGE_SECONDS)
+            table, rows = run.remote(work, number, *given.refs)
+            refs.append(table)
+            counts.append(rows)
+        return Blocks(refs, sum(ray.get(counts, timeout=EXCHANGE_SECONDS)))
+
+
+@ray.remote
+def _exchange(
+    work: Callable[[int, Sequence[pa.Table]], pa.Table], number: int, *given: pa.Table
+) -> tuple[pa.Table, int]:
+    table = work(number, given)
+    return table, table.num_rows
 
 
 def answers_of(work: Callable[[Piece], bytes], pieces: Sequence[Piece], tasks: int) -> Iterator[bytes]:
@@ -69,6 +103,12 @@ def answers_of(work: Callable[[Piece], bytes], pieces: Sequence[Piece], tasks: i
     with _own_errors():
         for row in _dataset(partial(_answer, work=work), pieces, tasks).iter_rows():
             yield row[_ANSWER]
+        _collect()
+
+
+def _collect() -> None:
+    """A dataset refers to itself, and so keeps its blocks until the collector comes along."""
+    gc.collect()
 
 
 def _answer(piece: Piece, work: Callable[[Piece], bytes]) -> pa.Table:

@@ -1,8 +1,9 @@
 """A look by Ray Data: the lake is read once, into shards that stay in Ray's object store.
 
-Each step is a dataset of a few pieces, one task each, which gives one block: so a shard is a block. Only
-totals, findings and the rows of their members, read of the files at the end, come to the driver. A task of a shard takes its rows from all
-blocks of the step before, which a node's tasks share; on several nodes each of them gets a copy.
+Each step is a dataset of a few pieces, one task each, which gives one block; from files to users, and from
+users to what joins, each task takes its rows from all blocks before it. A node's tasks share them; on several
+nodes each of them gets a copy. Only totals, findings and the rows of their members, read again of the files,
+come to the driver.
 
 Never: the rows of the look-back in the driver.
 """
@@ -20,7 +21,7 @@ from batch.patterns.config import PatternConfig
 from batch.patterns.look import Look
 from batch.patterns.plan import Plan, plan_of
 from batch.patterns.rows import SEARCHED, TOLD, Seen
-from batch.ray_data import Blocks, answers_of, blocks_of
+from batch.ray_data import Blocks, answers_of, blocks_of, exchanged
 from ray_fraud.domain.patterns.finding import Ints
 from ray_fraud.domain.patterns.totals import Totals
 from ray_fraud.stores.connections import LakeLocation
@@ -73,14 +74,12 @@ def _shards_of(lake: LakeLocation, plan: Plan, config: PatternConfig, since: See
         raise StoreDamaged(
             "lake", f"patterns: {read.rows} rows were read, version {plan.version} has {plan.rows}"
         )
-    numbers = range(plan.shards)
-    of_users = partial(_user_shard, blocks=read, count=plan.shards, since=since)
-    users = blocks_of(of_users, numbers, config.tasks)
-    del read, of_users
+    users = exchanged(partial(_user_shard, count=plan.shards, since=since), plan.shards, read, config.tasks)
+    del read
     # One shard of all users has all merchants, too.
     joins = users
     if plan.shards > 1:
-        joins = blocks_of(partial(_join_shard, blocks=users, count=plan.shards), numbers, config.tasks)
+        joins = exchanged(partial(_join_shard, count=plan.shards), plan.shards, users, config.tasks)
     return [
         _Shard(kind, Blocks([ref], 0))
         for kind, blocks in ((USERS, users), (JOINS, joins))
@@ -108,12 +107,12 @@ def _one_table(parts: Iterable[pa.Table], columns: Sequence[str]) -> pa.Table:
     return pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in parts)])
 
 
-def _user_shard(number: int, blocks: Blocks, count: int, since: Seen | None) -> pa.Table:
-    return shards.user_shard(blocks.tables(), number, count, since)
+def _user_shard(number: int, read: Sequence[pa.Table], count: int, since: Seen | None) -> pa.Table:
+    return shards.user_shard(read, number, count, since)
 
 
-def _join_shard(number: int, blocks: Blocks, count: int) -> pa.Table:
-    return shards.join_shard(blocks.tables(), number, count)
+def _join_shard(number: int, users: Sequence[pa.Table], count: int) -> pa.Table:
+    return shards.join_shard(users, number, count)
 
 
 def _totals(both: Sequence[_Shard], config: PatternConfig) -> shards.ShardTotals:
@@ -147,9 +146,7 @@ def _places_of_numbers(shard: _Shard, numbers: Ints) -> bytes:
     return _bytes_of(shards.places_of_numbers(shard.rows, numbers))
 
 
-def _members(
-    lake: LakeLocation, plan: Plan, places: list[pa.Table], config: PatternConfig
-) -> list[pa.Table]:
+def _members(lake: LakeLocation, plan: Plan, places: list[pa.Table], config: PatternConfig) -> list[pa.Table]:
     """The rows at these places.
 
     Raises:

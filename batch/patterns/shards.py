@@ -65,7 +65,9 @@ def encoded(rows: pa.Table) -> pa.Table:
 def user_shard(tables: Iterable[pa.Table], shard: int, shards: int, since: Seen | None = None) -> pa.Table:
     """All rows of the users of one shard, each payload once, in order of their place, numbered.
 
-    With `since` they are marked as new or not. Duplicates are looked for here: a payload has one user, but a corrected row may have got another merchant.
+    With `since` they are marked as new or not.
+
+    Duplicates are looked for here: a payload has one user, but a corrected row may have got another merchant.
     """
     mine = [_where(table, _shard_of(table["user_id"], shards) == shard, shards) for table in tables]
     rows = with_cells(without_duplicates(_together(mine))).drop_columns(["payload_digest", "lat", "lon"])
@@ -177,7 +179,7 @@ def places_of_numbers(rows: pa.Table, numbers: Ints) -> pa.Table:
 
 
 def rows_at(rows: pa.Table, places: pa.Table) -> pa.Table:
-    """Those rows of the table, with columns `TOLD`, that lie at one of these places, numbered, in any order."""
+    """Those of the rows, with columns `TOLD`, that lie at one of the places, numbered, in any order."""
     # Most have no such offset; comparing whole places costs more.
     near = rows.filter(pc.is_in(rows["offset"], places["offset"]))
     return near.join(places, list(PLACE), join_type="inner")

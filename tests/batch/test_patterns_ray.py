@@ -5,19 +5,24 @@ Never: the lowest priority (see the fixture).
 
 import os
 import random
+import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import msgspec
 import pyarrow as pa
 import pytest
+import ray
+import tenacity
+from ray._private.internal_api import memory_summary
 
 from batch import ray_data
 from batch.patterns.config import PatternConfig
 from batch.patterns.dataset import look_by_ray
 from batch.patterns.job import Memory, pattern_of, search
 from batch.patterns.look import Look, look_in_process
-from batch.ray_data import answers_of, blocks_of
+from batch.ray_data import Blocks, answers_of, blocks_of, exchanged
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.errors import StoreError, StoreUnavailable
 from ray_fraud.stores.findings.memory import MemoryFindings
@@ -30,7 +35,7 @@ CONFIG = PatternConfig(settings=EAGER)
 ROWS = 600
 
 
-def transactions(seed: int) -> list[Tx]:
+def transactions(seed: int, count: int = ROWS) -> list[Tx]:
     rng = random.Random(seed)
     return [
         Tx(
@@ -42,7 +47,7 @@ def transactions(seed: int) -> list[Tx]:
             rng.choice([None, 0, 1, 2]),
             rng.choice([None, None, None, None, "one"]),
         )
-        for _ in range(ROWS)
+        for _ in range(count)
     ]
 
 
@@ -88,6 +93,31 @@ def test_ray_data_finds_what_one_process_finds(lake: LakeLocation, local_ray: No
 
 @pytest.mark.cluster
 @pytest.mark.timeout(240, func_only=True)
+def test_a_search_leaves_nothing_in_the_object_store(tmp_path: Path, local_ray: None) -> None:
+    """A batch actor searches for months."""
+    location = LakeLocation(tmp_path.as_uri())
+    append_to_lake(location, rows_of_transactions(transactions(2, 60_000)), commits=2)
+    config = PatternConfig(shard_rows=20_000)
+    for _ in range(2):
+        assert look_by_ray(location, config).rows > config.shard_rows
+    # What is referred to no longer goes a little later.
+    tenacity.Retrying(
+        retry=tenacity.retry_if_result(lambda mebibytes: mebibytes >= 2),
+        stop=tenacity.stop_after_delay(30),
+        wait=tenacity.wait_fixed(0.2),
+    )(stored_mebibytes)
+
+
+def stored_mebibytes() -> int:
+    """By Ray's own account; the rows of one search take 4 and, by user, 3."""
+    address = ray.get_runtime_context().gcs_address
+    summary = memory_summary(address, stats_only=True)  # type: ignore[no-untyped-call]
+    (size,) = re.findall(r"Plasma memory usage (\d+) MiB", summary)
+    return int(size)
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(240, func_only=True)
 def test_what_fails_stores_nothing_and_is_looked_at_again(
     lake: LakeLocation, tmp_path: Path, local_ray: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +141,8 @@ def test_what_fails_stores_nothing_and_is_looked_at_again(
     assert (tmp_path / "died").exists()
     with pytest.raises(StoreUnavailable, match="a task was lost"):
         blocks_of(_dies, [1], 1)
+    with pytest.raises(StoreUnavailable, match="a task was lost"):
+        exchanged(_dies_with, 1, Blocks([], 0), 1)
 
 
 def _dies_once(piece: int, mark: Path) -> bytes:
@@ -121,6 +153,10 @@ def _dies_once(piece: int, mark: Path) -> bytes:
 
 
 def _dies(_: int) -> pa.Table:
+    os._exit(1)
+
+
+def _dies_with(_: int, __: Sequence[pa.Table]) -> pa.Table:
     os._exit(1)
 
 

@@ -6,11 +6,13 @@
 Writes a generated history into a lake in a temporary folder, all within the look-back, looks at it both ways
 (by Ray three times: the first starts processes, the last leaves out users and cells without new rows), and
 compares what they find. Memory is the peak of the proportional set sizes of all processes, the object store
-included. Tasks have the priority of this process.
+included; the history is generated in a process of its own, which is gone by then. Tasks have the priority of
+this process.
 
 Never: a figure of a search that found something else.
 """
 
+import multiprocessing
 import os
 import sys
 import tempfile
@@ -45,6 +47,7 @@ from ray_fraud.stores.tables.port import Append, ReadRange
 from tests.benchmarks.patterns import history, repeated, stream_of
 
 COMMIT_ROWS = 200_000
+FILL_TIMEOUT_SECONDS = 900.0
 SAMPLE_SECONDS = 0.5
 FOREVER_HOURS = 24.0 * 365 * 1000
 PARTITION = PartitionId("cluster", "topic", 0)
@@ -73,8 +76,11 @@ class Measured(msgspec.Struct, frozen=True):
     """Both found the same; None if only one was asked."""
 
 
-def fill(lake: LakeLocation, table: pa.Table) -> None:
-    """The rows as the ingest writes them, in event order, in commits."""
+def fill(url: str, rows: int, users: int, days: float) -> None:
+    """A generated history, as the ingest writes it, in event order, in commits."""
+    table, _ = history(stream_of(users, days, 77, 0.02))
+    table = repeated(table, rows, users)
+    lake = LakeLocation(url)
     target = DeltaTransactions(lake)
     target.create()
     ordered = table.take(np.argsort(table["event_time"].cast(pa.int64()).to_numpy(), kind="stable"))
@@ -173,12 +179,15 @@ def main(
     rows: int, users: int, days: float, shard_rows: int, *, skip_in_process: bool, output: Output
 ) -> None:
     progress.print(f"generating {days:g} days of {users:,} users, repeated to {rows:,} rows")
-    table, _ = history(stream_of(users, days, 77, 0.02))
     config = PatternConfig(look_back_hours=FOREVER_HOURS, max_rows=rows, shard_rows=shard_rows)
     with tempfile.TemporaryDirectory() as folder:
         lake = LakeLocation(Path(folder).as_uri())
-        fill(lake, repeated(table, rows, users))
-        del table
+        child = multiprocessing.get_context("spawn").Process(target=fill, args=(lake.url, rows, users, days))
+        child.start()
+        child.join(FILL_TIMEOUT_SECONDS)
+        if child.exitcode != 0:
+            child.kill()
+            raise click.ClickException(f"the history was not written: exit code {child.exitcode}")
         measured = measure(lake, config, in_process=not skip_in_process)
     show("benchmark patterns-by-ray", msgspec.to_builtins(measured), output, lambda: _table(measured))
     if measured.equal is False:
