@@ -110,7 +110,9 @@ def fold_stretch(ports: StretchPorts, stretch: Stretch) -> StretchReport:
     state = _state_at_begin(ports, stretch)
     rows = ports.transactions.rows_of(stretch.partition, stretch.from_offset, stretch.to_offset, COLUMNS)
     topic_id = stretch.partition.topic_id
-    folded = fold_records(state, decoded_records(rows), topic_id, ports.scoring(stretch.present))
+    # Those that come meanwhile are counted by `_compare`; that they are explained once more does no harm.
+    made = ports.review.alert_uids(stretch.partition, stretch.from_offset, stretch.to_offset)
+    folded = fold_records(state, decoded_records(rows), topic_id, ports.scoring(stretch.present), made)
     features = _joined(folded.features)
     scores = _joined(folded.scores)
     if scores is not None:

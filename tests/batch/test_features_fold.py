@@ -7,13 +7,18 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 
-from ray_fraud.domain.alert import RuleName, Source
+from batch.features.fold import fold_records
+from batch.features.records import COLUMNS, decoded_records
+from ray_fraud.domain.alert import Alert, RuleName, Source
+from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.features import FEATURE_NAMES
+from ray_fraud.domain.partition import PartitionState
 from ray_fraud.domain.split import RULES_ONLY, Arm, Split
 from ray_fraud.domain.timeline import FeatureRefresh, content_of, split_event, tables_needed
 from ray_fraud.stores.snapshots.memory import MemorySnapshotStore
-from tests.batch.fold_world import PARTITION, PRESENT, FoldWorld, run_online
+from tests.batch.fold_world import PARTITION, PRESENT, FoldWorld, explain_row, run_online, scoring
 from tests.oracle.controls import Changes
 from tests.oracle.streams import StreamOptions, make_stream
 from tests.oracle.tables import DRAWN
@@ -109,6 +114,35 @@ def test_an_alert_that_the_hot_path_missed_is_stored_as_cold(tmp_path: Path) -> 
     for uid, alert in taken.items():
         stored = made.database.alerts[uid].alert
         assert stored == msgspec.structs.replace(alert, source=Source.COLD)
+
+
+def test_what_the_hot_path_made_is_not_explained_once_more(tmp_path: Path) -> None:
+    made = world(tmp_path)
+    online = made.decide_online()
+    explained = [alert for alert in online.alerts if "explanation" in alert.details]
+    made.ingest(made.end)
+    rows = made.transactions.rows_of(PARTITION, 0, made.end, COLUMNS)
+    records = decoded_records(rows)
+    asked: list[int] = []
+
+    def explain(split: Split, arm: int, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        asked.append(arm)
+        return explain_row(split, arm, features)
+
+    def folded(known: set[UUID]) -> list[Alert]:
+        asked.clear()
+        state = PartitionState(0, Decoder(None), timeline=made.timeline, tables=made.tables)
+        told = scoring(PRESENT)._replace(explain=explain)
+        return fold_records(state, records, PARTITION.topic_id, told, known).expected
+
+    assert len(explained) > 10
+    assert folded(set()) == online.alerts
+    all_of_them = len(asked)
+    known = {alert.alert_uid for alert in online.alerts}
+    same = [alert.alert_uid for alert in folded(known)]
+    assert same == [alert.alert_uid for alert in online.alerts]
+    # What the present models find where the hot path had none is explained in any case.
+    assert all_of_them - len(asked) == len(explained)
 
 
 def test_an_alert_that_should_not_be_there_is_counted(tmp_path: Path) -> None:
