@@ -74,7 +74,7 @@ def fold_records(
 
     Args:
         made: alerts that the hot path is known to have made. Where all of a batch are, they are not explained
-            once more: nobody would read it, and it costs as much as a fifth of the fold.
+            once more: nobody would read it, and it was a sixth of the samples of a profile.
 
     Raises:
         FoldVersionError, TablesMissingError: as `PartitionState.observe`.
