@@ -23,8 +23,8 @@ from ray_fraud.telemetry.meter import Meter
 logger = logging.getLogger(__name__)
 
 POLL_TIMEOUT = timedelta(milliseconds=100)
-ROUND_PAUSE_SECONDS = 0.3
-"""The owners insert first; the sink only has to be sure, not fast."""
+ROUND_PAUSE_SECONDS = 1.0
+"""The owners insert first; the sink has to be sure, not fast: one transaction for what a second brings."""
 
 
 class SinkActor:
@@ -43,15 +43,15 @@ class SinkActor:
     def _run(self) -> None:
         try:
             while not self._stopping.is_set():
-                busy = [self._step(sink) for sink in self._sinks]
-                if not any(busy):
+                behind = [self._step(sink) for sink in self._sinks]
+                if not any(behind):
                     self._stopping.wait(ROUND_PAUSE_SECONDS)
         except BaseException:
             logger.exception("sink: process ends, Ray starts the next")
             os._exit(1)
 
     def _step(self, sink: Sink) -> bool:
-        """Whether there was anything to store."""
+        """Stores the next alerts of one partition; whether more of them wait."""
         try:
             for attempt in tenacity.Retrying(
                 # Also what is refused: a database may be restored, a password changed back.
@@ -76,7 +76,7 @@ class SinkActor:
         if result.refused:
             self._meter.count(metrics.FENCED_WRITES, result.refused, component=Component.KAFKA)
             logger.warning("sink: %d alerts of a replaced owner refused", result.refused)
-        return True
+        return sink.behind
 
     def status(self) -> dict[str, int]:
         return {"inserted": self._inserted, "refused": self._refused}

@@ -30,6 +30,13 @@ class Sink:
         self._reader = reader
         self._cluster_id = cluster_id
         self._positioned = False
+        self._next_offset = 0
+
+    @property
+    def behind(self) -> bool:
+        """Whether, as far as is known, more alerts wait behind those of the last step that found some."""
+        end = self._reader.end_offset()
+        return end is not None and self._next_offset < end
 
     def step(self, timeout: timedelta) -> SinkResult | None:
         """Stores the next alerts; None if there were none within the timeout.
@@ -46,6 +53,7 @@ class Sink:
             alerts = [alert for record in records if (alert := self._read(record)) is not None]
             progress = SinkProgress(self._reader.partition, records[-1].offset + 1)
             result = self._ledger.insert_from_topic(alerts, progress)
+            self._next_offset = progress.next_offset
         except LogGap as gap:
             logger.error("alert topic %s: %s; the owners inserted most of them", self._reader.partition, gap)  # noqa: TRY400
             self._reader.seek(gap.to_offset)

@@ -8,7 +8,7 @@ made. Where the timeline had no model, the present one scores, and its alerts ar
 Never: I/O but for models that are loaded at first use; another definition of a feature or a rule.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 from uuid import UUID
@@ -87,10 +87,11 @@ def fold_records(
         position = _behind(records, position, observed.next_offset)
         _add(folded.counts, observed.counts)
         if observed.rows:
-            _decide(state, observed, scoring, folded, made)
-            tables = state.tables_digest
-            folded.features.append(_feature_rows(observed, topic_id, state.partition, tables))
-            folded.scores += _score_rows(observed, topic_id, state.partition, scoring)
+            scored = _ScoredBatch(observed, scoring)
+            _decide(state, observed, scored, folded, made)
+            places = _places(observed, topic_id, state.partition)
+            folded.features.append(_feature_rows(observed, places, state.tables_digest))
+            folded.scores += _score_rows(observed, places, scored)
     return folded
 
 
@@ -110,12 +111,33 @@ def _behind(records: Sequence[DecodedRecord], position: int, next_offset: int) -
     return position
 
 
+class _ScoredBatch:
+    """Every row of a batch by each live model, once; a split then only chooses among these scores."""
+
+    def __init__(self, observed: Observed, scoring: Scoring) -> None:
+        self.scoring = scoring
+        self.by_model = {
+            arm.model_digest: scoring.by_model(arm, observed.features) for arm in scoring.present.arms
+        }
+        self._observed = observed
+
+    def under(self, split: Split) -> Scores:
+        """Each row by its user's arm of a split with arms; what is no longer live is scored for it."""
+        user_ids = self._observed.user_ids
+        digests = [arm.model_digest for arm in split.arms]
+        if any(digest not in self.by_model for digest in digests):
+            return self.scoring.by_split(split, user_ids, self._observed.features)
+        arms = split.arm_of(user_ids)
+        values = np.stack([self.by_model[digest] for digest in digests])
+        return Scores(values[arms, np.arange(len(arms))], arms)
+
+
 def _decide(
-    state: PartitionState, observed: Observed, scoring: Scoring, folded: Folded, made: Collection[UUID]
+    state: PartitionState, observed: Observed, scored: _ScoredBatch, folded: Folded, made: Collection[UUID]
 ) -> None:
-    user_ids, features = observed.user_ids, observed.features
+    scoring = scored.scoring
     if observed.split.arms:
-        scores = scoring.by_split(observed.split, user_ids, features)
+        scores = scored.under(observed.split)
         alerts = state.decide(observed, scores).alerts
         if any(alert.alert_uid not in made for alert in alerts):
             alerts = state.decide(observed, scores, scoring.explain).alerts
@@ -126,8 +148,7 @@ def _decide(
     folded.without_model += len(observed.rows)
     if scoring.present.arms:
         now = replace(observed, split=scoring.present)
-        scores = scoring.by_split(scoring.present, user_ids, features)
-        alerts = state.decide(now, scores, scoring.explain).alerts
+        alerts = state.decide(now, scored.under(scoring.present), scoring.explain).alerts
         known = {alert.alert_uid for alert in expected}
         folded.found += [
             msgspec.structs.replace(alert, source=Source.COLD)
@@ -155,29 +176,29 @@ def _places(observed: Observed, topic_id: str, partition: int) -> dict[str, pa.A
     }
 
 
-def _feature_rows(observed: Observed, topic_id: str, partition: int, tables: str | None) -> pa.Table:
+def _feature_rows(observed: Observed, places: Mapping[str, pa.Array], tables: str | None) -> pa.Table:
     columns = {
         name: pa.array(observed.features[:, index], from_pandas=True)
         for index, name in enumerate(FEATURE_NAMES)
     }
     digest = pa.array([tables] * len(observed.rows), pa.string())
-    known = _places(observed, topic_id, partition) | {"feature_tables": digest} | columns
+    known = {**places, "feature_tables": digest, **columns}
     return pa.table({name: known[name] for name in FEATURE_SCHEMA.names}, schema=FEATURE_SCHEMA)
 
 
-def _score_rows(observed: Observed, topic_id: str, partition: int, scoring: Scoring) -> list[pa.Table]:
+def _score_rows(observed: Observed, places: Mapping[str, pa.Array], scored: _ScoredBatch) -> list[pa.Table]:
     """Every row by every live model."""
-    places = _places(observed, topic_id, partition) if scoring.present.arms else {}
     deciding = observed.split.arm_of(observed.user_ids) if observed.split.arms else None
     tables = []
-    for arm in scoring.present.arms:
-        values = scoring.by_model(arm, observed.features)
+    for arm in scored.scoring.present.arms:
+        values = scored.by_model[arm.model_digest]
         decided = [
             index for index, each in enumerate(observed.split.arms) if each.model_digest == arm.model_digest
         ]
         live = np.isin(deciding, decided) if deciding is not None else np.zeros(len(values), np.bool_)
         count = len(values)
-        known = places | {
+        known = {
+            **places,
             "model": pa.repeat(arm.label, count),
             "model_digest": pa.repeat(arm.model_digest, count),
             "score": pa.array(values),

@@ -7,6 +7,7 @@ Never: reading what no rule reads; a finding that names rows instead of records.
 """
 
 import logging
+import time
 from collections import Counter
 from typing import Any
 
@@ -37,6 +38,7 @@ class PatternReport(msgspec.Struct):
     new: dict[str, int] = {}
     """New findings by rule."""
     grown: int = 0
+    seconds: float = 0.0
 
 
 class Memory:
@@ -65,6 +67,7 @@ def search(
     Raises:
         StoreError: the lake, a task or PostgreSQL failed; the next search looks at the same again.
     """
+    began = time.monotonic()
     since = memory.since(config)
     look = look_at(since)
     if look.left_out:
@@ -84,6 +87,7 @@ def search(
         found=dict(Counter(finding.rule.value for finding in look.findings)),
         new=dict(Counter(rule.value for rule in saved.new)),
         grown=saved.grown,
+        seconds=time.monotonic() - began,
     )
 
 

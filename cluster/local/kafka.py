@@ -189,6 +189,10 @@ def _jvm_arguments(jars: list[Path]) -> str:
     options = [
         f"-Xmx{HEAP}",
         "-XX:+ExitOnOutOfMemoryError",
+        # The second compiler would take a seventh of a core for many minutes, in bursts that everything else
+        # on a small machine waits for, and one broker of a local stack never earns that back.
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
         "-Djava.awt.headless=true",
         # Kafka maps its index files; without this the runtime warns at every start.
         "--sun-misc-unsafe-memory-access=allow",

@@ -1,5 +1,6 @@
 """The lake, folded, gives what the hot path saw: features bit for bit, alerts, states; and what it missed."""
 
+from collections import Counter
 from pathlib import Path
 from uuid import UUID
 
@@ -9,21 +10,34 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from batch.features.fold import fold_records
+from batch.features.fold import Scoring, fold_records
 from batch.features.records import COLUMNS, decoded_records
 from ray_fraud.domain.alert import Alert, RuleName, Source
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.features import FEATURE_NAMES
 from ray_fraud.domain.partition import PartitionState
+from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.split import RULES_ONLY, Arm, Split
 from ray_fraud.domain.timeline import FeatureRefresh, content_of, split_event, tables_needed
 from ray_fraud.stores.snapshots.memory import MemorySnapshotStore
-from tests.batch.fold_world import PARTITION, PRESENT, FoldWorld, explain_row, run_online, scoring
+from tests.batch.fold_world import (
+    PARTITION,
+    PRESENT,
+    FoldWorld,
+    explain_row,
+    run_online,
+    score_of,
+    score_split,
+    scoring,
+)
 from tests.oracle.controls import Changes
 from tests.oracle.streams import StreamOptions, make_stream
 from tests.oracle.tables import DRAWN
 
 CHANGES = Changes(settings=0, splits=5, quarantines=6, gaps=2, refreshes=4, max_events=16, idle_hours=24)
+
+ONE = Split((msgspec.structs.replace(PRESENT.arms[0], share_bp=10_000),), "now")
+"""The second of the present versions retired."""
 
 
 def world(folder: Path, records: int = 3_000, seed: int = 71) -> FoldWorld:
@@ -143,6 +157,35 @@ def test_what_the_hot_path_made_is_not_explained_once_more(tmp_path: Path) -> No
     assert same == [alert.alert_uid for alert in online.alerts]
     # What the present models find where the hot path had none is explained in any case.
     assert all_of_them - len(asked) == len(explained)
+
+
+@pytest.mark.parametrize(("present", "extra"), [(PRESENT, 0), (ONE, 1)], ids=["all live", "one retired"])
+def test_a_model_scores_a_row_once_for_all_who_ask(tmp_path: Path, present: Split, extra: int) -> None:
+    made = world(tmp_path)
+    made.timeline = [*made.timeline[:2], split_event(3, 0, PRESENT)]
+    online = made.decide_online()
+    made.ingest(made.end)
+    records = decoded_records(made.transactions.rows_of(PARTITION, 0, made.end, COLUMNS))
+    scored: Counter[str] = Counter()
+
+    def by_model(arm: Arm, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        scored[arm.label] += len(features)
+        return score_of(arm, features)
+
+    def by_split(split: Split, user_ids: NDArray[np.int64], features: NDArray[np.float32]) -> Scores:
+        scored["by split"] += len(features)
+        return score_split(split, user_ids, features)
+
+    state = PartitionState(0, Decoder(None), timeline=made.timeline, tables=made.tables)
+    told = Scoring(by_split, by_model, present, explain_row)
+    folded = fold_records(state, records, PARTITION.topic_id, told)
+    rows = folded.counts.processed
+    assert folded.expected == online.alerts
+    # A split of which a version is no longer live has to be scored for itself.
+    assert scored["by split"] == rows * extra
+    assert {arm.label: rows for arm in present.arms} == {
+        label: count for label, count in scored.items() if label != "by split"
+    }
 
 
 def test_an_alert_that_should_not_be_there_is_counted(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from actors.engine.owner import PartitionOwner
 from actors.engine.ports import Ports
+from actors.engine.sink import MAX_RECORDS
 from actors.engine.timeline_keeper import Desired
 from ray_fraud.domain import metrics
 from ray_fraud.domain.alert import Alert
@@ -230,3 +231,15 @@ def test_a_take_over_needs_no_tables_of_what_the_log_has_lost() -> None:
     assert owner.steps.base.next_offset == 0
     assert owner.steps.state.tables_digest == new
     assert owner.steps.state.next_offset == len(log)
+
+
+def test_a_sink_knows_whether_more_waits_than_a_step_takes() -> None:
+    world = World()
+    writer = world.broker.writer(world.faults)
+    for number in range(MAX_RECORDS + 1):
+        writer.send(TOPICS.alerts, key=b"7", value=b"not an alert", headers=(("number", b"%d" % number),))
+    sink = world.sink()
+    assert sink.step(NO_WAIT) is not None
+    assert sink.behind
+    assert sink.step(NO_WAIT) is not None
+    assert not sink.behind
