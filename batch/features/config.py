@@ -16,8 +16,9 @@ class FeatureConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the actor that is told of new feature tables; empty: nobody is."""
     stretch_records: int = 200_000
     """Offsets of one partition that one task folds before a commit: about 10 s of work."""
-    tasks: int = 2
-    """Partitions that are folded at the same time."""
+    tasks: int = 3
+    """Partitions that are folded at the same time: as many as there are by default, or two cores would wait
+    for the last of them."""
     profile_days: int = 90
     """Completed UTC days, up to the newest event's, that users' profiles are made of."""
     verdict_delay_seconds: float = 0.0

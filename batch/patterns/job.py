@@ -9,18 +9,22 @@ Never: reading what no rule reads; a finding that names rows instead of records.
 import logging
 import time
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from batch.patterns.config import PatternConfig
 from batch.patterns.look import LookAt
-from batch.patterns.rows import Seen
+from batch.patterns.rows import PLACE, Seen
 from ray_fraud.domain.patterns.finding import Finding
 from ray_fraud.stores.findings.port import FindingStore, Member, Pattern, Place
 
 logger = logging.getLogger(__name__)
+
+MEMBER_COLUMNS = (*PLACE, "transaction_id", "user_id", "amount", "lat", "lon")
+US_PER_MS = 1_000
 
 
 class PatternReport(msgspec.Struct):
@@ -77,7 +81,7 @@ def search(
             look.rows,
             config.look_back_hours,
         )
-    saved = store.save([pattern_of(finding, look.members, cluster_id) for finding in look.findings])
+    saved = store.save(patterns_of(look.findings, look.members, cluster_id))
     memory.keep(look.seen, whole=since is None)
     return PatternReport(
         rows=look.rows,
@@ -91,28 +95,45 @@ def search(
     )
 
 
-def pattern_of(finding: Finding, rows: pa.Table, cluster_id: str) -> Pattern:
-    """The finding with its members as records of the log."""
-    members = rows.take(list(finding.rows)).to_pylist()
-    return Pattern(
-        finding.uid,
-        finding.rule,
-        finding.subject,
-        finding.window_start_ms,
-        finding.severity,
-        finding.reason,
-        tuple(_member(row, cluster_id) for row in members),
+def patterns_of(findings: Sequence[Finding], rows: pa.Table, cluster_id: str) -> list[Pattern]:
+    """The findings with their members as records of the log; `rows` holds those, and may hold others."""
+    if not findings:
+        return []
+    numbers = sorted({row for finding in findings for row in finding.rows})
+    members = dict(zip(numbers, _members(rows.take(numbers), cluster_id), strict=True))
+    return [
+        Pattern(
+            finding.uid,
+            finding.rule,
+            finding.subject,
+            finding.window_start_ms,
+            finding.severity,
+            finding.reason,
+            tuple(members[row] for row in finding.rows),
+        )
+        for finding in findings
+    ]
+
+
+def _members(rows: pa.Table, cluster_id: str) -> list[Member]:
+    columns = {name: rows[name].to_pylist() for name in MEMBER_COLUMNS}
+    places = (Place(cluster_id, *place) for place in zip(*(columns[name] for name in PLACE), strict=True))
+    milliseconds = (_milliseconds(rows[name]) for name in ("event_time", "record_time"))
+    return list(
+        map(
+            Member,
+            places,
+            columns["transaction_id"],
+            columns["user_id"],
+            *milliseconds,
+            columns["amount"],
+            columns["lat"],
+            columns["lon"],
+        )
     )
 
 
-def _member(row: dict[str, Any], cluster_id: str) -> Member:
-    return Member(
-        place=Place(cluster_id, row["topic_id"], row["partition"], row["offset"]),
-        transaction_id=row["transaction_id"],
-        user_id=row["user_id"],
-        event_ms=round(row["event_time"].timestamp() * 1000),
-        record_ms=round(row["record_time"].timestamp() * 1000),
-        amount=row["amount"],
-        lat=row["lat"],
-        lon=row["lon"],
-    )
+def _milliseconds(times: pa.ChunkedArray) -> list[int]:
+    """Unix milliseconds of times in microseconds; the table has none that lie between."""
+    at: list[int] = pc.divide(times.cast(pa.int64()), US_PER_MS).to_pylist()
+    return at

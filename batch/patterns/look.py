@@ -44,7 +44,7 @@ def look_span_ms(config: PatternConfig) -> int:
 
 
 def look_in_process(table: TransactionTable, config: PatternConfig, since: Seen | None = None) -> Look:
-    """Looks at all rows in this process.
+    """Looks at all rows of the look-back in this process.
 
     Raises:
         StoreUnavailable: the lake does not answer.
@@ -53,8 +53,13 @@ def look_in_process(table: TransactionTable, config: PatternConfig, since: Seen 
     read, left_out = rows.num_rows, max(0, rows.num_rows - config.max_rows)
     if left_out:
         rows = rows.filter(cut_after(rows, config.max_rows).of(rows))
+    return look_at_rows(rows, config, since)._replace(rows=read, left_out=left_out)
+
+
+def look_at_rows(rows: pa.Table, config: PatternConfig, since: Seen | None) -> Look:
+    """Looks at rows with the columns `READ`, in any order; `members` are all that are different."""
     different = with_cells(without_duplicates(rows))
     new = None if since is None else since.new_in(different)
     findings = find_patterns(pattern_columns(different), config.settings, new)
     duplicates = rows.num_rows - different.num_rows
-    return Look(read, left_out, duplicates, findings, different, seen_in(different))
+    return Look(rows.num_rows, 0, duplicates, findings, different, seen_in(different))

@@ -27,6 +27,7 @@ from batch.patterns.job import Memory, PatternReport, search
 from batch.promotion.run import ScheduledKeeper
 from batch.schedule.config import BatchConfig, settings_in
 from batch.schedule.scheduler import Scheduler
+from batch.schedule.warm_up import warm_up
 from ray_fraud.domain import metrics
 from ray_fraud.stores.connections import from_json
 from ray_fraud.stores.errors import StoreError
@@ -89,6 +90,9 @@ class BatchActor:
             threading.Thread(target=target, name=f"batch {target.__name__}", daemon=True).start()
 
     def _loop(self) -> None:
+        warm_up(
+            max(part.tasks for part in (self._config.ingest, self._config.patterns, self._config.features))
+        )
         recovered = False
         while not self._stopping.is_set():
             try:

@@ -20,7 +20,7 @@ from ray._private.internal_api import memory_summary
 from batch import ray_data
 from batch.patterns.config import PatternConfig
 from batch.patterns.dataset import look_by_ray
-from batch.patterns.job import Memory, pattern_of, search
+from batch.patterns.job import Memory, patterns_of, search
 from batch.patterns.look import Look, look_in_process
 from batch.ray_data import Blocks, answers_of, blocks_of, exchanged
 from ray_fraud.stores.connections import LakeLocation
@@ -59,7 +59,7 @@ def lake(tmp_path: Path) -> LakeLocation:
 
 
 def patterns(look: Look) -> list[Pattern]:
-    return [pattern_of(finding, look.members, "cluster") for finding in look.findings]
+    return patterns_of(look.findings, look.members, "cluster")
 
 
 def figures(look: Look) -> tuple[object, ...]:

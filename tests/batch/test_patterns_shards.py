@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch.patterns.columns_of import pattern_columns, with_cells
-from batch.patterns.job import pattern_of
+from batch.patterns.job import patterns_of
 from batch.patterns.rows import SEARCHED, TOLD, Cut, Seen, cut_after, places_of, seen_in, without_duplicates
 from batch.patterns.rules import find_patterns
 from batch.patterns.shards import (
@@ -53,7 +53,7 @@ def whole(rows: pa.Table, since: Seen | None = None, settings: PatternSettings =
     different = with_cells(without_duplicates(rows))
     new = None if since is None else since.new_in(different)
     findings = find_patterns(pattern_columns(different), settings, new)
-    return [pattern_of(finding, different, "cluster") for finding in findings]
+    return patterns_of(findings, different, "cluster")
 
 
 def sharded(
@@ -78,7 +78,7 @@ def sharded(
     places = pa.concat_tables([places_of_numbers(shard, numbers) for shard in users])
     told = [rows_at(rows.select(TOLD), places) for rows in blocks]
     findings, members = put_together(told, parts, settings)
-    return [pattern_of(finding, members, "cluster") for finding in findings]
+    return patterns_of(findings, members, "cluster")
 
 
 def in_blocks(rows: pa.Table, count: int) -> list[pa.Table]:

@@ -34,7 +34,7 @@ from rich.table import Table
 
 from batch.patterns.config import PatternConfig
 from batch.patterns.dataset import look_by_ray
-from batch.patterns.job import pattern_of
+from batch.patterns.job import patterns_of
 from batch.patterns.look import Look, look_in_process
 from batch.patterns.rows import Seen
 from batch.priority import VARIABLE
@@ -148,7 +148,7 @@ def measure(lake: LakeLocation, config: PatternConfig, *, in_process: bool) -> M
         one, look = timed(way, look_at)
         rows = look.rows
         ways.append(one)
-        found.append([pattern_of(finding, look.members, "cluster") for finding in look.findings])
+        found.append(patterns_of(look.findings, look.members, "cluster"))
 
     # The small one first: memory that a process had once it may keep.
     os.environ |= RAY_ENVIRONMENT
