@@ -69,7 +69,7 @@ def user_shard(tables: Iterable[pa.Table], shard: int, shards: int, since: Seen 
 
     Duplicates are looked for here: a payload has one user, but a corrected row may have got another merchant.
     """
-    mine = [_where(table, _shard_of(table["user_id"], shards) == shard, shards) for table in tables]
+    mine = [table.filter(_shard_of(table["user_id"], shards) == shard) for table in tables]
     rows = with_cells(without_duplicates(_together(mine))).drop_columns(["payload_digest", "lat", "lon"])
     numbers = pa.array(np.arange(rows.num_rows) + shard * NUMBERS_PER_SHARD)
     if since is not None:
@@ -92,8 +92,6 @@ def _columns_of_joins(rows: pa.Table) -> pa.Table:
 
 
 def _joined_here(rows: pa.Table, shard: int, shards: int) -> pa.Table:
-    if shards == 1:
-        return rows
     any_of_them = np.zeros(rows.num_rows, np.bool_)
     for name in JOINS:
         column = rows[name].combine_chunks()
@@ -112,8 +110,6 @@ def _only(column: pa.Array, here: Bools) -> pa.Array:
 
 def _shard_of(column: pa.Array | pa.ChunkedArray, shards: int) -> Ints:
     """The shard of each value, shape (n,); anything where there is none."""
-    if shards == 1:
-        return np.zeros(len(column), np.int64)
     if pa.types.is_dictionary(column.type):
         values = column.dictionary.to_pylist()
         of_value = np.array([zlib.crc32(value.encode()) % shards for value in values] or [0], np.int64)
@@ -123,10 +119,6 @@ def _shard_of(column: pa.Array | pa.ChunkedArray, shards: int) -> Ints:
     # Overflow is meant: the product is taken modulo 2^64.
     spread: Ints = ((numbers * _SPREAD >> np.uint64(32)) % np.uint64(shards)).astype(np.int64)
     return spread
-
-
-def _where(rows: pa.Table, chosen: Bools, shards: int) -> pa.Table:
-    return rows if shards == 1 else rows.filter(chosen)
 
 
 def _together(tables: Sequence[pa.Table]) -> pa.Table:

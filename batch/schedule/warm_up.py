@@ -7,6 +7,7 @@ import logging
 import time
 from importlib import import_module
 
+import ray
 from ray.exceptions import RayError
 
 from batch.ray_data import answers_of
@@ -21,7 +22,12 @@ HOLD_SECONDS = 1.0
 
 
 def warm_up(processes: int) -> None:
-    """Starts so many worker processes, which Ray keeps for a while, with everything imported."""
+    """Starts so many worker processes, which Ray keeps for a while, with everything imported.
+
+    Nothing without a connection to Ray, which would begin a cluster of its own.
+    """
+    if not ray.is_initialized():
+        return
     began = time.monotonic()
     try:
         ready = sum(1 for _ in answers_of(_get_ready, range(processes), processes))

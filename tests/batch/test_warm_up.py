@@ -6,11 +6,17 @@ Never: the lowest priority (see the fixture).
 import sys
 
 import pytest
+import ray
 
 from batch.ray_data import answers_of
 from batch.schedule import warm_up
 
 PROCESSES = 2
+
+
+def test_without_a_ray_none_is_begun() -> None:
+    warm_up.warm_up(PROCESSES)
+    assert not ray.is_initialized()
 
 
 @pytest.mark.cluster
