@@ -9,7 +9,7 @@ from serve.config import DEPLOYMENT, ScorerConfig
 from serve.scorer import Scorer
 
 SEPARATE_THREAD = "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD"
-"""A score takes a millisecond or two: handing a call over to a second thread and back costs about as much."""
+"""A score takes a millisecond or two: no reason to hand a call over to a second thread and back."""
 
 
 def build_app(args: dict[str, str]) -> serve.Application:

@@ -189,8 +189,8 @@ def _jvm_arguments(jars: list[Path]) -> str:
     options = [
         f"-Xmx{HEAP}",
         "-XX:+ExitOnOutOfMemoryError",
-        # The second compiler would take a seventh of a core for many minutes, in bursts that everything else
-        # on a small machine waits for, and one broker of a local stack never earns that back.
+        # In a stack's first minutes the second compiler took a seventh of a core, in bursts that everything
+        # else on a small machine waits for.
         "-XX:TieredStopAtLevel=1",
         "-XX:+UseSerialGC",
         "-Djava.awt.headless=true",
