@@ -1,6 +1,8 @@
 """`ray-fraud up … down` as a user runs it, with a kill -9 of everything in between."""
 
+import contextlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -25,6 +28,10 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 RECORDS = 500
 SETTLE_SECONDS = 60
+OWN_SERVERS = ("kafka", "redis", "postgres", "ray")
+ACTOR_TITLE = re.compile(r"ray::(?!IDLE)[A-Z]")
+"""Ray names a process after its actor's class, or after the function of a task, or IDLE."""
+LEAST_ACTORS = 6
 SERVICES = {"kafka", "redis", "postgres", "lake", "ray", "serve", "hot_path", "cold_path", "metrics"}
 
 
@@ -92,6 +99,19 @@ def _print_logs(data_dir: Path) -> None:
         sys.stdout.write("\n".join([f"== {log.name}", *lines[-30:], ""]))
 
 
+def _lasting(ledger: Ledger) -> set[int]:
+    """Process ids of the servers, Ray's node and the actors: processes for tasks come and go."""
+    recorded = {process.pid for service in OWN_SERVERS for process in ledger.alive(service)}
+    assert len(recorded) >= len(OWN_SERVERS)
+    actors = set()
+    for process in ledger.marked("ray"):
+        with contextlib.suppress(psutil.Error):
+            if ACTOR_TITLE.match(" ".join(process.cmdline())):
+                actors.add(process.pid)
+    assert len(actors) > LEAST_ACTORS
+    return recorded | actors
+
+
 def _audit_agrees(data_dir: Path) -> bool:
     from cluster.local.audit import audit_stack
 
@@ -106,12 +126,12 @@ def test_up_kill_up_down(command: Command) -> None:
     assert begun["already_running"] is False
     assert set(begun["services"]) >= SERVICES
     assert {service["health"] for service in begun["services"].values()} == {"healthy"}
-    processes = {process.pid for process in ledger.marked()}
+    processes = _lasting(ledger)
 
     again = command("up")["data"]
     assert again["already_running"] is True
     assert again["services"] == begun["services"]
-    assert processes <= {process.pid for process in ledger.marked()}
+    assert processes <= _lasting(ledger)
 
     command.read("generate", "--count", str(RECORDS), "--tps", "0", "--fraud-share", "0.2", "--seed", "5")
     command.settled()
