@@ -4,6 +4,7 @@ What runs on Ray (Serve, actors) is `running`'s.
 Never: a process of another stack; a topic or a table.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,7 @@ from cluster.local.stack_record import (
     load_connections,
     load_ray,
     read_record,
+    unnamed_topics,
     write_record,
 )
 from cluster.local.valkey import EmbeddedValkey
@@ -111,7 +113,8 @@ class LocalStack:
                 redis=redis.result(),
                 postgres=postgres.result(),
                 lake=external.lake or LakeLocation(url=self.paths.lake.as_uri()),
-                topics=external.topics,
+                topics=external.topics
+                or unnamed_topics(read_record(self.paths), external, os.cpu_count() or 1),
                 card_key_file=external.card_key_file or card_key_file,
             )
             self._remember(connections=connections, external=external)
