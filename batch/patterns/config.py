@@ -20,8 +20,8 @@ class PatternConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_rows: AtLeastOne = 2_000_000
     """The newest so many, where there are more: what one run can look at between two."""
     shard_rows: AtLeastOne = 1_000_000
-    """Rows of a shard, about, and of a task that reads. Up to so many are looked at by one task, which takes
-    seconds; among more, each step has a task per shard."""
+    """Rows of a shard, about, and of a task that reads. Up to twice as many are looked at by one task, which
+    takes seconds; among more, each step has a task per shard."""
     tasks: AtLeastOne = 2
     """Shards that are looked at at the same time."""
     whole_every: AtLeastOne = 12

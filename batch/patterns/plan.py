@@ -18,6 +18,8 @@ from ray_fraud.stores.tables.columns import TRANSACTIONS
 from ray_fraud.stores.tables.period import PeriodRows, newest_rows
 
 CUT_BATCH_ROWS = 100_000
+ONE_TASK_SHARDS = 2
+"""So many shards' rows one task looks at sooner than two, which have to exchange them."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -53,7 +55,7 @@ def plan_of(lake: LakeLocation, config: PatternConfig) -> Plan | None:
         cut = _cut(lake, period, config.max_rows)
         rows = config.max_rows
     pieces = [piece.paths for piece in pieces_of(period.files(), config.shard_rows)]
-    shards = max(1, -(-rows // config.shard_rows))
+    shards = 1 if rows <= ONE_TASK_SHARDS * config.shard_rows else -(-rows // config.shard_rows)
     return Plan(period.version, period.since_ms, period.until_ms, cut, pieces, rows, left_out, shards)
 
 

@@ -80,8 +80,9 @@ def test_ray_data_finds_what_one_process_finds(lake: LakeLocation, local_ray: No
     cases = (
         (CONFIG, None),
         (msgspec.structs.replace(CONFIG, shard_rows=90), None),
-        (msgspec.structs.replace(CONFIG, shard_rows=200, max_rows=333), None),
-        (msgspec.structs.replace(CONFIG, shard_rows=200), first.seen),
+        (msgspec.structs.replace(CONFIG, shard_rows=150, max_rows=333), None),
+        (msgspec.structs.replace(CONFIG, max_rows=333), None),
+        (msgspec.structs.replace(CONFIG, shard_rows=150), first.seen),
     )
     for config, since in cases:
         expected = look_in_process(table, config, since)

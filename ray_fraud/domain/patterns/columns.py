@@ -46,6 +46,12 @@ class PatternColumns:
         order: Ints = np.lexsort((self.event_ms, self.user_id))
         return order
 
+    @cached_property
+    def by_time(self) -> Ints:
+        """Positions in order of (event time, position), shape (n,)."""
+        order: Ints = np.argsort(self.event_ms, kind="stable")
+        return order
+
     def at(self, positions: Ints) -> "PatternColumns":
         """The rows at these positions, in that order."""
         return PatternColumns(

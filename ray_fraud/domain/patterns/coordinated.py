@@ -18,9 +18,10 @@ from scipy.sparse.csgraph import connected_components
 
 from ray_fraud.domain.alert import RuleName
 from ray_fraud.domain.patterns.columns import NONE, Codes, PatternColumns
+from ray_fraud.domain.patterns.counting import sizes
 from ray_fraud.domain.patterns.finding import Finding, Ints, grid_start
 from ray_fraud.domain.patterns.frequency import MINUTE_MS
-from ray_fraud.domain.patterns.runs import crowds, episodes, poisson_tail, run_numbers, run_starts
+from ray_fraud.domain.patterns.runs import crowds, episodes, poisson_tail
 from ray_fraud.domain.patterns.settings import CoordinatedSettings
 from ray_fraud.domain.patterns.totals import Crowd, Totals, crowd_of
 
@@ -40,8 +41,9 @@ class _Grid(NamedTuple):
     number: int
     codes: Codes
     rows: Ints
-    bucket: Ints
-    """Shape (rows,)."""
+    """Positions in order of time."""
+    group: Ints
+    """A number for each pair of code and bucket, shape (rows,): pairs are slow to compare."""
 
     @property
     def name(self) -> str:
@@ -51,14 +53,7 @@ class _Grid(NamedTuple):
 
 def join_crowds(columns: PatternColumns, settings: CoordinatedSettings) -> dict[str, Crowd]:
     """What `groups_of` needs to know of all rows."""
-    return {grid.name: _crowd(grid) for grid in _grids(columns, settings)}
-
-
-def _crowd(grid: _Grid) -> Crowd:
-    # One number per pair, since pairs of numbers are slow to compare.
-    base = int(grid.bucket.min())
-    width = int(grid.bucket.max()) - base + 1
-    return crowd_of(grid.codes.codes[grid.rows] * width + (grid.bucket - base))
+    return {grid.name: crowd_of(grid.group) for grid in _grids(columns, settings)}
 
 
 def coordinated(columns: PatternColumns, settings: CoordinatedSettings, totals: Totals) -> list[Finding]:
@@ -83,13 +78,14 @@ def findings_of(
 def _grids(columns: PatternColumns, settings: CoordinatedSettings) -> Iterator[_Grid]:
     half = -math.log(1.0 - settings.amount_spread)
     for kind, codes in (("merchant", columns.merchant), ("cell", columns.cell), ("device", columns.device)):
-        rows = np.flatnonzero((codes.codes != NONE) & (columns.amount > 0))
+        rows = columns.by_time[((codes.codes != NONE) & (columns.amount > 0))[columns.by_time]]
         if not len(rows):
             continue
-        logs = np.log(columns.amount[rows])
+        code, logs = codes.codes[rows], np.log(columns.amount[rows])
         for number in range(GRIDS):
             bucket = np.floor((logs + number * half) / (2.0 * half)).astype(np.int64)
-            yield _Grid(kind, number, codes, rows, bucket)
+            bucket -= bucket.min()
+            yield _Grid(kind, number, codes, rows, code * (bucket.max() + 1) + bucket)
 
 
 def _of_one_grid(
@@ -97,9 +93,10 @@ def _of_one_grid(
 ) -> list[Group]:
     window_ms = round(settings.window_minutes * MINUTE_MS)
     codes = grid.codes
-    order = np.lexsort((columns.event_ms[grid.rows], grid.bucket, codes.codes[grid.rows]))
-    rows = grid.rows[order]
-    group = run_numbers(run_starts(codes.codes[rows], grid.bucket[order]), len(rows))
+    # Most are too few to be looked at, and it is sorting that takes time.
+    many = np.flatnonzero(sizes(grid.group) >= settings.users)
+    order = many[np.argsort(grid.group[many], kind="stable")]
+    rows, group = grid.rows[order], grid.group[order]
     at_ms = columns.event_ms[rows]
     everybody, span_ms = totals.joined[grid.name], totals.events.length_ms
     covered, mean = crowds(group, at_ms, window_ms, settings.users, settings.surprise, span_ms, everybody)

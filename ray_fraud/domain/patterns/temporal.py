@@ -9,7 +9,8 @@ import numpy as np
 
 from ray_fraud.domain.alert import RuleName
 from ray_fraud.domain.patterns.columns import PatternColumns
-from ray_fraud.domain.patterns.finding import Bools, Finding, Floats, Ints, grid_start
+from ray_fraud.domain.patterns.counting import sizes
+from ray_fraud.domain.patterns.finding import Bools, Finding, Floats, Ints, grid_start, moved
 from ray_fraud.domain.patterns.frequency import crowded
 from ray_fraud.domain.patterns.runs import dense, episodes, run_numbers, run_starts
 from ray_fraud.domain.patterns.settings import TemporalSettings
@@ -68,6 +69,12 @@ def _earlier(group: Ints, at_ms: Ints, wanted: Ints, until: Ints) -> Ints:
 
 
 def _unusual(columns: PatternColumns, settings: TemporalSettings) -> list[Finding]:
+    """Of users who have a history at all; mostly few have."""
+    known = np.flatnonzero(sizes(columns.user_id) > settings.history)
+    return moved(_unusual_of(columns.at(known), settings), known) if len(known) else []
+
+
+def _unusual_of(columns: PatternColumns, settings: TemporalSettings) -> list[Finding]:
     rows = columns.by_user
     share, total = hour_shares(columns, settings)
     odd = (total >= settings.history) & (share < settings.hour_share)

@@ -9,8 +9,8 @@ Never: a number that does not add up (a mean, a count of subjects that two parts
 from __future__ import annotations
 
 import msgspec
-import numpy as np
 
+from ray_fraud.domain.patterns.counting import distinct
 from ray_fraud.domain.patterns.finding import Ints
 
 
@@ -84,4 +84,4 @@ def span_of(at_ms: Ints) -> Span:
 
 def crowd_of(group: Ints) -> Crowd:
     """`group` in any order, shape (n,)."""
-    return Crowd(len(group), len(np.unique(group)))
+    return Crowd(len(group), distinct(group))

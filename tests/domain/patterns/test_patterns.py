@@ -16,7 +16,7 @@ from ray_fraud.domain.patterns import geographic
 from ray_fraud.domain.patterns import temporal as temporal_rule
 from ray_fraud.domain.patterns.columns import PatternColumns
 from ray_fraud.domain.patterns.finding import Finding
-from ray_fraud.domain.patterns.runs import dense, episodes, poisson_tail, surprising_count
+from ray_fraud.domain.patterns.runs import dense, episodes, poisson_tail, surprising, surprising_count
 from ray_fraud.domain.patterns.settings import (
     CoordinatedSettings,
     FrequencySettings,
@@ -290,6 +290,24 @@ def test_episodes_end_with_the_group_and_after_a_gap() -> None:
     group, at = np.array([1, 1, 1, 2, 2]), np.array([0, 5, 50, 51, 52])
     found = episodes(np.ones(5, np.bool_), group, at, 10)
     assert [piece.tolist() for piece in found] == [[0, 1], [2], [3, 4]]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 400), st.floats(1e-9, 300.0)), min_size=1),
+    st.floats(1e-15, 0.999),
+)
+def test_what_is_surprising_is_so_by_its_probability(pairs: list[tuple[int, float]], surprise: float) -> None:
+    counts, means = (np.array(column) for column in zip(*pairs, strict=True))
+    expected = poisson_tail(counts, means) < surprise
+    assert surprising(counts, means, surprise).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("surprise", [1e-12, 1e-9, 1e-6, 1e-3, 0.1, 0.5, 0.9])
+def test_the_first_surprising_count_of_any_mean_is_not_missed(surprise: float) -> None:
+    means = np.geomspace(1e-6, 5_000.0, 20_000)
+    first = surprising_count(means, surprise, 0)
+    assert surprising(first, means, surprise).all()
+    assert not surprising(first - 1, means, surprise).any()
 
 
 @given(st.floats(1e-6, 500), st.floats(1e-12, 0.1), st.integers(2, 20))
