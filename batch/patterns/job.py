@@ -43,6 +43,8 @@ class PatternReport(msgspec.Struct):
     """New findings by rule."""
     grown: int = 0
     seconds: float = 0.0
+    look_seconds: float = 0.0
+    """Of them, before anything was stored."""
 
 
 class Memory:
@@ -74,6 +76,7 @@ def search(
     began = time.monotonic()
     since = memory.since(config)
     look = look_at(since)
+    looked = time.monotonic()
     if look.left_out:
         logger.warning(
             "patterns: only the newest %d of %d rows of %g h are looked at; see look_back_hours and max_rows",
@@ -92,6 +95,7 @@ def search(
         new=dict(Counter(rule.value for rule in saved.new)),
         grown=saved.grown,
         seconds=time.monotonic() - began,
+        look_seconds=looked - began,
     )
 
 

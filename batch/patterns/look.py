@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from batch.patterns.columns_of import pattern_columns, with_cells
+from batch.patterns.columns_of import COLUMNS, pattern_columns, with_cells
 from batch.patterns.config import PatternConfig
-from batch.patterns.rows import READ, Seen, cut_after, seen_in, without_duplicates
+from batch.patterns.rows import PLACE, READ, Seen, cut_after, first_of_each, seen_in
 from batch.patterns.rules import find_patterns
-from ray_fraud.domain.patterns.finding import Finding
+from ray_fraud.domain.patterns.finding import Finding, moved
 from ray_fraud.stores.tables.port import TransactionTable
 
 HOUR_MS = 3_600_000
@@ -57,9 +57,13 @@ def look_in_process(table: TransactionTable, config: PatternConfig, since: Seen 
 
 
 def look_at_rows(rows: pa.Table, config: PatternConfig, since: Seen | None) -> Look:
-    """Looks at rows with the columns `READ`, in any order; `members` are all that are different."""
-    different = with_cells(without_duplicates(rows))
-    new = None if since is None else since.new_in(different)
-    findings = find_patterns(pattern_columns(different), config.settings, new)
-    duplicates = rows.num_rows - different.num_rows
-    return Look(rows.num_rows, 0, duplicates, findings, different, seen_in(different))
+    """Looks at rows with the columns `READ`, in any order; `members` are all of them."""
+    if not rows.num_rows:
+        return Look(0, 0, 0, [], rows, Seen())
+    kept = first_of_each(rows)
+    new = None if since is None else since.new_in(rows)[kept]
+    # What is only told of members is not copied.
+    columns = pattern_columns(with_cells(rows.select(COLUMNS).take(kept)))
+    findings = moved(find_patterns(columns, config.settings, new), kept)
+    seen = seen_in(rows.select(PLACE).take(kept))
+    return Look(rows.num_rows, 0, rows.num_rows - len(kept), findings, rows, seen)

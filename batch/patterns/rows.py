@@ -69,13 +69,17 @@ def places_of(rows: pa.Table) -> list[tuple[str, int, int]]:
 
 def without_duplicates(rows: pa.Table) -> pa.Table:
     """The first record, by place, of each payload; in that order."""
-    if not rows.num_rows:
-        return rows
-    ordered = rows.take(by_place(rows))
-    numbers = pa.array(np.arange(ordered.num_rows))
-    numbered = pa.table({"digest": ordered["payload_digest"], "row": numbers})
+    return rows.take(first_of_each(rows)) if rows.num_rows else rows
+
+
+def first_of_each(rows: pa.Table) -> Ints:
+    """Positions of the first record, by place, of each payload; in that order."""
+    order = by_place(rows)
+    numbers = pa.array(np.arange(len(order)))
+    numbered = pa.table({"digest": rows["payload_digest"].take(order), "row": numbers})
     first = numbered.group_by("digest").aggregate([("row", "min")])["row_min"]
-    return ordered.take(np.sort(first.to_numpy()))
+    positions: Ints = order[np.sort(first.to_numpy())]
+    return positions
 
 
 class Seen(msgspec.Struct, frozen=True):

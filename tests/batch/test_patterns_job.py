@@ -86,6 +86,7 @@ def ring(first: int, count: int) -> list[Record]:
 
 def test_a_quiet_lake_has_no_findings(lake: Lake) -> None:
     report = lake.search()
+    assert 0.0 < report.look_seconds < report.seconds
     assert (report.rows, report.found, report.new) == (40, {}, {})
 
 

@@ -4,7 +4,8 @@ A stack of its own. Three times a backlog (by default what five minutes of 500 t
 drained and then brought into the lake by a batch: the first one by itself, whose processes have to start; the
 second one by itself, whose processes are there; the third one beside a load. The latency of alerts is taken
 outside at that rate, once without a batch and once with the third one: of that only the alerts count
-whose transactions were sent while it ran.
+whose transactions were sent while it ran. With `--history` the lake has that many generated rows of the last
+minutes before, as on a platform that runs for a while: the search for patterns looks at them, too.
 
 Never: rates of two runs side by side; the ratio of one run is the result.
 """
@@ -32,13 +33,17 @@ from cluster.local.failures import LocalStackError
 from cluster.local.hot_path import HotPathNotReady, start_hot_path, wait_until_ready
 from cluster.local.ray_node import RayOptions
 from cluster.local.running import bring_down
-from cluster.local.stack import LocalStack
+from cluster.local.stack import LocalStack, load_connections
 from ray_fraud.cli.output import expects, progress, quiet_libraries
+from ray_fraud.generator.stream import StreamSettings
 from ray_fraud.stores.errors import StoreError
+from tests.benchmarks.lake_history import append_stream, in_a_process
 
 BATCH_TIMEOUT_SECONDS = 300.0
 WARM_UP_SECONDS = 5.0
 FIRST_NOTICE_SECONDS = 20.0
+BATCH_MINUTES = 5
+HISTORY_USERS = 100_000
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -66,9 +71,10 @@ class Measured(msgspec.Struct, frozen=True):
 class Beside(Bench):
     """The benchmark's stack and load, with a cold path that runs when it is asked."""
 
-    def measure(self, records: int, tps: int, seconds: float) -> Measured:
+    def measure(self, records: int, tps: int, seconds: float, history: int) -> Measured:
         config = self._prepare()
         try:
+            self._fill(history, tps)
             start_hot_path(config)
             wait_until_ready(progress.print)
             start_cold_path(msgspec.structs.replace(batch_config(config), settle=timedelta(days=1)))
@@ -87,6 +93,16 @@ class Beside(Bench):
         finally:
             bring_down(self._stack, progress.print)
         return Measured(first, second, _batch(done), alone, beside, beside.p99_ms / alone.p99_ms)
+
+    def _fill(self, rows: int, tps: int) -> None:
+        if rows:
+            progress.print(f"a history of {rows:,} rows")
+            span = rows / tps
+            stream = StreamSettings(
+                time.time() - span, seed=7, users=HISTORY_USERS, rate_hz=float(tps), span_seconds=span
+            )
+            lake = load_connections(self._stack.paths.data_dir).lake.url
+            in_a_process(append_stream, lake, stream, BATCH_MINUTES * 60 * tps)
 
     def _batch_by_itself(self) -> Batch:
         done = _batch(run_batch(lambda _: None, BATCH_TIMEOUT_SECONDS))
@@ -133,13 +149,14 @@ def _latency(reports: list[Seen], from_ms: float, to_ms: float) -> Latency:
 @click.option("--records", type=click.IntRange(min=1), default=150_000, show_default=True)
 @click.option("--tps", type=click.IntRange(min=1), default=500, show_default=True)
 @click.option("--seconds", type=float, default=45.0, show_default=True, help="Of each of the two loads.")
+@click.option("--history", type=click.IntRange(min=0), default=0, show_default=True, help="Rows.")
 @expects(LocalStackError, StoreError, HotPathNotReady, NoColdPath, TimeoutError, ConnectionError)
-def main(records: int, tps: int, seconds: float) -> None:
+def main(records: int, tps: int, seconds: float, history: int) -> None:
     quiet_libraries()
     folder = Path(tempfile.mkdtemp(prefix="ray-fraud-beside-"))
     try:
         stack = LocalStack(folder, ray=RayOptions(dashboard=False), progress=progress.print)
-        measured = Beside(stack, QUICK, progress.print).measure(records, tps, seconds)
+        measured = Beside(stack, QUICK, progress.print).measure(records, tps, seconds, history)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(measured)).decode() + "\n")

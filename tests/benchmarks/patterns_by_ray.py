@@ -12,13 +12,11 @@ this process.
 Never: a figure of a search that found something else.
 """
 
-import multiprocessing
 import os
 import sys
 import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,9 +24,7 @@ from unittest.mock import patch
 
 import click
 import msgspec
-import numpy as np
 import psutil
-import pyarrow as pa
 import ray
 from rich.table import Table
 
@@ -39,18 +35,14 @@ from batch.patterns.look import Look, look_in_process
 from batch.patterns.rows import Seen
 from batch.priority import VARIABLE
 from ray_fraud.cli.output import Output, output_option, progress, show
-from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.connections import LakeLocation
-from ray_fraud.stores.tables.columns import SCHEMA
 from ray_fraud.stores.tables.delta import DeltaTransactions
-from ray_fraud.stores.tables.port import Append, ReadRange
+from tests.benchmarks.lake_history import PARTITION, append_history, in_a_process
 from tests.benchmarks.patterns import history, repeated, stream_of
 
 COMMIT_ROWS = 200_000
-FILL_TIMEOUT_SECONDS = 900.0
 SAMPLE_SECONDS = 0.5
 FOREVER_HOURS = 24.0 * 365 * 1000
-PARTITION = PartitionId("cluster", "topic", 0)
 RAY_ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -77,32 +69,9 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 def fill(url: str, rows: int, users: int, days: float) -> None:
-    """A generated history, as the ingest writes it, in event order, in commits."""
+    """A generated history, again and again."""
     table, _ = history(stream_of(users, days, 77, 0.02))
-    table = repeated(table, rows, users)
-    lake = LakeLocation(url)
-    target = DeltaTransactions(lake)
-    target.create()
-    ordered = table.take(np.argsort(table["event_time"].cast(pa.int64()).to_numpy(), kind="stable"))
-    for begin in range(0, ordered.num_rows, COMMIT_ROWS):
-        part = ordered.slice(begin, COMMIT_ROWS)
-        end = begin + part.num_rows
-        offsets = np.arange(begin, end)
-        full = {field.name: pa.nulls(part.num_rows, field.type) for field in SCHEMA}
-        full |= {name: part[name] for name in part.column_names}
-        full |= {
-            "topic_id": pa.array([PARTITION.topic_id] * part.num_rows),
-            "partition": pa.array(np.zeros(part.num_rows, np.int32)),
-            "offset": pa.array(offsets),
-            "record_time": part["event_time"],
-            "timestamp": pa.array(part["event_time"].cast(pa.int64()).to_numpy() / 1e6),
-            "transaction_id": pa.array([f"transaction-{offset:020}" for offset in offsets.tolist()]),
-            "payload_digest": pa.array([b"%016d" % offset for offset in offsets.tolist()]),
-            "event_date": part["event_time"].cast(pa.date32()),
-        }
-        files = target.write_files(pa.table(full).cast(SCHEMA))
-        read = ReadRange(PARTITION, "transactions", begin, end, part.num_rows, {}, 0)
-        target.append(Append(uuid.uuid4().hex, [read], files))
+    append_history(LakeLocation(url), repeated(table, rows, users), COMMIT_ROWS)
 
 
 @contextmanager
@@ -182,12 +151,7 @@ def main(
     config = PatternConfig(look_back_hours=FOREVER_HOURS, max_rows=rows, shard_rows=shard_rows)
     with tempfile.TemporaryDirectory() as folder:
         lake = LakeLocation(Path(folder).as_uri())
-        child = multiprocessing.get_context("spawn").Process(target=fill, args=(lake.url, rows, users, days))
-        child.start()
-        child.join(FILL_TIMEOUT_SECONDS)
-        if child.exitcode != 0:
-            child.kill()
-            raise click.ClickException(f"the history was not written: exit code {child.exitcode}")
+        in_a_process(fill, lake.url, rows, users, days)
         measured = measure(lake, config, in_process=not skip_in_process)
     show("benchmark patterns-by-ray", msgspec.to_builtins(measured), output, lambda: _table(measured))
     if measured.equal is False:
