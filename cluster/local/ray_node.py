@@ -179,7 +179,7 @@ class RayNode:
             "RAY_idle_worker_killing_time_threshold_ms": str(IDLE_WORKERS_KEPT // MILLISECOND),
             # One idle worker for each of the (logical) CPUs would be too many.
             "RAY_prestart_worker_first_driver": "0",
-            # What looks ten times a second whether anything changed takes a tenth of a core, all told.
+            # What looks ten times a second whether anything changed takes up to a tenth of a core, all told.
             "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
             "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",
             "RAY_raylet_report_resources_period_milliseconds": "500",

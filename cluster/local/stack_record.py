@@ -51,7 +51,7 @@ def unnamed_topics(record: StackRecord, external: ExternalServers, cores: int) -
 
     Those that an earlier start made in the same Kafka; in a Kafka of the user's own the usual ones. In a new
     embedded one they have no more partitions than there are cores: an actor more costs more than it brings
-    (2 cores, 500 transactions/s: two partitions take 1.4 cores, three 1.6).
+    (2 cores, 500 transactions/s: two partitions take 1.4 cores, three 1.5 to 1.6).
     """
     if record.connections is not None and record.external.kafka == external.kafka:
         return record.connections.topics
