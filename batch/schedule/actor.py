@@ -27,6 +27,7 @@ from batch.patterns.job import Memory, PatternReport, search
 from batch.promotion.run import ScheduledKeeper
 from batch.schedule.config import BatchConfig, settings_in
 from batch.schedule.scheduler import Scheduler
+from batch.schedule.together import together
 from batch.schedule.warm_up import warm_up
 from ray_fraud.domain import metrics
 from ray_fraud.stores.connections import from_json
@@ -126,10 +127,11 @@ class BatchActor:
         meter.set(metrics.LOG_GAPS, len(DeltaTransactions(self._config.ingest.connections.lake).gaps()))
         done = {"ingest": msgspec.to_builtins(report)}
         self._unseen |= report.accepted > 0
-        if self._unseen:
-            done["patterns"] = msgspec.to_builtins(self._search())
-            self._unseen = False
-        done["features"] = msgspec.to_builtins(self._fold())
+        # Neither needs the other; a search is mostly one task, and two cores may be free.
+        patterns, features = together(self._search_if_unseen, self._fold)
+        if patterns is not None:
+            done["patterns"] = msgspec.to_builtins(patterns)
+        done["features"] = msgspec.to_builtins(features)
         done["refresh"] = msgspec.to_builtins(self._refresh())
         done["models"] = self._models.look()
         drift = self._drift.look_if_due()
@@ -155,6 +157,13 @@ class BatchActor:
 
     def _count(self, report: RefreshReport) -> RefreshReport:
         self._meter.count(metrics.FEATURE_REFRESHES, int(report.refreshed))
+        return report
+
+    def _search_if_unseen(self) -> PatternReport | None:
+        if not self._unseen:
+            return None
+        report = self._search()
+        self._unseen = False
         return report
 
     def _search(self) -> PatternReport:

@@ -5,7 +5,8 @@ drained and then brought into the lake by a batch: the first one by itself, whos
 second one by itself, whose processes are there; the third one beside a load. The latency of alerts is taken
 outside at that rate, once without a batch and once with the third one: of that only the alerts count
 whose transactions were sent while it ran. With `--history` the lake has that many generated rows of the last
-minutes before, as on a platform that runs for a while: the search for patterns looks at them, too.
+minutes before, as on a platform that runs for a while: the search for patterns looks at them, too. With
+`--paced` a backlog is sent at that rate, as transactions come: sent at once it is full of bursts to find.
 
 Never: rates of two runs side by side; the ratio of one run is the result.
 """
@@ -16,6 +17,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from cluster.local.ray_node import RayOptions
 from cluster.local.running import bring_down
 from cluster.local.stack import LocalStack, load_connections
 from ray_fraud.cli.output import expects, progress, quiet_libraries
+from ray_fraud.generator.load_run import LoadReport
 from ray_fraud.generator.stream import StreamSettings
 from ray_fraud.stores.errors import StoreError
 from tests.benchmarks.lake_history import append_stream, in_a_process
@@ -44,6 +47,7 @@ WARM_UP_SECONDS = 5.0
 FIRST_NOTICE_SECONDS = 20.0
 BATCH_MINUTES = 5
 HISTORY_USERS = 100_000
+BACKLOGS, LOADS = 3, 2
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -71,18 +75,19 @@ class Measured(msgspec.Struct, frozen=True):
 class Beside(Bench):
     """The benchmark's stack and load, with a cold path that runs when it is asked."""
 
-    def measure(self, records: int, tps: int, seconds: float, history: int) -> Measured:
+    def measure(self, records: int, tps: int, seconds: float, history: int, backlog_tps: int) -> Measured:
         config = self._prepare()
         try:
+            self._unsent = iter(self._prepared.read_bytes().splitlines(keepends=True))
             self._fill(history, tps)
             start_hot_path(config)
             wait_until_ready(progress.print)
             start_cold_path(msgspec.structs.replace(batch_config(config), settle=timedelta(days=1)))
-            self._drained(records)
+            self._drained(records, backlog_tps)
             first = self._batch_by_itself()
-            self._drained(records)
+            self._drained(records, backlog_tps)
             second = self._batch_by_itself()
-            self._drained(records)
+            self._drained(records, backlog_tps)
             self._warm_up()
             alone = self._watched(tps, seconds, None)[0]
             progress.print(f"alone: {alone}")
@@ -109,10 +114,16 @@ class Beside(Bench):
         progress.print(f"by itself: {done.rows:,} rows in {done.seconds:.1f} s")
         return done
 
-    def _drained(self, records: int) -> None:
-        self._load("--tps", "0", "--count", str(records))
+    def _drained(self, records: int, tps: int) -> None:
+        self._load_next(records, tps)
         while progress_of_partitions()[1]:
             time.sleep(0.5)
+
+    def _load_next(self, count: int, tps: int) -> LoadReport:
+        """Sends records that were not sent before: those that come again would be patterns."""
+        with self._prepared.open("wb") as file:
+            file.writelines(islice(self._unsent, count))
+        return self._load("--tps", str(tps), "--count", str(count))
 
     def _batch(self) -> dict[str, Any]:
         time.sleep(WARM_UP_SECONDS)
@@ -122,7 +133,7 @@ class Beside(Bench):
         """Latency over the load's time, or over that of the batch."""
         with observing(self._connections_file) as observer:
             observer.wait_for_first(FIRST_NOTICE_SECONDS)
-            load = self._load("--tps", str(tps), "--seconds", str(seconds))
+            load = self._load_next(round(tps * seconds), tps)
             done = {} if batch is None else batch()
             time.sleep(2.0)
             reports = observer.stop()
@@ -150,13 +161,18 @@ def _latency(reports: list[Seen], from_ms: float, to_ms: float) -> Latency:
 @click.option("--tps", type=click.IntRange(min=1), default=500, show_default=True)
 @click.option("--seconds", type=float, default=45.0, show_default=True, help="Of each of the two loads.")
 @click.option("--history", type=click.IntRange(min=0), default=0, show_default=True, help="Rows.")
+@click.option("--paced", is_flag=True, help="Backlogs at --tps, not as fast as they can be sent.")
 @expects(LocalStackError, StoreError, HotPathNotReady, NoColdPath, TimeoutError, ConnectionError)
-def main(records: int, tps: int, seconds: float, history: int) -> None:
+def main(records: int, tps: int, seconds: float, history: int, *, paced: bool) -> None:
     quiet_libraries()
     folder = Path(tempfile.mkdtemp(prefix="ray-fraud-beside-"))
     try:
         stack = LocalStack(folder, ray=RayOptions(dashboard=False), progress=progress.print)
-        measured = Beside(stack, QUICK, progress.print).measure(records, tps, seconds, history)
+        plan = msgspec.structs.replace(
+            QUICK, prepared_records=BACKLOGS * records + LOADS * round(tps * seconds)
+        )
+        bench = Beside(stack, plan, progress.print)
+        measured = bench.measure(records, tps, seconds, history, tps if paced else 0)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(measured)).decode() + "\n")

@@ -126,6 +126,26 @@ def test_more_of_a_judged_pattern_is_still_that_pattern(findings: Findings) -> N
     assert offsets_of(findings) == [[1, 2, 3]]
 
 
+def test_ids_are_kept_as_they_are_and_offsets_count_within_their_topic(findings: Findings) -> None:
+    odd = ['quote"', "back\\slash", "{brace},", "NULL", " ", "\u2028é\n"]
+    members = tuple(
+        msgspec.structs.replace(
+            member(number), place=Place("cluster", f"topic-{number % 2}", 0, number // 2), transaction_id=text
+        )
+        for number, text in enumerate(odd)
+    )
+    even, uneven = (
+        msgspec.structs.replace(pattern(first), members=members[first::2], subject=f"device:{first}", uid=uid)
+        for first, uid in enumerate((uuid.UUID(int=1), uuid.UUID(int=2)))
+    )
+    findings.store.save([even])
+    assert findings.store.save([even, uneven]) == Saved((RuleName.COORDINATED,), 0)
+    of_uid = {known.uid: known.members for known in findings.store.known(5)}
+    assert of_uid == {
+        one.uid: tuple((m.place, m.transaction_id, m.user_id) for m in one.members) for one in (even, uneven)
+    }
+
+
 def test_all_of_a_batch_are_stored_or_none(findings: Findings) -> None:
     nowhere = msgspec.structs.replace(member(5), lat=float("nan"))
     broken = msgspec.structs.replace(pattern(500), members=(nowhere,))

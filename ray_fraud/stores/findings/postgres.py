@@ -3,7 +3,8 @@
 Never: a change of a hot alert; two writers at once (a lock of its own makes the second wait).
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.connections import PostgresConnection
 from ray_fraud.stores.findings.alerts import alert_of, check_alert
 from ray_fraud.stores.findings.merge import Change, Held, Key, changes_of
-from ray_fraud.stores.findings.port import Known, Pattern, Place, Saved
+from ray_fraud.stores.findings.port import Known, Member, Pattern, Place, Saved
 from ray_fraud.stores.ledger.postgres_alerts import row_of
 from ray_fraud.stores.ledger.postgres_session import PATIENT, Limits, Session
 
@@ -24,11 +25,10 @@ OPERATION = "save findings"
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('ray-fraud pattern findings'))"
 _TAKEN = """
-SELECT m.rule_name, m.cluster_id, m.topic_id, m.partition, m.kafka_offset, m.finding_uid::text
-FROM pattern_finding_members AS m
-JOIN jsonb_to_recordset(%s::jsonb) AS place (r text, c text, t text, p integer, o bigint)
-    ON m.rule_name = place.r AND m.cluster_id = place.c AND m.topic_id = place.t AND m.partition = place.p
-    AND m.kafka_offset = place.o
+SELECT finding_uid::text, array_agg(kafka_offset) FROM pattern_finding_members
+WHERE rule_name = %s AND cluster_id = %s AND topic_id = %s AND partition = %s
+    AND kafka_offset = ANY (%s::bigint[])
+GROUP BY finding_uid
 """
 _HELD = """
 SELECT f.finding_uid::text, f.alert_id, a.feedback IS NOT NULL
@@ -67,9 +67,9 @@ WHERE known.finding_uid = row.uid
 _INSERT_MEMBERS = """
 INSERT INTO pattern_finding_members
     (rule_name, cluster_id, topic_id, partition, kafka_offset, finding_uid, transaction_id, user_id)
-SELECT r, c, t, p, o, uid, tx, u
-FROM jsonb_to_recordset(%s::jsonb)
-    AS member (r text, c text, t text, p integer, o bigint, uid uuid, tx text, u bigint)
+SELECT %s, %s, %s, %s, "offset", (%s::uuid[])[finding], transaction_id, user_id
+FROM ROWS FROM (unnest(%s::bigint[]), unnest(%s::integer[]), json_array_elements_text(%s::json),
+    unnest(%s::bigint[])) AS member ("offset", finding, transaction_id, user_id)
 """
 _KNOWN = """
 SELECT finding_uid::text, rule_name, subject, reason, alert_id FROM pattern_findings
@@ -80,6 +80,11 @@ SELECT finding_uid::text, cluster_id, topic_id, partition, kafka_offset, transac
 FROM pattern_finding_members WHERE finding_uid = ANY (%s::uuid[])
 ORDER BY cluster_id, topic_id, partition, kafka_offset
 """
+
+
+_Stretch = tuple[RuleName, tuple[str, str, int]]
+"""Rule and partition: one statement for all members in it, as arrays; a row of JSON for each costs several
+times as much."""
 
 
 class PostgresFindings:
@@ -101,14 +106,36 @@ class PostgresFindings:
             self._rows(_INSERT_FINDINGS, (_json([_finding(change) for change in new]),))
             grown = [_finding(change) for change in changes.findings if not change.is_new]
             self._rows(_GROW_FINDINGS, (_json(grown),))
-            members = [row for change in changes.findings for row in _member_rows(change)]
-            self._rows(_INSERT_MEMBERS, (_json(members),))
+            self._insert_members(changes.findings)
         return changes.saved
 
     def _taken(self, patterns: Sequence[Pattern]) -> dict[Key, UUID]:
-        places = [_place(p.rule, member.place) for p in patterns for member in p.members]
-        rows = self._rows(_TAKEN, (_json(places),))
-        return {(RuleName(rule), Place(*place)): UUID(uid) for rule, *place, uid in rows}
+        offsets: defaultdict[_Stretch, list[int]] = defaultdict(list)
+        for pattern in patterns:
+            for member in pattern.members:
+                offsets[pattern.rule, member.place[:3]].append(member.place.offset)
+        return {
+            (rule, Place(*partition, offset)): uid
+            for (rule, partition), wanted in offsets.items()
+            for text, found in self._rows(_TAKEN, (rule, *partition, _array(wanted)))
+            for uid in (UUID(text),)
+            for offset in found
+        }
+
+    def _insert_members(self, changes: Sequence[Change]) -> None:
+        members: defaultdict[_Stretch, list[tuple[int, Member]]] = defaultdict(list)
+        for number, change in enumerate(changes, start=1):
+            for member in change.members:
+                members[change.pattern.rule, member.place[:3]].append((number, member))
+        uids = _array(change.uid for change in changes)
+        for (rule, partition), numbered in members.items():
+            columns = (
+                _array(member.place.offset for _, member in numbered),
+                _array(number for number, _ in numbered),
+                _json([member.transaction_id for _, member in numbered]),
+                _array(member.user_id for _, member in numbered),
+            )
+            self._rows(_INSERT_MEMBERS, (rule, *partition, uids, *columns))
 
     def _held(self, uids: set[UUID]) -> list[Held]:
         rows = self._rows(_HELD, (sorted(map(str, uids)),))
@@ -151,16 +178,9 @@ def _finding(change: Change) -> dict[str, Any]:
     }
 
 
-def _member_rows(change: Change) -> list[dict[str, Any]]:
-    rule, uid = change.pattern.rule, str(change.uid)
-    return [
-        {**_place(rule, member.place), "uid": uid, "tx": member.transaction_id, "u": member.user_id}
-        for member in change.members
-    ]
-
-
-def _place(rule: RuleName, place: Place) -> dict[str, Any]:
-    return {"r": rule, "c": place.cluster_id, "t": place.topic_id, "p": place.partition, "o": place.offset}
+def _array(values: Iterable[int | UUID]) -> str:
+    """As PostgreSQL writes an array: one literal, where the client would write an expression per value."""
+    return f"{{{','.join(map(str, values))}}}"
 
 
 def _json(content: object) -> str:
