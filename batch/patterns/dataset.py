@@ -20,10 +20,11 @@ import pyarrow as pa
 
 from batch.patterns import shards
 from batch.patterns.config import PatternConfig
-from batch.patterns.look import Look, look_at_rows
+from batch.patterns.look import Look, Profiles, look_at_rows
 from batch.patterns.plan import Plan, plan_of
 from batch.patterns.rows import READ, SEARCHED, TOLD, Seen
 from batch.ray_data import Blocks, answers_of, blocks_of, exchanged
+from ray_fraud.domain.feature_tables import ProfileTable
 from ray_fraud.domain.patterns.finding import Finding, Ints, moved
 from ray_fraud.domain.patterns.totals import Totals
 from ray_fraud.stores.connections import LakeLocation
@@ -47,7 +48,13 @@ class _Shard(NamedTuple):
         return table
 
 
-def look_by_ray(lake: LakeLocation, config: PatternConfig, since: Seen | None = None) -> Look:
+def look_by_ray(
+    lake: LakeLocation,
+    config: PatternConfig,
+    since: Seen | None = None,
+    *,
+    profiles: Profiles = ProfileTable,
+) -> Look:
     """Looks once; what it finds is what `look_in_process` finds. Needs a connection to Ray.
 
     Raises:
@@ -55,12 +62,12 @@ def look_by_ray(lake: LakeLocation, config: PatternConfig, since: Seen | None = 
     """
     plan = plan_of(lake, config)
     if plan is None:
-        return Look(0, 0, 0, [], pa.table({}), Seen())
+        return Look(0, 0, 0, [], pa.table({}), Seen(), 0)
     if plan.shards == 1:
-        return _look_in_one_task(lake, plan, config, since)
+        return _look_in_one_task(lake, plan, config, since, profiles)
     both = _shards_of(lake, plan, config, since)
     known = _totals(both, config)
-    rules = partial(_findings, config=config, totals=known.totals)
+    rules = partial(_findings, config=config, totals=known.totals, profiles=profiles)
     said = answers_of(rules, both, config.tasks)
     parts = [msgspec.json.decode(answer, type=shards.ShardFindings) for answer in said]
     places = _places(both, shards.numbers_in(parts), config)
@@ -68,7 +75,8 @@ def look_by_ray(lake: LakeLocation, config: PatternConfig, since: Seen | None = 
     members = _members(lake, plan, places, config)
     findings, rows = shards.put_together(members, parts, config.settings)
     duplicates = plan.rows - known.totals.users.rows
-    return Look(plan.rows + plan.left_out, plan.left_out, duplicates, findings, rows, known.seen)
+    reach_ms = known.totals.events.length_ms
+    return Look(plan.rows + plan.left_out, plan.left_out, duplicates, findings, rows, known.seen, reach_ms)
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -78,29 +86,37 @@ class _Answer(msgspec.Struct, frozen=True):
     findings: list[Finding]
     members: bytes
     seen: Seen
+    reach_ms: int
 
 
-def _look_in_one_task(lake: LakeLocation, plan: Plan, config: PatternConfig, since: Seen | None) -> Look:
+def _look_in_one_task(
+    lake: LakeLocation, plan: Plan, config: PatternConfig, since: Seen | None, profiles: Profiles
+) -> Look:
     """Each further task costs some tenths of a second, which is what a rule takes for these rows."""
-    (said,) = answers_of(partial(_look_here, lake=lake, config=config, since=since), [plan], 1)
+    work = partial(_look_here, lake=lake, config=config, since=since, profiles=profiles)
+    (said,) = answers_of(work, [plan], 1)
     answer = msgspec.msgpack.decode(said, type=_Answer)
     members = _table_in(answer.members)
     read = plan.rows + plan.left_out
-    return Look(read, plan.left_out, answer.duplicates, answer.findings, members, answer.seen)
+    return Look(
+        read, plan.left_out, answer.duplicates, answer.findings, members, answer.seen, answer.reach_ms
+    )
 
 
-def _look_here(plan: Plan, lake: LakeLocation, config: PatternConfig, since: Seen | None) -> bytes:
+def _look_here(
+    plan: Plan, lake: LakeLocation, config: PatternConfig, since: Seen | None, profiles: Profiles
+) -> bytes:
     """In a worker process."""
     parts = [_rows_of(paths, lake, plan, READ) for paths in plan.pieces]
     rows = pa.concat_tables(parts).combine_chunks()
     _check_count(rows.num_rows, plan)
-    look = look_at_rows(rows, config, since)
+    look = look_at_rows(rows, config, since, profiles())
     chosen = np.unique([row for finding in look.findings for row in finding.rows]).astype(np.int64)
     position = np.zeros(look.members.num_rows, np.int64)
     position[chosen] = np.arange(len(chosen))
     members = _bytes_of(look.members.take(chosen))
     return msgspec.msgpack.encode(
-        _Answer(look.duplicates, moved(look.findings, position), members, look.seen)
+        _Answer(look.duplicates, moved(look.findings, position), members, look.seen, look.reach_ms)
     )
 
 
@@ -168,9 +184,12 @@ def _totals_of(shard: _Shard, config: PatternConfig) -> bytes:
     return msgspec.json.encode(of_kind(shard.rows, config.settings))
 
 
-def _findings(shard: _Shard, config: PatternConfig, totals: Totals) -> bytes:
-    of_kind = shards.findings_of_user_shard if shard.kind == USERS else shards.findings_of_join_shard
-    return msgspec.json.encode(of_kind(shard.rows, config.settings, totals))
+def _findings(shard: _Shard, config: PatternConfig, totals: Totals, profiles: Profiles) -> bytes:
+    if shard.kind == USERS:
+        found = shards.findings_of_user_shard(shard.rows, config.settings, totals, profiles())
+    else:
+        found = shards.findings_of_join_shard(shard.rows, config.settings, totals)
+    return msgspec.json.encode(found)
 
 
 def _places(both: Sequence[_Shard], numbers: Ints, config: PatternConfig) -> list[pa.Table]:

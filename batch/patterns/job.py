@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batch.patterns.config import PatternConfig
-from batch.patterns.look import LookAt
+from batch.patterns.look import Look, LookAt
 from batch.patterns.rows import PLACE, Seen
 from ray_fraud.domain.patterns.finding import Finding
 from ray_fraud.stores.findings.port import FindingStore, Member, Pattern, Place
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 MEMBER_COLUMNS = (*PLACE, "transaction_id", "user_id", "amount", "lat", "lon")
 US_PER_MS = 1_000
+MS_PER_MINUTE = 60_000
 
 
 class PatternReport(msgspec.Struct):
@@ -33,6 +34,8 @@ class PatternReport(msgspec.Struct):
     rows: int = 0
     left_out: int = 0
     """Rows of the look-back beyond `max_rows`."""
+    reach_minutes: float = 0.0
+    """From the first to the last event that was looked at."""
     duplicates: int = 0
     """Records with the id and payload of an earlier one: they count once."""
     whole: bool = True
@@ -78,17 +81,13 @@ def search(
     look = look_at(since)
     looked = time.monotonic()
     if look.left_out:
-        logger.warning(
-            "patterns: only the newest %d of %d rows of %g h are looked at; see look_back_hours and max_rows",
-            config.max_rows,
-            look.rows,
-            config.look_back_hours,
-        )
+        _tell_left_out(look, config)
     saved = store.save(patterns_of(look.findings, look.members, cluster_id))
     memory.keep(look.seen, whole=since is None)
     return PatternReport(
         rows=look.rows,
         left_out=look.left_out,
+        reach_minutes=look.reach_ms / MS_PER_MINUTE,
         duplicates=look.duplicates,
         whole=since is None,
         found=dict(Counter(finding.rule.value for finding in look.findings)),
@@ -97,6 +96,24 @@ def search(
         seconds=time.monotonic() - began,
         look_seconds=looked - began,
     )
+
+
+def _tell_left_out(look: Look, config: PatternConfig) -> None:
+    logger.warning(
+        "patterns: only the newest %d of %d rows of %g h are looked at; see look_back_hours and max_rows",
+        config.max_rows,
+        look.rows,
+        config.look_back_hours,
+    )
+    places = config.settings.geographic
+    needed = places.windows * places.window_minutes
+    reach = look.reach_ms / MS_PER_MINUTE
+    if reach < needed:
+        logger.warning(
+            "patterns: they reach back %.0f min, crowds in places are judged by %g; see max_rows",
+            reach,
+            needed,
+        )
 
 
 def patterns_of(findings: Sequence[Finding], rows: pa.Table, cluster_id: str) -> list[Pattern]:

@@ -9,13 +9,14 @@ Never: a parameter of its own; a judgement by one part's totals.
 
 import numpy as np
 
+from ray_fraud.domain.feature_tables import ProfileTable
 from ray_fraud.domain.patterns.columns import NONE, PatternColumns
 from ray_fraud.domain.patterns.coordinated import Group, findings_of, groups_of, join_crowds
 from ray_fraud.domain.patterns.finding import Bools, Finding, in_order, moved
 from ray_fraud.domain.patterns.frequency import frequency, small_amounts
 from ray_fraud.domain.patterns.geographic import geographic_clusters
 from ray_fraud.domain.patterns.settings import PatternSettings
-from ray_fraud.domain.patterns.temporal import temporal
+from ray_fraud.domain.patterns.temporal import NO_PROFILES, temporal
 from ray_fraud.domain.patterns.totals import Totals, crowd_of, span_of
 
 
@@ -35,15 +36,19 @@ def totals_of_joins(columns: PatternColumns, settings: PatternSettings) -> Total
 
 
 def user_findings(
-    columns: PatternColumns, settings: PatternSettings, totals: Totals, new: Bools | None = None
+    columns: PatternColumns,
+    settings: PatternSettings,
+    totals: Totals,
+    new: Bools | None = None,
+    profiles: ProfileTable = NO_PROFILES,
 ) -> list[Finding]:
     """Findings of the rules of users. With `new`, shape (n,), only of users who have such a row."""
     if new is not None:
         rows = np.flatnonzero(np.isin(columns.user_id, columns.user_id[new]))
-        return moved(user_findings(columns.at(rows), settings, totals), rows)
+        return moved(user_findings(columns.at(rows), settings, totals, None, profiles), rows)
     return [
         *frequency(columns, settings.frequency, totals),
-        *temporal(columns, settings.temporal, totals),
+        *temporal(columns, settings.temporal, totals, profiles),
     ]
 
 
@@ -71,19 +76,23 @@ def all_findings(
 
 
 def find_patterns(
-    columns: PatternColumns, settings: PatternSettings, new: Bools | None = None
+    columns: PatternColumns,
+    settings: PatternSettings,
+    new: Bools | None = None,
+    profiles: ProfileTable = NO_PROFILES,
 ) -> list[Finding]:
     """Findings of every rule, in the order of `in_order`.
 
     Args:
         new: rows that no search has seen, shape (n,). Then users and cells without one are left out: they
             give what they gave before. Groups are looked for among all, since a new row may join old ones.
+        profiles: users' habits over completed days, as far as they are known.
     """
     if not len(columns):
         return []
     totals = totals_of_users(columns, settings) + totals_of_joins(columns, settings)
     found = [
-        *user_findings(columns, settings, totals, new),
+        *user_findings(columns, settings, totals, new, profiles),
         *place_findings(columns, settings, totals, new),
     ]
     return all_findings(columns, found, join_groups(columns, settings, totals), settings)

@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from batch.patterns import rules
 from batch.patterns.columns_of import CELL, pattern_columns, with_cells
 from batch.patterns.rows import PLACE, Seen, by_place, seen_in, without_duplicates
+from ray_fraud.domain.feature_tables import ProfileTable
 from ray_fraud.domain.patterns.finding import Bools, Finding, Ints, moved
 from ray_fraud.domain.patterns.settings import PatternSettings
 from ray_fraud.domain.patterns.totals import Totals
@@ -134,9 +135,11 @@ def totals_of_join_shard(rows: pa.Table, settings: PatternSettings) -> ShardTota
     return ShardTotals(rules.totals_of_joins(pattern_columns(rows), settings), Seen())
 
 
-def findings_of_user_shard(rows: pa.Table, settings: PatternSettings, totals: Totals) -> ShardFindings:
+def findings_of_user_shard(
+    rows: pa.Table, settings: PatternSettings, totals: Totals, profiles: ProfileTable
+) -> ShardFindings:
     columns, numbers = pattern_columns(rows), rows[NUMBER].to_numpy()
-    found = rules.user_findings(columns, settings, totals, _new(rows))
+    found = rules.user_findings(columns, settings, totals, _new(rows), profiles)
     return ShardFindings(moved(found, numbers))
 
 

@@ -18,6 +18,7 @@ from batch.care.daily import DailyCare
 from batch.care.run import care_for_feature_tables
 from batch.drift.run import ScheduledDrift
 from batch.features.job import FeatureReport
+from batch.features.newest_profiles import newest_profiles
 from batch.features.refresh import RefreshReport
 from batch.features.run import open_refresher, run_features
 from batch.ingest.job import IngestReport
@@ -27,7 +28,6 @@ from batch.patterns.job import Memory, PatternReport, search
 from batch.promotion.run import ScheduledKeeper
 from batch.schedule.config import BatchConfig, settings_in
 from batch.schedule.scheduler import Scheduler
-from batch.schedule.together import together
 from batch.schedule.warm_up import warm_up
 from ray_fraud.domain import metrics
 from ray_fraud.stores.connections import from_json
@@ -127,11 +127,10 @@ class BatchActor:
         meter.set(metrics.LOG_GAPS, len(DeltaTransactions(self._config.ingest.connections.lake).gaps()))
         done = {"ingest": msgspec.to_builtins(report)}
         self._unseen |= report.accepted > 0
-        # Neither needs the other; a search is mostly one task, and two cores may be free.
-        patterns, features = together(self._search_if_unseen, self._fold)
-        if patterns is not None:
-            done["patterns"] = msgspec.to_builtins(patterns)
-        done["features"] = msgspec.to_builtins(features)
+        if self._unseen:
+            done["patterns"] = msgspec.to_builtins(self._search())
+            self._unseen = False
+        done["features"] = msgspec.to_builtins(self._fold())
         done["refresh"] = msgspec.to_builtins(self._refresh())
         done["models"] = self._models.look()
         drift = self._drift.look_if_due()
@@ -159,16 +158,10 @@ class BatchActor:
         self._meter.count(metrics.FEATURE_REFRESHES, int(report.refreshed))
         return report
 
-    def _search_if_unseen(self) -> PatternReport | None:
-        if not self._unseen:
-            return None
-        report = self._search()
-        self._unseen = False
-        return report
-
     def _search(self) -> PatternReport:
         connections, patterns = self._config.ingest.connections, self._config.patterns
-        look_at = partial(look_by_ray, connections.lake, patterns)
+        profiles = newest_profiles(connections, self._config.features)
+        look_at = partial(look_by_ray, connections.lake, patterns, profiles=profiles)
         with closing(KafkaLogAdmin(connections.kafka)) as admin:
             cluster_id = admin.cluster_id()
         with closing(PostgresFindings(connections.postgres)) as store:

@@ -12,7 +12,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ray_fraud.domain.feature_tables import MIN_PROFILE, Bools, Counts, Floats, Ints, ProfileTable
+from ray_fraud.domain.feature_tables import (
+    MIN_PROFILE,
+    WEEKDAYS,
+    Bools,
+    Counts,
+    Floats,
+    Ints,
+    ProfileTable,
+)
+
+_THURSDAY = 3
+"""Weekday of 1 January 1970, Monday = 0."""
 
 
 def _no_ints() -> Ints:
@@ -76,6 +87,7 @@ class DailyHabits:
             np.add.reduceat(self.hours[rows], starts, axis=0)[known],
             home_lat,
             home_lon,
+            np.add.reduceat(_by_weekday(self.days[rows], day_counts), starts, axis=0)[known],
         )
 
     def _homes(self, ids: Ints, from_day: int, until_day: int) -> tuple[Floats, Floats]:
@@ -97,6 +109,13 @@ class DailyHabits:
         listed[listed] = ids[found[listed]] == users[best][listed]
         lat[found[listed]], lon[found[listed]] = lats[best][listed], lons[best][listed]
         return lat, lon
+
+
+def _by_weekday(days: Ints, counts: Ints) -> Counts:
+    """Each day's count in the column of its weekday, shape (d, 7)."""
+    table = np.zeros((len(days), WEEKDAYS), np.int32)
+    table[np.arange(len(days)), (days + _THURSDAY) % WEEKDAYS] = counts
+    return table
 
 
 def _changes(values: Ints | Floats) -> Bools:

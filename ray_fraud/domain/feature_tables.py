@@ -26,6 +26,7 @@ Ints = NDArray[np.int64]
 Counts = NDArray[np.int32]
 
 HOURS = 24
+WEEKDAYS = 7
 PRIOR_WEIGHT = 5.0
 """A merchant's share of fraud is pulled towards that of all merchants as by so many transactions (m-estimate,
 Cestnik 1990): one label says little."""
@@ -101,6 +102,8 @@ class ProfileTable:
     home_lat: Floats = field(default_factory=lambda: np.empty(0))
     """Degrees; NaN for a user whose transactions have no places."""
     home_lon: Floats = field(default_factory=lambda: np.empty(0))
+    weekdays: Counts = field(default_factory=lambda: np.empty((0, WEEKDAYS), np.int32))
+    """Transactions by UTC weekday, Monday first, shape (u, 7); (0, 7) in tables that do not tell."""
 
     def rows_of(self, user_ids: Ints) -> Ints:
         """The row of each user, shape (n,) to shape (n,); -1 for one without a usable profile."""

@@ -1,16 +1,20 @@
 """The lake folded beside a running hot path, and what it learns handed back to the owners."""
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 
+import numpy as np
 import pyarrow.compute as pc
 
 from batch.features.run import feature_tables_of
 from cluster.local.cold_path_client import run_batch
 from ray_fraud.domain.alert import RuleName
+from ray_fraud.domain.feature_tables import HOURS, FeatureTables, ProfileTable
 from ray_fraud.domain.timeline import EventKind, FeatureRefresh, content_of
+from ray_fraud.stores.feature_tables.encoding import TableFacts
 from ray_fraud.stores.feature_tables.lake import LakeFeatureTables
-from ray_fraud.stores.feature_tables.parts import TableReader
+from ray_fraud.stores.feature_tables.parts import TableReader, put_tables
 from ray_fraud.stores.feature_tables.postgres import PostgresFeatureRefreshes
 from ray_fraud.stores.lake import lake_filesystem
 from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
@@ -120,3 +124,29 @@ def test_a_verdict_reaches_the_owners_and_the_next_rows(platform: Platform) -> N
     assert judged.details["features"]["merchant_frauds_30d"] == 1.0
     review.close()
     queries.close()
+
+
+def test_a_search_knows_users_by_the_profiles_that_were_published(platform: Platform) -> None:
+    """A user whose profile has nothing within eleven hours of now."""
+    connections = platform.config.connections
+    files = LakeFeatureTables(*lake_filesystem(connections.lake))
+    user_id, now_hour = 901, int(time.time()) // 3600 % HOURS
+    hours = np.zeros((1, HOURS), np.int32)
+    hours[0, (now_hour + 12) % HOURS] = 50
+    habits = replace(
+        ProfileTable(), user_ids=np.array([user_id]), counts=np.array([50]), means=np.ones(1), hours=hours,
+        deviations=np.ones(1), largest=np.ones(1), home_lat=np.full(1, np.nan), home_lon=np.full(1, np.nan),
+    )  # fmt: skip
+    digest = newest_tables(platform)
+    tables = FeatureTables() if digest is None else TableReader(files).load(digest)
+    facts = TableFacts() if digest is None else TableReader(files).risks(digest).facts
+    made = put_tables(files, replace(tables, profiles=habits), facts)
+    refreshes = PostgresFeatureRefreshes(connections.postgres)
+    refreshes.publish(made.digest)
+    refreshes.close()
+    for number in range(3):
+        pay(platform, f"odd-{time.time()}-{number}", user_id, 5.0)
+    platform.settle()
+    done = run_batch(lambda _: None, PATIENCE_SECONDS)
+    assert done["status"] == "done", done
+    assert done["report"]["patterns"]["new"].get("unusual_hours") == 1

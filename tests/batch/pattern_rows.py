@@ -5,13 +5,16 @@ Never: Ray.
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from batch.patterns.rows import READ
+from ray_fraud.domain.feature_tables import HOURS, WEEKDAYS, ProfileTable
 from ray_fraud.domain.patterns.settings import (
     CoordinatedSettings,
     FrequencySettings,
@@ -33,12 +36,31 @@ def eager(surprise: float) -> PatternSettings:
     return PatternSettings(
         FrequencySettings(count=4, small_count=3, surprise=surprise),
         GeographicSettings(users=2, windows=2, surprise=surprise),
-        TemporalSettings(history=2, unusual_count=2, burst_count=3, burst_surprise=surprise, robot_count=2),
+        TemporalSettings(
+            history=2,
+            history_days=1e-6,
+            unusual_count=2,
+            burst_count=3,
+            burst_surprise=surprise,
+            robot_count=2,
+        ),
         CoordinatedSettings(users=2, surprise=surprise),
     )
 
 
 EAGER = eager(0.9)
+
+
+def profiles() -> ProfileTable:
+    """Users of odd numbers are known to be awake twelve hours before the rows begin, and only on one day."""
+    users = np.arange(1, 40, 2)
+    hour = (START_US // 3_600_000_000 + 12) % HOURS
+    hours, weekdays = np.zeros((len(users), HOURS), np.int32), np.zeros((len(users), WEEKDAYS), np.int32)
+    hours[:, hour] = weekdays[:, 0] = 40
+    counts = np.full(len(users), 40)
+    return replace(ProfileTable(), user_ids=users, counts=counts, hours=hours, weekdays=weekdays)
+
+
 PLACES = ((48.137, 11.575), (52.520, 13.405), (-33.868, 151.209))
 
 

@@ -152,6 +152,8 @@ def test_a_profile_says_what_the_rows_say() -> None:
     assert table.largest.tolist() == [1.0, 60.0]
     assert (table.hours[1][9], table.hours[1][3], table.hours[0][23], table.hours[0][0]) == (5, 1, 5, 1)
     assert table.hours.sum() == 12
+    friday = [0, 0, 0, 0, 6, 0, 0]
+    assert table.weekdays.tolist() == [friday, friday]
     assert (table.home_lat[1], table.home_lon[1]) == (52.5, 13.4)
 
 

@@ -144,6 +144,18 @@ def test_more_rows_than_a_run_can_take_are_left_out_and_counted(lake: Lake) -> N
     assert report.found["coordinated"] == 1
 
 
+def test_crowds_that_too_short_a_search_cannot_judge_are_told(
+    lake: Lake, caplog: pytest.LogCaptureFixture
+) -> None:
+    lake.add(*ring(0, 16))
+    report = lake.search(PatternConfig(max_rows=10))
+    assert 0 < report.reach_minutes < 60
+    assert "crowds in places are judged by 60" in caplog.text
+    caplog.clear()
+    assert lake.search().left_out == 0
+    assert "crowds" not in caplog.text, "a young lake is no fault of the settings"
+
+
 def spree(user: int) -> list[Record]:
     return [
         record(

@@ -29,7 +29,7 @@ from ray_fraud.stores.findings.memory import MemoryFindings
 from ray_fraud.stores.findings.port import Pattern
 from ray_fraud.stores.ledger.memory import MemoryDatabase
 from ray_fraud.stores.tables.delta import DeltaTransactions
-from tests.batch.pattern_rows import EAGER, Tx, append_to_lake, rows_of_transactions
+from tests.batch.pattern_rows import EAGER, Tx, append_to_lake, profiles, rows_of_transactions
 
 CONFIG = PatternConfig(settings=EAGER)
 ROWS = 600
@@ -63,20 +63,21 @@ def patterns(look: Look) -> list[Pattern]:
 
 
 def figures(look: Look) -> tuple[object, ...]:
-    return look.rows, look.left_out, look.duplicates, look.seen
+    return look.rows, look.left_out, look.duplicates, look.seen, look.reach_ms
 
 
 @pytest.mark.cluster
 @pytest.mark.timeout(240, func_only=True)
 def test_ray_data_finds_what_one_process_finds(lake: LakeLocation, local_ray: None) -> None:
     table = DeltaTransactions(lake)
-    first = look_in_process(table, CONFIG)
+    first = look_in_process(table, CONFIG, profiles=profiles)
     # What comes later, so that only some users are looked at again.
     later = [Tx(user, 8 * 3600 + user * 20, 5.0, "a", place=0) for user in range(1, 9)]
     append_to_lake(lake, rows_of_transactions(later, ROWS), commits=1)
-    everything = look_in_process(table, CONFIG)
+    everything = look_in_process(table, CONFIG, profiles=profiles)
     assert everything.duplicates > 0
-    assert {pattern.rule.value for pattern in patterns(everything)} >= {"coordinated", "robot", "burst"}
+    rules = {pattern.rule.value for pattern in patterns(everything)}
+    assert rules >= {"coordinated", "robot", "burst", "unusual_hours"}
     cases = (
         (CONFIG, None),
         (msgspec.structs.replace(CONFIG, shard_rows=90), None),
@@ -85,8 +86,8 @@ def test_ray_data_finds_what_one_process_finds(lake: LakeLocation, local_ray: No
         (msgspec.structs.replace(CONFIG, shard_rows=150), first.seen),
     )
     for config, since in cases:
-        expected = look_in_process(table, config, since)
-        look = look_by_ray(lake, config, since)
+        expected = look_in_process(table, config, since, profiles=profiles)
+        look = look_by_ray(lake, config, since, profiles=profiles)
         assert figures(look) == figures(expected)
         assert patterns(look) == patterns(expected)
     assert len(patterns(look)) < len(patterns(everything))

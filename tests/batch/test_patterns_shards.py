@@ -32,7 +32,7 @@ from batch.patterns.shards import (
 from ray_fraud.domain.patterns.settings import PatternSettings
 from ray_fraud.domain.patterns.totals import Crowd, Span, Totals
 from ray_fraud.stores.findings.port import Pattern
-from tests.batch.pattern_rows import EAGER, Tx, eager, rows_of_transactions
+from tests.batch.pattern_rows import EAGER, Tx, eager, profiles, rows_of_transactions
 
 messy = st.lists(
     st.builds(
@@ -52,7 +52,7 @@ messy = st.lists(
 def whole(rows: pa.Table, since: Seen | None = None, settings: PatternSettings = EAGER) -> list[Pattern]:
     different = with_cells(without_duplicates(rows))
     new = None if since is None else since.new_in(different)
-    findings = find_patterns(pattern_columns(different), settings, new)
+    findings = find_patterns(pattern_columns(different), settings, new, profiles())
     return patterns_of(findings, different, "cluster")
 
 
@@ -70,7 +70,7 @@ def sharded(
     ):
         totals += msgspec.json.decode(msgspec.json.encode(part.totals), type=Totals)
     parts = [
-        *(findings_of_user_shard(shard, settings, totals) for shard in users),
+        *(findings_of_user_shard(shard, settings, totals, profiles()) for shard in users),
         *(findings_of_join_shard(shard, settings, totals) for shard in joins),
     ]
     parts = [msgspec.json.decode(msgspec.json.encode(part), type=ShardFindings) for part in parts]

@@ -46,7 +46,8 @@ BATCH_TIMEOUT_SECONDS = 300.0
 WARM_UP_SECONDS = 5.0
 FIRST_NOTICE_SECONDS = 20.0
 BATCH_MINUTES = 5
-HISTORY_USERS = 100_000
+SEED = 1
+"""Of the benchmark's load, see `Bench`."""
 BACKLOGS, LOADS = 3, 2
 
 
@@ -103,8 +104,13 @@ class Beside(Bench):
         if rows:
             progress.print(f"a history of {rows:,} rows")
             span = rows / tps
+            # The world of the load, so that nobody's shop was opened a minute ago.
             stream = StreamSettings(
-                time.time() - span, seed=7, users=HISTORY_USERS, rate_hz=float(tps), span_seconds=span
+                time.time() - span,
+                seed=SEED,
+                users=self._plan.users,
+                rate_hz=float(tps),
+                span_seconds=span,
             )
             lake = load_connections(self._stack.paths.data_dir).lake.url
             in_a_process(append_stream, lake, stream, BATCH_MINUTES * 60 * tps)

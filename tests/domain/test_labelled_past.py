@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_fraud.domain.daily_habits import DailyHabits, PlaceDays
-from ray_fraud.domain.feature_tables import HOURS, MIN_PROFILE
+from ray_fraud.domain.feature_tables import HOURS, MIN_PROFILE, WEEKDAYS
 from ray_fraud.domain.labelled_past import LabelledPast, first_refresh, refreshes
 from ray_fraud.domain.merchant_history import MerchantHistory
 from ray_fraud.domain.windows import DAY_MS, HOUR_MS
@@ -87,6 +87,9 @@ def test_days_together_give_the_profile_of_their_rows(
         assert table.deviations[row] == pytest.approx(amounts.std(), rel=1e-9, abs=1e-9)
         assert table.largest[row] == amounts.max()
         assert table.hours[row].tolist() == np.bincount([each[3] for each in mine], minlength=HOURS).tolist()
+        # The first day was a Thursday.
+        days = np.bincount([(each[1] + 3) % WEEKDAYS for each in mine], minlength=WEEKDAYS)
+        assert table.weekdays[row].tolist() == days.tolist()
         where = Counter(each[4] for each in mine if each[4] is not None)
         if where:
             assert table.home_lat[row] == min(where, key=lambda lat: (-where[lat], lat))

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -185,7 +186,12 @@ def same(one: FeatureTables, other: FeatureTables) -> None:
             assert_array_equal(getattr(a, name), getattr(b, name))
 
 
-@pytest.mark.parametrize("tables", [DRAWN, NO_TABLES], ids=["drawn", "none"])
+WEEKS = np.arange(7 * len(DRAWN.profiles.user_ids), dtype=np.int32).reshape(-1, 7)
+OF_THIS_RELEASE = replace(DRAWN, profiles=replace(DRAWN.profiles, weekdays=WEEKS))
+"""Earlier ones did not tell weekdays."""
+
+
+@pytest.mark.parametrize("tables", [DRAWN, OF_THIS_RELEASE, NO_TABLES], ids=["drawn", "weekdays", "none"])
 def test_tables_come_back_as_they_were(files: FeatureTableFiles, tables: FeatureTables) -> None:
     parts = put_tables(files, tables, FACTS)
     same(TableReader(files).load(parts.digest), tables)

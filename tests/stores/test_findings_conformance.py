@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 import pytest
 
-from ray_fraud.domain.alert import RuleName, Severity, Source
+from ray_fraud.domain.alert import Alert, RuleName, Severity, Source
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.findings.memory import MemoryFindings
 from ray_fraud.stores.findings.port import FindingStore, Member, Pattern, Place, Saved
@@ -98,6 +98,40 @@ def test_a_pattern_that_grew_is_the_same_finding(findings: Findings) -> None:
     assert findings.store.save([pattern(1, 2, 3, 4, 5)]) == Saved((), 1)
     assert offsets_of(findings) == [[1, 2, 3, 4, 5]]
     assert findings.store.known(1)[0].reason == "5 users"
+
+
+def alert_of(findings: Findings, uid: uuid.UUID) -> Alert:
+    stored = findings.alerts.get(uid)
+    assert stored is not None
+    return stored.alert
+
+
+def test_its_alert_tells_of_those_who_came_later_until_it_is_judged(findings: Findings) -> None:
+    found = pattern(1, 2, 3)
+    findings.store.save([found])
+    findings.store.save([pattern(1, 2, 3, 15, 4)])
+    alert = alert_of(findings, found.uid)
+    assert (alert.reason, alert.details["members"], alert.details["users"]) == (
+        "5 users",
+        5,
+        [101, 102, 103, 104, 115],
+    )
+    ids = [one["transaction_id"] for one in alert.details["transactions"]]
+    assert ids == ["tx-1", "tx-2", "tx-3", "tx-15", "tx-4"]
+    assert (alert.transaction_id, alert.details["subject"]) == ("tx-1", "merchant:shop")
+    findings.alerts.add_feedback(findings.store.known(1)[0].alert_id, Verdict.TRUE_FRAUD, "ana")
+    assert findings.store.save([pattern(1, 2, 3, 15, 4, 5)]) == Saved((), 1)
+    assert alert_of(findings, found.uid) == alert
+
+
+def test_an_alert_shows_so_many_members_and_counts_the_others(findings: Findings) -> None:
+    findings.store.save([pattern(*range(90))])
+    findings.store.save([pattern(*range(130))])
+    (known,) = findings.store.known(2)
+    details = alert_of(findings, known.uid).details
+    assert (len(details["transactions"]), details["members"], len(details["users"])) == (100, 130, 130)
+    findings.store.save([pattern(*range(140))])
+    assert len(alert_of(findings, known.uid).details["transactions"]) == 100
 
 
 def test_a_group_that_shares_a_member_joins_the_oldest(findings: Findings) -> None:

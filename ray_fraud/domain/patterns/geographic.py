@@ -2,7 +2,7 @@
 
 The baseline of a cell is the mean number of different users of its other windows in which there was anybody:
 a market square is crowded every noon, a parking lot never. A cell without another such window counts as
-empty.
+empty. The first and the last window of the period are judged and are no baseline: mostly they are cut.
 
 Never: counting one user twice in a window.
 """
@@ -36,9 +36,10 @@ def geographic_clusters(
     new_user[run_starts(cell, window, users)] = 1
     different = np.add.reduceat(new_user, starts)
     cells = run_numbers(run_starts(cell[starts]), len(starts))
+    usual = ~np.isin(window[starts], totals.placed.edges(window_ms))
     # The window itself does not vouch for its own normality.
-    others = np.bincount(cells, weights=different)[cells] - different
-    occupied = np.bincount(cells)[cells] - 1
+    others = np.bincount(cells, weights=different * usual)[cells] - different * usual
+    occupied = np.bincount(cells, weights=usual)[cells] - usual
     mean = np.maximum(others / np.maximum(occupied, 1), 1.0 / windows)
     hit = (different >= settings.users) & (poisson_tail(different, mean) < settings.surprise)
     ends = np.append(starts[1:], len(rows))

@@ -39,7 +39,7 @@ class GeographicSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     window_minutes: Positive = 15.0
     users: Count = 10
-    windows: Count = 8
+    windows: Count = 4
     """Length of the period, at least: less says nothing about what is usual in a place."""
     surprise: Probability = 1e-6
     """At the place's own mean of users per window over the period (Poisson)."""
@@ -51,6 +51,8 @@ class TemporalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     history: Count = 30
     """Transactions of the user before, at least: less says nothing about habits."""
+    history_days: Positive = 7.0
+    """Without a profile of completed days: so far have a user's rows to reach back in the table."""
     hour_share: Probability = 0.02
     """An hour of the week part is unusual below this share of the user's own transactions."""
     unusual_count: Count = 3

@@ -1,16 +1,21 @@
 """Times that do not fit the user: hours improbable under the own history, bursts, robot-like intervals.
 
-History is what lies before: a takeover that lasts an hour does not make its own hour usual.
+A user's history is the profile of completed days, where there is one: a search looks at hours, habits take
+weeks. Without one it is what lies before in the table: a takeover that lasts an hour does not make its own
+hour usual.
 
 Never: a judgement on a user with too short a history.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ray_fraud.domain.alert import RuleName
+from ray_fraud.domain.feature_tables import HOURS, WEEKDAYS, ProfileTable
 from ray_fraud.domain.patterns.columns import PatternColumns
 from ray_fraud.domain.patterns.counting import sizes
-from ray_fraud.domain.patterns.finding import Bools, Finding, Floats, Ints, grid_start, moved
+from ray_fraud.domain.patterns.finding import Bools, Finding, Floats, Ints, grid_start
 from ray_fraud.domain.patterns.frequency import crowded
 from ray_fraud.domain.patterns.runs import dense, episodes, run_numbers, run_starts
 from ray_fraud.domain.patterns.settings import TemporalSettings
@@ -22,40 +27,110 @@ _THURSDAY = 3
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
-def temporal(columns: PatternColumns, settings: TemporalSettings, totals: Totals) -> list[Finding]:
+NO_PROFILES = ProfileTable()
+
+
+class OddTimes(NamedTuple):
+    """Rows at times that are unusual for their user, arrays of shape (n,)."""
+
+    rows: Ints
+    shares: Floats
+    """How usual the time is."""
+    known: Ints
+    """Transactions that this rests on."""
+
+
+def temporal(
+    columns: PatternColumns,
+    settings: TemporalSettings,
+    totals: Totals,
+    profiles: ProfileTable = NO_PROFILES,
+) -> list[Finding]:
     """Findings of `unusual_hours`, `burst` and `robot`, each by user and time."""
     if not len(columns):
         return []
     return [
-        *_unusual(columns, settings),
+        *_unusual(columns, settings, profiles),
         *_bursts(columns, settings, totals),
         *_robots(columns, settings, totals),
     ]
 
 
-def hour_shares(columns: PatternColumns, settings: TemporalSettings) -> tuple[Floats, Ints]:
-    """How usual each row's time was for its user until `unusual_hours` before it.
+def odd_times(columns: PatternColumns, settings: TemporalSettings, profiles: ProfileTable) -> OddTimes:
+    """The rows whose time has less than `hour_share` of its user's history, by user and time."""
+    profile = profiles.rows_of(columns.user_id)
+    known = profile >= 0
+    known[known] = profiles.counts[profile[known]] >= settings.history
+    with_profile = _odd_by_profile(columns, settings, profiles, np.where(known, profile, -1))
+    # Mostly few have as many rows.
+    others = np.flatnonzero(~known & (sizes(columns.user_id) > settings.history))
+    by_table = _odd_by_table(columns.at(others), settings)
+    found = OddTimes(
+        np.concatenate((with_profile.rows, others[by_table.rows])),
+        np.concatenate((with_profile.shares, by_table.shares)),
+        np.concatenate((with_profile.known, by_table.known)),
+    )
+    order = np.lexsort((found.rows, columns.event_ms[found.rows], columns.user_id[found.rows]))
+    return OddTimes(found.rows[order], found.shares[order], found.known[order])
 
-    The share of the user's transactions within one hour of that time of day, times the share of that weekday
-    in sevenths (1 for one that is as frequent as any); half a transaction is added so that none is zero.
 
-    Returns:
-        Shape (n,) in the order of `by_user`: the share, and the number of transactions it rests on.
-    """
+def _odd_by_profile(
+    columns: PatternColumns, settings: TemporalSettings, profiles: ProfileTable, profile: Ints
+) -> OddTimes:
+    """`profile`: the row of each row's user among the profiles, shape (n,); -1 for none."""
+    rows = np.flatnonzero(profile >= 0)
+    at_ms, chosen = columns.event_ms[rows], profile[rows]
+    hour, weekday = _hour_and_weekday(at_ms)
+    near = np.zeros(len(rows), np.int64)
+    for shift in (-1, 0, 1):
+        near += profiles.hours[chosen, (hour + shift) % HOURS]
+    total = profiles.counts[chosen]
+    if len(profiles.weekdays):
+        share = _share(near, profiles.weekdays[chosen, weekday].astype(np.int64), total)
+    else:
+        share = _share(near, total, total)
+    return _odd(rows, share, total, settings)
+
+
+def _odd_by_table(columns: PatternColumns, settings: TemporalSettings) -> OddTimes:
+    """By each user's rows until `unusual_hours` before, if they reach back far enough."""
+    if not len(columns):
+        return _odd(np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64), settings)
     rows = columns.by_user
     users, at_ms = columns.user_id[rows], columns.event_ms[rows]
     until = at_ms - round(settings.unusual_hours * HOUR_MS)
-    user = run_numbers(run_starts(users), len(users))
-    hour, weekday = at_ms // HOUR_MS % 24, (at_ms // DAY_MS + _THURSDAY) % 7
+    starts = run_starts(users)
+    user = run_numbers(starts, len(users))
+    hour, weekday = _hour_and_weekday(at_ms)
     total = _earlier(user, at_ms, user, until)
     near = np.zeros(len(rows), np.int64)
     for shift in (-1, 0, 1):
-        near += _earlier(user * 24 + hour, at_ms, user * 24 + (hour + shift) % 24, until)
-    same_day = _earlier(user * 7 + weekday, at_ms, user * 7 + weekday, until)
+        near += _earlier(user * HOURS + hour, at_ms, user * HOURS + (hour + shift) % HOURS, until)
+    same_day = _earlier(user * WEEKDAYS + weekday, at_ms, user * WEEKDAYS + weekday, until)
+    reach_ms = at_ms - at_ms[starts][user]
+    total[reach_ms < round(settings.history_days * DAY_MS)] = 0
+    return _odd(rows, _share(near, same_day, total), total, settings)
+
+
+def _hour_and_weekday(at_ms: Ints) -> tuple[Ints, Ints]:
+    return at_ms // HOUR_MS % HOURS, (at_ms // DAY_MS + _THURSDAY) % WEEKDAYS
+
+
+def _share(near: Ints, same_day: Ints, total: Ints) -> Floats:
+    """How usual a time is for its user, shape (n,).
+
+    The share of the user's transactions within one hour of that time of day, times the share of that weekday
+    in sevenths (1 for one that is as frequent as any); half a transaction is added so that none is zero.
+    """
     hour_share: Floats = (near + 0.5) / (total + 4.0)
     day_share: Floats = (same_day + 0.5) / (total + 3.5)
-    share: Floats = hour_share * np.minimum(7.0 * day_share, 1.0)
-    return share, total
+    share: Floats = hour_share * np.minimum(WEEKDAYS * day_share, 1.0)
+    return share
+
+
+def _odd(rows: Ints, share: Floats, total: Ints, settings: TemporalSettings) -> OddTimes:
+    odd = (total >= settings.history) & (share < settings.hour_share)
+    return OddTimes(rows[odd], share[odd], total[odd])
 
 
 def _earlier(group: Ints, at_ms: Ints, wanted: Ints, until: Ints) -> Ints:
@@ -68,17 +143,8 @@ def _earlier(group: Ints, at_ms: Ints, wanted: Ints, until: Ints) -> Ints:
     return counts
 
 
-def _unusual(columns: PatternColumns, settings: TemporalSettings) -> list[Finding]:
-    """Of users who have a history at all; mostly few have."""
-    known = np.flatnonzero(sizes(columns.user_id) > settings.history)
-    return moved(_unusual_of(columns.at(known), settings), known) if len(known) else []
-
-
-def _unusual_of(columns: PatternColumns, settings: TemporalSettings) -> list[Finding]:
-    rows = columns.by_user
-    share, total = hour_shares(columns, settings)
-    odd = (total >= settings.history) & (share < settings.hour_share)
-    chosen, shares, known = rows[odd], share[odd], total[odd]
+def _unusual(columns: PatternColumns, settings: TemporalSettings, profiles: ProfileTable) -> list[Finding]:
+    chosen, shares, known = odd_times(columns, settings, profiles)
     users, at_ms = columns.user_id[chosen], columns.event_ms[chosen]
     window_ms = round(settings.unusual_hours * HOUR_MS)
     found = []

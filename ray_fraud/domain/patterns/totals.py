@@ -40,6 +40,12 @@ class Span(msgspec.Struct, frozen=True):
             return 0
         return self.last_ms // window_ms - self.first_ms // window_ms + 1
 
+    def edges(self, window_ms: int) -> tuple[int, ...]:
+        """The first and the last window of the grid that the events lie in."""
+        if self.first_ms is None or self.last_ms is None:
+            return ()
+        return self.first_ms // window_ms, self.last_ms // window_ms
+
 
 class Crowd(msgspec.Struct, frozen=True):
     """Rows, and in how many groups they are."""

@@ -14,7 +14,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ray_fraud.domain.feature_tables import HOURS, Floats, Ints, MerchantTable, ProfileTable, UserRiskTable
+from ray_fraud.domain.feature_tables import (
+    HOURS,
+    WEEKDAYS,
+    Counts,
+    Floats,
+    Ints,
+    MerchantTable,
+    ProfileTable,
+    UserRiskTable,
+)
 from ray_fraud.stores.errors import StoreDamaged
 
 Content = bytes | memoryview | NDArray[np.uint8]
@@ -31,6 +40,8 @@ _PROFILES = pa.schema(
         pa.field("hours", pa.list_(pa.int32(), HOURS), nullable=False),
     ]
 )
+_WEEKDAYS = pa.field("weekdays", pa.list_(pa.int32(), WEEKDAYS), nullable=False)
+"""Not in files of earlier releases."""
 
 
 class TableFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,10 +97,13 @@ def decode_risks(content: Content) -> Risks:
 
 def encode_profiles(profiles: ProfileTable) -> bytes:
     """The content of the profiles' file."""
-    hours = pa.array(profiles.hours.astype(np.int32, copy=False).reshape(-1))
     columns: dict[str, Any] = {name: getattr(profiles, name) for name in ("user_ids", "counts", *_NUMBERS)}
-    columns["hours"] = pa.FixedSizeListArray.from_arrays(hours, HOURS)
-    return _streams(pa.table(columns, schema=_PROFILES))
+    columns["hours"] = _lists(profiles.hours)
+    schema = _PROFILES
+    if len(profiles.weekdays):
+        schema = schema.append(_WEEKDAYS)
+        columns["weekdays"] = _lists(profiles.weekdays)
+    return _streams(pa.table(columns, schema=schema))
 
 
 def decode_profiles(content: Content) -> ProfileTable:
@@ -100,12 +114,12 @@ def decode_profiles(content: Content) -> ProfileTable:
     """
     try:
         (table,) = _tables(content, 1)
-        chunks = table["hours"].chunks
-        flat = chunks[0].flatten().to_numpy() if chunks else np.empty(0, np.int32)
+        weekdays = _counts(table, "weekdays", WEEKDAYS) if "weekdays" in table.column_names else None
         return ProfileTable(
             user_ids=_ints(table, "user_ids"),
             counts=_ints(table, "counts"),
-            hours=flat.reshape(-1, HOURS),
+            hours=_counts(table, "hours", HOURS),
+            weekdays=np.empty((0, WEEKDAYS), np.int32) if weekdays is None else weekdays,
             **{name: _floats(table, name) for name in _NUMBERS},
         )
     except _BROKEN as error:
@@ -132,6 +146,18 @@ def _streams(*tables: pa.Table) -> bytes:
 def _tables(content: Content, count: int) -> list[pa.Table]:
     source = pa.BufferReader(pa.py_buffer(content))
     return [pa.ipc.open_stream(source).read_all().combine_chunks() for _ in range(count)]
+
+
+def _lists(counts: Counts) -> pa.FixedSizeListArray:
+    flat = pa.array(counts.astype(np.int32, copy=False).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, counts.shape[1])
+
+
+def _counts(table: pa.Table, name: str, width: int) -> Counts:
+    chunks = table[name].chunks
+    flat = chunks[0].flatten().to_numpy() if chunks else np.empty(0, np.int32)
+    counts: Counts = flat.reshape(-1, width)
+    return counts
 
 
 def _ints(table: pa.Table, name: str) -> Ints:

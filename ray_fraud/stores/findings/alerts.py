@@ -1,10 +1,14 @@
 """The alert that stands for a finding.
 
 It is the finding's first member as far as a transaction is asked for, since that stays the same when the
-pattern grows; the details hold the others.
+pattern grows; the details hold the others. They grow with it until an analyst has judged the alert: a verdict
+stays with what it was given for.
 
 Never: a second identity: the alert's uid is the finding's.
 """
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ray_fraud.domain.alert import Alert, Source
 from ray_fraud.stores.errors import StoreRefused
@@ -41,18 +45,33 @@ def alert_of(pattern: Pattern, members: tuple[Member, ...]) -> Alert:
         score=None,
         model_version=None,
         source=Source.COLD,
-        details={
-            "subject": pattern.subject,
-            "users": sorted({member.user_id for member in members}),
-            "transactions": [
-                {
-                    "transaction_id": member.transaction_id,
-                    "user_id": member.user_id,
-                    "event_time": member.event_ms / 1000,
-                    "amount": member.amount,
-                }
-                for member in members[:SHOWN_MEMBERS]
-            ],
-            "members": len(members),
-        },
+        details={"subject": pattern.subject, **details_of(members)},
     )
+
+
+def details_of(members: Sequence[Member]) -> dict[str, Any]:
+    """What an alert's details tell of members."""
+    return {
+        "users": sorted({member.user_id for member in members}),
+        "transactions": [
+            {
+                "transaction_id": member.transaction_id,
+                "user_id": member.user_id,
+                "event_time": member.event_ms / 1000,
+                "amount": member.amount,
+            }
+            for member in members[:SHOWN_MEMBERS]
+        ],
+        "members": len(members),
+    }
+
+
+def grown(details: Mapping[str, Any], members: Sequence[Member]) -> dict[str, Any]:
+    """An alert's details with these members more; `_GROW_ALERTS` of `postgres.py` does the same."""
+    more = details_of(members)
+    return {
+        **details,
+        "users": sorted({*details["users"], *more["users"]}),
+        "transactions": [*details["transactions"], *more["transactions"]][:SHOWN_MEMBERS],
+        "members": details["members"] + more["members"],
+    }

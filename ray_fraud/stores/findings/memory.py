@@ -6,10 +6,12 @@ Never: a clock.
 from collections.abc import Sequence
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from ray_fraud.domain.alert import RuleName
 from ray_fraud.domain.record import PartitionId
-from ray_fraud.stores.findings.alerts import alert_of, check_alert
-from ray_fraud.stores.findings.merge import Held, Key, changes_of
+from ray_fraud.stores.findings.alerts import alert_of, check_alert, grown
+from ray_fraud.stores.findings.merge import Change, Held, Key, changes_of
 from ray_fraud.stores.findings.port import Known, Member, Pattern, Place, Saved
 from ray_fraud.stores.ledger.memory import MemoryDatabase
 from ray_fraud.stores.ledger.port import TopicAlert
@@ -37,6 +39,8 @@ class MemoryFindings:
             for change in changes.findings:
                 if change.is_new:
                     self._insert(change.pattern, change.members)
+                else:
+                    self._grow(change)
                 self._reasons[change.uid] = change.pattern.reason
                 for member in change.members:
                     self._owners[change.pattern.rule, member.place] = change.uid, member
@@ -57,6 +61,13 @@ class MemoryFindings:
         place = PartitionId(first.cluster_id, first.topic_id, first.partition)
         self._database.store([TopicAlert(alert_of(pattern, members), place, NO_EPOCH)])
         self._patterns[pattern.uid] = pattern
+
+    def _grow(self, change: Change) -> None:
+        stored = self._database.alerts[change.uid]
+        if stored.feedback is None:
+            details = grown(stored.alert.details, change.members)
+            alert = replace(stored.alert, reason=change.pattern.reason, details=details)
+            self._database.alerts[change.uid] = replace(stored, alert=alert)
 
     def known(self, count: int) -> Sequence[Known]:
         return [self._known(pattern) for pattern in list(self._patterns.values())[::-1][:count]]

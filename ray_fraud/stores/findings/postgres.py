@@ -13,7 +13,7 @@ import msgspec
 from ray_fraud.domain.alert import RuleName
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.connections import PostgresConnection
-from ray_fraud.stores.findings.alerts import alert_of, check_alert
+from ray_fraud.stores.findings.alerts import SHOWN_MEMBERS, alert_of, check_alert, details_of
 from ray_fraud.stores.findings.merge import Change, Held, Key, changes_of
 from ray_fraud.stores.findings.port import Known, Member, Pattern, Place, Saved
 from ray_fraud.stores.ledger.postgres_alerts import row_of
@@ -64,6 +64,18 @@ UPDATE pattern_findings AS known SET
 FROM jsonb_to_recordset(%s::jsonb) AS row (uid uuid, first bigint, last bigint, reason text)
 WHERE known.finding_uid = row.uid
 """
+_GROW_ALERTS = """
+UPDATE fraud_alerts AS known SET reason = row.reason, details = known.details || jsonb_build_object(
+    'users', (
+        SELECT jsonb_agg(DISTINCT id ORDER BY id)
+        FROM jsonb_array_elements(known.details->'users' || row.users) AS id),
+    'transactions', jsonb_path_query_array(known.details->'transactions' || row.transactions, %s::jsonpath),
+    'members', (known.details->>'members')::integer + row.members)
+FROM jsonb_to_recordset(%s::jsonb)
+    AS row (uid uuid, reason text, users jsonb, transactions jsonb, members integer)
+WHERE known.alert_uid = row.uid AND known.feedback IS NULL
+"""
+_SHOWN = f"$[0 to {SHOWN_MEMBERS - 1}]"
 _INSERT_MEMBERS = """
 INSERT INTO pattern_finding_members
     (rule_name, cluster_id, topic_id, partition, kafka_offset, finding_uid, transaction_id, user_id)
@@ -104,8 +116,9 @@ class PostgresFindings:
             new = [change for change in changes.findings if change.is_new]
             self._rows(_INSERT_ALERTS, (_json([_alert(change) for change in new]),))
             self._rows(_INSERT_FINDINGS, (_json([_finding(change) for change in new]),))
-            grown = [_finding(change) for change in changes.findings if not change.is_new]
-            self._rows(_GROW_FINDINGS, (_json(grown),))
+            grown = [change for change in changes.findings if not change.is_new]
+            self._rows(_GROW_FINDINGS, (_json([_finding(change) for change in grown]),))
+            self._rows(_GROW_ALERTS, (_SHOWN, _json([_growth(change) for change in grown])))
             self._insert_members(changes.findings)
         return changes.saved
 
@@ -176,6 +189,10 @@ def _finding(change: Change) -> dict[str, Any]:
         "severity": pattern.severity,
         "reason": pattern.reason,
     }
+
+
+def _growth(change: Change) -> dict[str, Any]:
+    return {"uid": str(change.uid), "reason": change.pattern.reason, **details_of(change.members)}
 
 
 def _array(values: Iterable[int | UUID]) -> str:

@@ -1,7 +1,8 @@
 """Pattern rules: what each finds, what it leaves alone, and that the order of rows means nothing."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from batch.patterns.rules import find_patterns, totals_of_joins, totals_of_users
 from ray_fraud.domain.alert import RuleName
+from ray_fraud.domain.feature_tables import ProfileTable
 from ray_fraud.domain.patterns import coordinated as coordinated_rule
 from ray_fraud.domain.patterns import frequency as frequency_rule
 from ray_fraud.domain.patterns import geographic
@@ -44,8 +46,11 @@ def geographic_clusters(columns: PatternColumns, settings: GeographicSettings) -
     return geographic.geographic_clusters(columns, settings, totals)
 
 
-def temporal(columns: PatternColumns, settings: TemporalSettings) -> list[Finding]:
-    return temporal_rule.temporal(columns, settings, totals_of(columns, PatternSettings(temporal=settings)))
+def temporal(
+    columns: PatternColumns, settings: TemporalSettings, profiles: ProfileTable | None = None
+) -> list[Finding]:
+    totals = totals_of(columns, PatternSettings(temporal=settings))
+    return temporal_rule.temporal(columns, settings, totals, profiles or ProfileTable())
 
 
 def coordinated(columns: PatternColumns, settings: CoordinatedSettings) -> list[Finding]:
@@ -114,6 +119,12 @@ def test_a_place_that_is_crowded_all_day_is_left_alone() -> None:
     assert geographic_clusters(columns_of(rows), GeographicSettings()) == []
 
 
+def test_windows_that_the_period_cuts_are_no_baseline() -> None:
+    """Forty users a minute for an hour that begins and ends within a window: three are whole, two are not."""
+    rows = [Tx(second, 7 * MINUTE + second * 1_500, cell="square") for second in range(60 * 40)]
+    assert geographic_clusters(columns_of(rows), GeographicSettings()) == []
+
+
 def test_a_short_period_says_nothing_about_a_place() -> None:
     crowd = [Tx(100 + user, user * MINUTE, cell="parking") for user in range(40)]
     assert geographic_clusters(columns_of(crowd), GeographicSettings()) == []
@@ -142,6 +153,49 @@ def test_nights_of_a_user_who_always_works_then_are_left_alone() -> None:
 def test_a_user_without_history_has_no_unusual_hours() -> None:
     night = [Tx(7, 3 * HOUR + number * 10 * MINUTE) for number in range(6)]
     assert of(temporal(columns_of(night), TemporalSettings()), RuleName.UNUSUAL_HOURS) == []
+
+
+def profile(user: int, hours: Sequence[int], days: Sequence[int] = (), *, each: int = 20) -> ProfileTable:
+    """`each` transactions at each of the hours, on these weekdays; without them weekdays are not told."""
+    by_hour = np.zeros((1, 24), np.int32)
+    by_hour[0, list(hours)] = each
+    by_day = np.zeros((1 if days else 0, 7), np.int32)
+    by_day[:, list(days)] = each * len(hours) // max(1, len(days))
+    count = np.array([each * len(hours)])
+    return replace(ProfileTable(), user_ids=np.array([user]), counts=count, hours=by_hour, weekdays=by_day)
+
+
+NIGHT = [Tx(7, ODD_DAY + 3 * HOUR + number * 10 * MINUTE) for number in range(4)]
+"""Of a Saturday, and all that a search of some hours sees."""
+
+
+@pytest.mark.parametrize("days", [(), range(7)])
+def test_a_search_of_some_hours_knows_habits_by_the_profile(days: Sequence[int]) -> None:
+    sleeps, works = profile(7, range(9, 18), days), profile(7, (2, 3, 4), days)
+    (finding,) = of(temporal(columns_of(NIGHT), TemporalSettings(), sleeps), RuleName.UNUSUAL_HOURS)
+    assert len(finding.rows) == 4
+    assert "of this user's 180 before" in finding.reason
+    assert of(temporal(columns_of(NIGHT), TemporalSettings(), works), RuleName.UNUSUAL_HOURS) == []
+
+
+def test_a_weekday_that_is_not_the_user_s_makes_an_hour_unusual() -> None:
+    """Three in the night is one hour in seven of the user's, Saturdays are none of it."""
+    hours = (3, 9, 11, 13, 15, 17, 19)
+    on_weekdays, on_saturdays = profile(7, hours, range(5)), profile(7, hours, (5, 6))
+    (finding,) = of(temporal(columns_of(NIGHT), TemporalSettings(), on_weekdays), RuleName.UNUSUAL_HOURS)
+    assert "around Saturday 03:00 UTC" in finding.reason
+    assert of(temporal(columns_of(NIGHT), TemporalSettings(), on_saturdays), RuleName.UNUSUAL_HOURS) == []
+
+
+@pytest.mark.parametrize("short", [profile(7, (12,)), profile(8, range(9, 18))])
+def test_a_short_profile_or_another_user_s_says_nothing(short: ProfileTable) -> None:
+    assert of(temporal(columns_of(NIGHT), TemporalSettings(), short), RuleName.UNUSUAL_HOURS) == []
+
+
+def test_hours_of_one_day_are_no_habit() -> None:
+    """A busy user, of whom a search sees six hours: what comes now never lies near what came before."""
+    rows = [Tx(7, number * 2 * MINUTE) for number in range(180)]
+    assert of(temporal(columns_of(rows), TemporalSettings()), RuleName.UNUSUAL_HOURS) == []
 
 
 def test_a_burst_within_seconds_is_found() -> None:
@@ -235,7 +289,9 @@ messy = st.lists(
 EAGER = PatternSettings(
     FrequencySettings(count=4, small_count=3, surprise=0.999),
     GeographicSettings(users=2, windows=2, surprise=0.999),
-    TemporalSettings(history=2, unusual_count=2, burst_count=3, burst_surprise=0.999, robot_count=2),
+    TemporalSettings(
+        history=2, history_days=1e-6, unusual_count=2, burst_count=3, burst_surprise=0.999, robot_count=2
+    ),
     CoordinatedSettings(users=2, surprise=0.999),
 )
 
