@@ -51,7 +51,9 @@ def care(dry_run: bool, retention_days: float | None, location: LakeLocation, ou
     platform answer. A running platform does all of it every day.
     """
     options = click.get_current_context().params
-    config = _config_of(options, retention_days)
+    config = care_of(options)
+    if retention_days is not None:
+        config = msgspec.structs.replace(config, retention=timedelta(days=retention_days))
     report = Care(location, config, caller(), feature_tables=_pruning(options)).run(dry_run=dry_run)
     status = "failed" if report.failed else "ok"
     show("lake care", msgspec.to_builtins(report), output, lambda: _care_table(report), status)
@@ -94,18 +96,18 @@ def _pruning(options: dict[str, Any]) -> PruneFeatureTables:
     return prune
 
 
-def _config_of(options: dict[str, Any], retention_days: float | None) -> CareConfig:
+def care_of(options: dict[str, Any]) -> CareConfig:
     """By the settings that were given to the platform of the data folder, if it is that one's lake.
 
     A care by hand must not take what the operator told the platform to keep.
+
+    Raises:
+        SettingsFileError: the platform's settings cannot be read.
     """
     settings = LakeCareSettings()
     if _platforms_own(options):
         settings = BATCH.holding(StackPaths(options["data_dir"]), None).care
-    config = care_config(settings)
-    if retention_days is None:
-        return config
-    return msgspec.structs.replace(config, retention=timedelta(days=retention_days))
+    return care_config(settings)
 
 
 def _care_table(report: CareReport) -> Group:

@@ -16,10 +16,11 @@ from batch.care.correction import CorrectionError, CorrectionReport, read_correc
 from batch.care.correction import correct as correct_rows
 from batch.care.deletion import DeletionReport
 from batch.care.deletion import delete_user as delete_rows_of
+from ray_fraud.cli.lake_care import care_of
 from ray_fraud.cli.lake_place import FILE, LAKE_ERRORS, caller, lake_options
 from ray_fraud.cli.output import Output, expects, fail, output_option, show
+from ray_fraud.cli.settings_file import SettingsFileError
 from ray_fraud.stores.connections import LakeLocation
-from ray_fraud.stores.tables.care import DEFAULT_RETENTION
 
 SHOWN_UNKNOWN = 20
 
@@ -57,7 +58,7 @@ def correct(file: Path, reason: str, partial: bool, location: LakeLocation, outp
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--purge", is_flag=True, help="Remove the files now; no earlier version can be read then.")
 @output_option
-@expects(*LAKE_ERRORS)
+@expects(*LAKE_ERRORS, SettingsFileError)
 @lake_options
 def delete_user(
     user_id: int, reason: str, yes: bool, purge: bool, location: LakeLocation, output: Output
@@ -70,8 +71,9 @@ def delete_user(
     reason = _said("--reason", reason)
     if not yes and not click.confirm(f"Delete all rows of user {user_id} in {location.url}?", err=True):
         fail("nothing was deleted")
-    # The retention of the platform's daily care, which is the one that removes the bytes.
-    report = delete_rows_of(location, user_id, caller(), reason, DEFAULT_RETENTION, purge=purge)
+    # Of the platform's daily care, which is the one that removes the bytes.
+    retention = care_of(click.get_current_context().params).retention
+    report = delete_rows_of(location, user_id, caller(), reason, retention, purge=purge)
     show("lake delete-user", msgspec.to_builtins(report), output, lambda: _deletion(report))
 
 

@@ -1,6 +1,7 @@
 """`ray-fraud lake …` on a lake without a platform: answers, envelopes, refusals in words."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,10 @@ def test_a_care_by_hand_keeps_what_the_platform_was_told_to_keep(lake: CareLake,
     answer = CliRunner().invoke(main, command)
     assert "postgres: " in json.loads(answer.stdout)["data"]["feature_tables_left"]
     assert days("--retention-days", "2") == 2
+    deletion = ["lake", "delete-user", "8", "--reason", "asked", "--yes", "--output", "json"]
+    answer = CliRunner().invoke(main, [*deletion, "--data-dir", str(paths.data_dir)])
+    until = datetime.fromisoformat(json.loads(answer.stdout)["data"]["bytes_until"])
+    assert timedelta(days=29) < until - datetime.now(UTC) <= timedelta(days=30)
     assert days("--lake", lake.location.url) == 7
 
 
