@@ -13,11 +13,12 @@ import msgspec
 import numpy as np
 import ray
 from numpy.typing import NDArray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayTaskError
 
 from batch.features.config import FeatureConfig
 from batch.features.fold import Scoring
 from batch.features.job import FeatureJob, FeatureReport, PartitionFacts
+from batch.features.offer import offer
 from batch.features.refresh import Refresher
 from batch.features.stretch import Stretch, StretchPorts, StretchReport, fold_stretch
 from batch.priority import low_priority_env
@@ -29,7 +30,6 @@ from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.feature_tables.cached import CachedFeatureTables
 from ray_fraud.stores.feature_tables.lake import LakeFeatureTables, NodeFeatureTables
 from ray_fraud.stores.feature_tables.lookup import TablesFromFiles
-from ray_fraud.stores.feature_tables.parts import Parts
 from ray_fraud.stores.feature_tables.postgres import PostgresFeatureRefreshes
 from ray_fraud.stores.lake import lake_filesystem
 from ray_fraud.stores.ledger.postgres import PostgresLedger
@@ -46,7 +46,6 @@ from serve.loaded_splits import LoadedSplits
 
 logger = logging.getLogger(__name__)
 
-OFFER_SECONDS = 10.0
 STATES = "cold"
 """Folder of the lake with the cold path's own states."""
 
@@ -184,7 +183,7 @@ def open_refresher(
         verdicts,
         table_files(connections, config),
         refreshes,
-        lambda parts: _offer(config, parts, offered),
+        lambda parts: offer(config, parts, offered),
         time.time,
     )
 
@@ -193,15 +192,3 @@ def open_refresher(
         refreshes.close()
 
     return refresher, close
-
-
-def _offer(config: FeatureConfig, parts: Parts, offered: list[Any]) -> None:
-    """Puts the contents into Ray's object store and tells the supervisor; without one, the files serve."""
-    if not config.supervisor:
-        return
-    try:
-        supervisor = ray.get_actor(config.supervisor, namespace=config.namespace)
-        offered[:] = [ray.put(np.frombuffer(content, np.uint8)) for content in parts.contents.values()]
-        ray.get(supervisor.offer_features.remote(parts.digest, list(offered)), timeout=OFFER_SECONDS)
-    except (RayError, ValueError, TimeoutError) as error:
-        logger.warning("features: not offered, owners read the files: %s", str(error).splitlines()[0])

@@ -6,7 +6,9 @@ from datetime import timedelta
 
 import numpy as np
 import pyarrow.compute as pc
+import ray
 
+from actors.config import NAMESPACE, SUPERVISOR
 from batch.features.run import feature_tables_of
 from cluster.local.cold_path_client import run_batch
 from ray_fraud.domain.alert import RuleName
@@ -14,6 +16,7 @@ from ray_fraud.domain.feature_tables import HOURS, FeatureTables, ProfileTable
 from ray_fraud.domain.timeline import EventKind, FeatureRefresh, content_of
 from ray_fraud.stores.feature_tables.encoding import TableFacts
 from ray_fraud.stores.feature_tables.lake import LakeFeatureTables
+from ray_fraud.stores.feature_tables.memory import MemoryFeatureTables
 from ray_fraud.stores.feature_tables.parts import TableReader, put_tables
 from ray_fraud.stores.feature_tables.postgres import PostgresFeatureRefreshes
 from ray_fraud.stores.lake import lake_filesystem
@@ -59,6 +62,12 @@ def newest_tables(platform: Platform) -> str | None:
         return refreshes.newest()
     finally:
         refreshes.close()
+
+
+def publish(platform: Platform, digest: str) -> None:
+    refreshes = PostgresFeatureRefreshes(platform.config.connections.postgres)
+    refreshes.publish(digest)
+    refreshes.close()
 
 
 def with_merchants(platform: Platform) -> str | None:
@@ -141,12 +150,24 @@ def test_a_search_knows_users_by_the_profiles_that_were_published(platform: Plat
     tables = FeatureTables() if digest is None else TableReader(files).load(digest)
     facts = TableFacts() if digest is None else TableReader(files).risks(digest).facts
     made = put_tables(files, replace(tables, profiles=habits), facts)
-    refreshes = PostgresFeatureRefreshes(connections.postgres)
-    refreshes.publish(made.digest)
-    refreshes.close()
+    publish(platform, made.digest)
     for number in range(3):
         pay(platform, f"odd-{time.time()}-{number}", user_id, 5.0)
     platform.settle()
     done = run_batch(lambda _: None, PATIENCE_SECONDS)
     assert done["status"] == "done", done
     assert done["report"]["patterns"]["new"].get("unusual_hours") == 1
+
+
+def test_owners_take_tables_from_the_object_store(platform: Platform) -> None:
+    """The lake has no such files: only what was offered can have reached them."""
+    lake = LakeFeatureTables(*lake_filesystem(platform.config.connections.lake))
+    made = put_tables(MemoryFeatureTables(), FeatureTables(), TableFacts(as_of_ms=round(time.time())))
+    supervisor = ray.get_actor(SUPERVISOR, namespace=NAMESPACE)
+    contents = [ray.put(np.frombuffer(content, np.uint8)) for content in made.contents.values()]
+    ray.get(supervisor.offer_features.remote(made.digest, contents), timeout=20)
+    publish(platform, made.digest)
+    eventually("the tables in every timeline", lambda: refreshed_to(platform, made.digest), 60)
+    assert made.digest not in lake.digests()
+    for content in made.contents.values():
+        lake.put(content)
