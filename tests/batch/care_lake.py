@@ -1,4 +1,4 @@
-"""A lake for the tests of its care: some ingests of a few users, in a folder."""
+"""A lake for the tests of its care: some ingests of a few users, in a folder or anywhere else."""
 
 import atexit
 import shutil
@@ -26,19 +26,20 @@ class CareLake:
 
     def __init__(self, folder: Path) -> None:
         shutil.copytree(_made_once(), folder, dirs_exist_ok=True)
-        self._open(folder)
+        self.folder = folder
+        self._open(LakeLocation(folder.as_uri()))
 
     @classmethod
-    def make(cls, folder: Path) -> None:
+    def make(cls, location: LakeLocation) -> "CareLake":
         """Makes the tables, commit by commit."""
         made = cls.__new__(cls)
-        made._open(folder)
+        made._open(location)
         for begin in range(0, 18, 3):
             made.ingest(begin, DAYS[begin // 9])
+        return made
 
-    def _open(self, folder: Path) -> None:
-        self.folder = folder
-        self.location = LakeLocation(folder.as_uri())
+    def _open(self, location: LakeLocation) -> None:
+        self.location = location
         self.table = DeltaTransactions(self.location)
         self.table.create()
 
@@ -65,5 +66,5 @@ def _made_once() -> Path:
     """A folder with the tables, for all tests of the process: names in a Delta table are relative to it."""
     folder = Path(tempfile.mkdtemp(prefix="ray-fraud-tests-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    CareLake.make(folder)
+    CareLake.make(LakeLocation(folder.as_uri()))
     return folder
