@@ -19,7 +19,7 @@ from ray_fraud.domain.patterns.finding import Bools, Finding, Floats, Ints, grid
 from ray_fraud.domain.patterns.frequency import crowded
 from ray_fraud.domain.patterns.runs import dense, episodes, run_numbers, run_starts
 from ray_fraud.domain.patterns.settings import TemporalSettings
-from ray_fraud.domain.patterns.totals import Totals
+from ray_fraud.domain.patterns.totals import Totals, span_of
 
 SECOND_MS, HOUR_MS, DAY_MS = 1_000, 3_600_000, 86_400_000
 _THURSDAY = 3
@@ -62,8 +62,10 @@ def odd_times(columns: PatternColumns, settings: TemporalSettings, profiles: Pro
     known = profile >= 0
     known[known] = profiles.counts[profile[known]] >= settings.history
     with_profile = _odd_by_profile(columns, settings, profiles, np.where(known, profile, -1))
-    # Mostly few have as many rows.
-    others = np.flatnonzero(~known & (sizes(columns.user_id) > settings.history))
+    others = np.empty(0, np.int64)
+    if span_of(columns.event_ms).length_ms >= round(settings.history_days * DAY_MS):
+        # Mostly few have as many rows.
+        others = np.flatnonzero(~known & (sizes(columns.user_id) > settings.history))
     by_table = _odd_by_table(columns.at(others), settings)
     found = OddTimes(
         np.concatenate((with_profile.rows, others[by_table.rows])),
