@@ -4,12 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from click.testing import CliRunner
 
 from ray_fraud.cli import main
-from ray_fraud.stores.connections import LakeLocation
+from ray_fraud.stores.connections import LakeLocation, to_json
 from tests.batch.care_lake import CareLake
 from tests.batch.import_samples import as_json, write_lines
 from tests.domain.samples import NOW_S
@@ -20,7 +19,7 @@ class Commands:
 
     def __init__(self, location: LakeLocation, folder: Path) -> None:
         self._file = folder / "servers.json"
-        self._file.write_text(json.dumps({"lake": msgspec.to_builtins(location, str_keys=True)}, default=str))
+        self._file.write_text(json.dumps({"lake": json.loads(to_json(location))}))
 
     def data(self, *arguments: str) -> Any:
         where = ("--connections", str(self._file), "--output", "json")
