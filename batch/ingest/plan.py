@@ -58,7 +58,7 @@ def plan_ingest(
     gaps = [
         LogGapRow(life, topic, next_offset, None, "the topic was made again", noticed_ms)
         for name, life, next_offset in known
-        if name == topic and life not in bounds and _same_place(life, bounds)
+        if name == topic and _over(life, bounds)
     ]
     share = max(1, commit_records // max(1, len(bounds)))
     ranges = []
@@ -86,8 +86,10 @@ def plan_ingest(
     return Plan(ranges, _slices(ranges, slice_records), gaps, complete, to_read)
 
 
-def _same_place(life: PartitionId, bounds: Mapping[PartitionId, LogBounds]) -> bool:
-    return any((now.cluster_id, now.partition) == (life.cluster_id, life.partition) for now in bounds)
+def _over(life: PartitionId, bounds: Mapping[PartitionId, LogBounds]) -> bool:
+    """Whether its cluster has another life of the topic now, be it of fewer partitions."""
+    lives = {(now.cluster_id, now.topic_id) for now in bounds}
+    return any(life.cluster_id == cluster for cluster, _ in lives) and life[:2] not in lives
 
 
 def _slices(ranges: Sequence[Slice], slice_records: int) -> list[Slice]:

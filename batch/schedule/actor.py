@@ -27,6 +27,7 @@ from batch.patterns.dataset import look_by_ray
 from batch.patterns.job import Memory, PatternReport, search
 from batch.promotion.run import ScheduledKeeper
 from batch.schedule.config import BatchConfig, settings_in
+from batch.schedule.gap_alarm import gaps_told
 from batch.schedule.scheduler import Scheduler
 from batch.schedule.warm_up import warm_up
 from ray_fraud.domain import metrics
@@ -117,14 +118,13 @@ class BatchActor:
 
     def _work(self) -> dict[str, Any]:
         self._progress = IngestReport()
-        report = run_ingest(self._config.ingest, self._tell)
         meter = self._meter
-        meter.set(metrics.BATCH_LAG, report.to_read)
-        counts = (report.accepted, sum(report.rejected.values()), report.holes)
-        for outcome, number in zip(OUTCOMES, counts, strict=True):
-            meter.count(metrics.BATCH_OFFSETS, number, outcome=outcome)
-        # All there are: a run that found one and failed afterwards has told nobody.
-        meter.set(metrics.LOG_GAPS, len(DeltaTransactions(self._config.ingest.connections.lake).gaps()))
+        with gaps_told(DeltaTransactions(self._config.ingest.connections.lake).gaps, meter):
+            report = run_ingest(self._config.ingest, self._tell)
+            meter.set(metrics.BATCH_LAG, report.to_read)
+            counts = (report.accepted, sum(report.rejected.values()), report.holes)
+            for outcome, number in zip(OUTCOMES, counts, strict=True):
+                meter.count(metrics.BATCH_OFFSETS, number, outcome=outcome)
         done = {"ingest": msgspec.to_builtins(report)}
         self._unseen |= report.accepted > 0
         if self._unseen:

@@ -32,7 +32,7 @@ from ray_fraud.cli.settings_file import leaves
 from ray_fraud.domain.batch_settings import BatchSettings
 
 ERRORS = (LocalStackError, NoColdPath, ConnectionError, TimeoutError)
-STYLES = {"done": "green", "running": "yellow", "failed": "red"}
+STYLES = {"done": "green", "running": "yellow", "failed": "red", "gaps": "red"}
 
 
 @click.group()
@@ -49,12 +49,15 @@ batch.add_command(score)
 @output_option
 @expects(*ERRORS)
 def run(timeout: float, data_dir: Path, output: Output) -> None:
-    """Run the cold path now, and wait for its end; exit code 0 if it did its work."""
+    """Run the cold path now, and wait for its end; exit code 0 if it did its work.
+
+    The answer's status is `gaps` if the log had lost offsets that were not read.
+    """
     _connect(data_dir)
     done = run_batch(_tell, timeout)
-    good = done["status"] == "done"
-    show("batch run", done, output, lambda: _run_table(done), "ok" if good else "failed")
-    if not good:
+    state = shown_status(done)
+    show("batch run", done, output, lambda: run_view(done), "ok" if state == "done" else state)
+    if state == "failed":
         sys.exit(1)
 
 
@@ -67,7 +70,7 @@ def status(count: int, data_dir: Path, output: Output) -> None:
     """The last runs, the present one, when the next is due, and the settings that hold."""
     _connect(data_dir)
     state = batch_status(count)
-    show("batch status", state, output, lambda: _status(state))
+    show("batch status", state, output, lambda: status_view(state))
 
 
 def _connect(data_dir: Path) -> None:
@@ -82,7 +85,19 @@ def _tell(figures: dict[str, Any]) -> None:
         progress.print(f"ingest: {done:,} of {figures['to_read']:,} offsets, {figures['commits']} commits")
 
 
-def _status(state: dict[str, Any]) -> Group:
+def shown_status(run: dict[str, Any]) -> str:
+    """The run's own, or `gaps` if it did its work and found offsets that are lost to the lake."""
+    ingest = (run.get("report") or {}).get("ingest", {})
+    return "gaps" if run["status"] == "done" and ingest.get("new_gaps") else str(run["status"])
+
+
+def _status_text(run: dict[str, Any]) -> Text:
+    status = shown_status(run)
+    return Text(status, STYLES[status])
+
+
+def status_view(state: dict[str, Any]) -> Group:
+    """The last runs and the settings for people."""
     columns = ("began", "cause", "status", "seconds", "rows", "refused", "gaps", "new findings")
     table = Table(*columns, box=None, header_style="bold")
     for each in state["runs"]:
@@ -92,7 +107,7 @@ def _status(state: dict[str, Any]) -> Group:
         table.add_row(
             datetime.fromtimestamp(each["started"], UTC).strftime("%Y-%m-%d %H:%M:%S"),
             each["cause"],
-            Text(each["status"], STYLES[each["status"]]),
+            _status_text(each),
             "–" if ended is None else f"{ended - each['started']:.1f}",
             _figure(ingest.get("accepted")),
             _figure(sum(ingest["rejected"].values()) if ingest else None),
@@ -122,9 +137,10 @@ def settings_view(settings: dict[str, Any]) -> list[Text]:
     ]
 
 
-def _run_table(done: dict[str, Any]) -> Table:
+def run_view(done: dict[str, Any]) -> Table:
+    """One run for people: what it did, and what is lost."""
     table = Table(title="Batch run", box=None, show_header=False, title_justify="left")
-    table.add_row("status", Text(done["status"], STYLES[done["status"]]))
+    table.add_row("status", _status_text(done))
     if done.get("error"):
         table.add_row("error", Text(done["error"]))
         return table

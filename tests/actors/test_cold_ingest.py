@@ -10,14 +10,16 @@ from deltalake import DeltaTable
 from batch.ingest.config import IngestConfig
 from batch.ingest.run import run_ingest
 from cluster.local.cold_path_client import batch_status, run_batch
+from ray_fraud.domain import metrics
 from ray_fraud.domain.alert import RuleName, Source
 from ray_fraud.domain.batch_settings import BatchSettings
 from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
 from ray_fraud.stores.ledger.queries import AlertFilter
 from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
 from ray_fraud.stores.tables.delta import DeltaTransactions
-from tests.actors.platform import Platform
+from tests.actors.platform import Platform, eventually
 from tests.domain.samples import record, transaction
+from tests.stores.table_samples import FIRST, SECOND, gap
 
 FIRST_MEMBER = 10_000_000
 PATIENCE_SECONDS = 110.0
@@ -46,6 +48,16 @@ def test_the_lake_holds_every_accepted_offset_once_and_then_only_what_is_new(pla
     assert len(places) + rejected.total() + holes == sum(ends.values())
     audit = platform.assert_exact()
     assert (len(places), rejected.total()) == (audit.processed + audit.duplicates, audit.dead_lettered)
+
+
+def test_a_gap_on_record_is_in_the_metric_behind_the_next_run(platform: Platform) -> None:
+    table = DeltaTransactions(platform.config.connections.lake)
+    table.create()
+    table.record_gaps([gap(FIRST, 5, 9), gap(SECOND, 3, None)])
+    assert run_batch(lambda _: None, PATIENCE_SECONDS)["status"] == "done"
+    eventually(
+        "the gauge has both", lambda: platform.scrape().total(metrics.LOG_GAPS.name) == len(table.gaps()), 30
+    )
 
 
 def test_a_ring_in_the_stream_becomes_one_cold_alert_beside_the_hot_ones(platform: Platform) -> None:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TypeVar
 
 import pytest
@@ -12,6 +12,8 @@ from batch.ingest.job import Ingest, IngestReport
 from batch.ingest.manifest import Written, write_rows
 from batch.ingest.plan import Slice
 from batch.ingest.read import read_slice
+from batch.schedule.gap_alarm import gaps_told
+from ray_fraud.domain import metrics
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.stores.connections import (
@@ -23,11 +25,12 @@ from ray_fraud.stores.connections import (
     Topics,
 )
 from ray_fraud.stores.errors import StoreError
-from ray_fraud.stores.faults import Crashed, Fault, FaultPlan
+from ray_fraud.stores.faults import Crashed, Fault, FaultPlan, RefusedByPlan
 from ray_fraud.stores.log.memory import MemoryBroker
 from ray_fraud.stores.log.port import LogBounds
 from ray_fraud.stores.tables.memory import MemoryTransactions, TableContents
 from ray_fraud.stores.tables.port import TableMoved
+from ray_fraud.telemetry.meter import Meter, read_snapshot
 from tests.domain.samples import decoder, record, transaction
 
 T = TypeVar("T")
@@ -212,6 +215,84 @@ def test_a_topic_made_again_is_a_gap_and_then_a_log_of_its_own(world: World) -> 
     report = world.ingest().run()
     assert [gap.to_offset for gap in report.new_gaps] == [None, None]
     assert world.stored() == sorted(before + world.expected())
+
+
+def ends(report: IngestReport) -> list[tuple[int, int, int | None]]:
+    """(partition, from, to) of the gaps that are new."""
+    return [(gap.partition.partition, gap.from_offset, gap.to_offset) for gap in report.new_gaps]
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    found = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    caplog.clear()
+    return found
+
+
+def test_a_gap_is_an_error_in_the_log_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.ingest().run()
+    assert errors(caplog) == []
+    place, end = next(iter(world.bounds().items()))[0], next(iter(world.bounds().values())).end
+    world.send(30)
+    world.broker.delete_before(TOPICS.transactions, 0, end + 10)
+    world.ingest().run()
+    expected = f"{place}: offsets from {end} to {end + 10} are lost: the log starts above the last commit"
+    assert errors(caplog) == [f"ingest: {expected}"]
+    world.ingest().run()
+    assert errors(caplog) == []
+
+
+def test_a_gap_that_grows_before_anything_is_committed_is_told_again(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.broker.delete_before(TOPICS.transactions, 0, 20)
+    with suppress(Crashed):
+        world.ingest(FaultPlan([Fault.OK, Fault.OK, Fault.CRASH_AFTER])).run()
+    assert world.stored() == []
+    world.broker.delete_before(TOPICS.transactions, 0, 40)
+    errors(caplog)
+    assert ends(world.ingest().run()) == [(0, 20, 40)]
+    (error,) = errors(caplog)
+    assert "offsets from 20 to 40 are lost" in error
+    assert [(gap.from_offset, gap.to_offset) for gap in world.contents.gaps] == [(0, 20), (20, 40)]
+    assert world.stored() == world.expected()
+
+
+def test_a_partition_of_which_all_is_lost_tells_of_each_loss(world: World) -> None:
+    def lose_all() -> int:
+        end = world.bounds()[world.partitions()[0]].end
+        world.broker.delete_before(TOPICS.transactions, 0, end)
+        return end
+
+    first = lose_all()
+    assert ends(world.ingest().run()) == [(0, 0, first)]
+    assert ends(world.ingest().run()) == []
+    world.send(5)
+    second = lose_all()
+    assert second > first
+    assert ends(world.ingest().run()) == [(0, first, second)]
+    world.send(5)
+    assert ends(world.ingest().run()) == []
+    assert world.stored() == world.expected()
+
+
+def test_a_log_that_was_cut_short_is_told_once_though_it_grows(world: World) -> None:
+    world.ingest().run()
+    end = world.bounds()[world.partitions()[0]].end
+    world.broker.truncate(TOPICS.transactions, 0, 10)
+    assert ends(world.ingest().run()) == [(0, end, 10)]
+    world.send(3)
+    assert ends(world.ingest().run()) == []
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["committed", "not committed"])
+def test_the_gauge_has_each_gap_whatever_becomes_of_the_ingest(world: World, *, fails: bool) -> None:
+    world.broker.delete_before(TOPICS.transactions, 0, 20)
+    meter, table = Meter("batch", "test"), MemoryTransactions(world.contents)
+    refused = FaultPlan([*[Fault.OK] * 3, *[Fault.REFUSE] * fails])
+    with pytest.raises(RefusedByPlan) if fails else nullcontext(), gaps_told(table.gaps, meter):
+        world.ingest(refused).run()
+    assert (world.stored() == []) is fails
+    assert read_snapshot(meter.snapshot()).gauges[metrics.LOG_GAPS.name, ()] == 1
 
 
 def test_a_gap_is_told_before_the_commit_that_passes_it(world: World) -> None:

@@ -84,6 +84,16 @@ def test_a_topic_made_again_leaves_a_gap_of_unknown_length() -> None:
     assert list(made.ranges) == [Slice(P0, 0, 5)]
 
 
+def test_a_topic_made_again_with_fewer_partitions_leaves_a_gap_in_each_it_had() -> None:
+    old = [PartitionId("c", "life-1", number) for number in range(3)]
+    known = [(TOPIC, partition, 7 + partition.partition) for partition in old]
+    made = plan({P0: LogBounds(0, 5)}, {}, known)
+    assert [(gap.partition, gap.from_offset, gap.to_offset) for gap in made.gaps] == [
+        (partition, 7 + partition.partition, None) for partition in old
+    ]
+    assert list(made.ranges) == [Slice(P0, 0, 5)]
+
+
 def test_a_log_that_was_cut_short_is_told_and_not_read() -> None:
     made = plan({P0: LogBounds(0, 5), P1: LogBounds(0, 3)}, {P0: 9})
     (gap,) = made.gaps

@@ -191,3 +191,42 @@ def test_each_gap_is_recorded_once(writers: Writers) -> None:
     assert table.record_gaps([one]) == [one]
     assert writers.writer().record_gaps([one, other]) == [other]
     assert sorted(table.gaps(), key=lambda found: found.partition) == [one, other]
+
+
+def test_a_gap_that_has_grown_is_told_by_its_new_part(writers: Writers) -> None:
+    table = writers.writer()
+    assert table.record_gaps([gap(FIRST, 0, 20)]) == [gap(FIRST, 0, 20)]
+    assert writers.writer().record_gaps([gap(FIRST, 0, 40)]) == [gap(FIRST, 20, 40)]
+    assert table.record_gaps([gap(FIRST, 0, 40), gap(FIRST, 0, 20), gap(FIRST, 30, 40)]) == []
+    assert table.record_gaps([gap(FIRST, 60, 70)]) == [gap(FIRST, 60, 70)]
+    assert lengths(table) == [(0, 20), (20, 40), (60, 70)]
+
+
+def test_of_writers_that_saw_a_gap_grow_none_tells_what_another_told(writers: Writers) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        recorded = list(pool.map(lambda to: writers.writer().record_gaps([gap(FIRST, 0, to)]), (20, 30, 40)))
+    told = lengths(writers.writer())
+    assert [begin for begin, _ in told] == [0, *(end for _, end in told[:-1])]
+    assert told[-1][1] == 40
+    assert sum(map(len, recorded)) == len(told)
+
+
+def test_the_end_of_a_topic_is_told_once_also_behind_another_gap(writers: Writers) -> None:
+    table = writers.writer()
+    table.record_gaps([gap(FIRST, 5, 9)])
+    assert table.record_gaps([gap(FIRST, 5, None)]) == [gap(FIRST, 9, None)]
+    assert table.record_gaps([gap(FIRST, 5, None)]) == []
+    assert lengths(table) == [(5, 9), (9, None)]
+
+
+def test_a_log_that_was_cut_short_is_told_once_and_again_if_it_is_cut_deeper(writers: Writers) -> None:
+    table = writers.writer()
+    assert table.record_gaps([gap(FIRST, 9, 5)]) == [gap(FIRST, 9, 5)]
+    assert table.record_gaps([gap(FIRST, 9, 5)]) == []
+    assert table.record_gaps([gap(FIRST, 9, 7)]) == [], "it grows again"
+    assert table.record_gaps([gap(FIRST, 9, 3)]) == [gap(FIRST, 9, 3)]
+    assert table.record_gaps([gap(FIRST, 9, None)]) == [gap(FIRST, 9, None)]
+
+
+def lengths(table: TransactionTable) -> list[tuple[int, int | None]]:
+    return sorted((row.from_offset, row.to_offset) for row in table.gaps())

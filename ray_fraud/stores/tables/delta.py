@@ -29,6 +29,7 @@ from ray_fraud.stores.lake_limits import PATIENT, LakeLimits
 from ray_fraud.stores.tables.columns import PARTITION_COLUMN, SCHEMA, TRANSACTIONS
 from ray_fraud.stores.tables.data_files import add_action, write_data_files
 from ray_fraud.stores.tables.evolution import add_missing_columns, create_table
+from ray_fraud.stores.tables.gaps import untold
 from ray_fraud.stores.tables.period import newest_event
 from ray_fraud.stores.tables.port import Append, DataFile, LogGapRow, TableMoved
 
@@ -199,7 +200,8 @@ class DeltaTransactions:
                 table = DeltaTable(self._gaps_address, storage_options=self._options)
             if tried and DeltaView(table).holds(run_id):
                 return tried  # the reply was lost, and they are new all the same
-            new = [gap for gap in gaps if table.transaction_version(_gap_id(gap)) is None]
+            with delta_errors("read log gaps"):
+                new = untold(gaps, _gaps_in(table))
             if not new:
                 return []
             try:
@@ -209,7 +211,8 @@ class DeltaTransactions:
                     mode="append",
                     commit_properties=CommitProperties(
                         custom_metadata={RUN: run_id},
-                        app_transactions=[Transaction(_gap_id(gap), 1) for gap in new],
+                        # Of two at once that look at one partition the second has to look again.
+                        app_transactions=[Transaction(name, 1) for name in {_gap_id(gap) for gap in new}],
                     ),
                 )
             except (DeltaError, OSError) as error:
@@ -221,20 +224,7 @@ class DeltaTransactions:
 
     def gaps(self) -> list[LogGapRow]:
         with delta_errors("read log gaps"):
-            rows = (
-                DeltaTable(self._gaps_address, storage_options=self._options).to_pyarrow_table().to_pylist()
-            )
-        found = [
-            LogGapRow(
-                PartitionId(row["cluster_id"], row["topic_id"], row["partition"]),
-                row["topic"],
-                row["from_offset"],
-                row["to_offset"],
-                row["reason"],
-                row["noticed_ms"],
-            )
-            for row in rows
-        ]
+            found = _gaps_in(DeltaTable(self._gaps_address, storage_options=self._options))
         return sorted(found, key=lambda gap: gap.noticed_ms)
 
 
@@ -243,7 +233,21 @@ def _app_id(partition: PartitionId) -> str:
 
 
 def _gap_id(gap: LogGapRow) -> str:
-    return f"gap:{gap.partition}:{gap.from_offset}"
+    return f"gap:{gap.partition}"
+
+
+def _gaps_in(table: DeltaTable) -> list[LogGapRow]:
+    return [
+        LogGapRow(
+            PartitionId(row["cluster_id"], row["topic_id"], row["partition"]),
+            row["topic"],
+            row["from_offset"],
+            row["to_offset"],
+            row["reason"],
+            row["noticed_ms"],
+        )
+        for row in table.to_pyarrow_table().to_pylist()
+    ]
 
 
 def _gap_row(gap: LogGapRow) -> dict[str, Any]:

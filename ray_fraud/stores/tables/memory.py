@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.faults import FaultPlan
 from ray_fraud.stores.tables.columns import PARTITION_COLUMN, SCHEMA
+from ray_fraud.stores.tables.gaps import untold
 from ray_fraud.stores.tables.port import Append, DataFile, LogGapRow, TableMoved
 
 
@@ -24,7 +25,7 @@ class TableContents:
 
     files: dict[str, pa.Table] = field(default_factory=dict)
     appends: list[Append] = field(default_factory=list)
-    gaps: dict[tuple[PartitionId, int], LogGapRow] = field(default_factory=dict)
+    gaps: list[LogGapRow] = field(default_factory=list)
     names: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def rows(self) -> pa.Table:
@@ -93,10 +94,9 @@ class MemoryTransactions:
         return self._faults.step("lake", "record gaps", lambda: self._record(gaps))
 
     def _record(self, gaps: Sequence[LogGapRow]) -> list[LogGapRow]:
-        keyed = {(gap.partition, gap.from_offset): gap for gap in gaps}
-        new = {key: gap for key, gap in keyed.items() if key not in self._contents.gaps}
-        self._contents.gaps |= new
-        return list(new.values())
+        new = untold(gaps, self._contents.gaps)
+        self._contents.gaps += new
+        return new
 
     def rows_of(
         self, partition: PartitionId, from_offset: int, to_offset: int, columns: Sequence[str]
@@ -124,4 +124,4 @@ class MemoryTransactions:
         return rows.select(list(columns))
 
     def gaps(self) -> list[LogGapRow]:
-        return sorted(self._contents.gaps.values(), key=lambda gap: gap.noticed_ms)
+        return sorted(self._contents.gaps, key=lambda gap: gap.noticed_ms)

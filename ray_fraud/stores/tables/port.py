@@ -112,7 +112,10 @@ class TransactionTable(Protocol):
         """
 
     def record_gaps(self, gaps: Sequence[LogGapRow]) -> list[LogGapRow]:
-        """Write gaps that are not there yet, each one once; the new ones."""
+        """Write what no row tells yet, each gap once; the new rows.
+
+        One that has grown becomes a row of its new part: from the end that was told to its present one.
+        """
 
     def gaps(self) -> list[LogGapRow]:
         """All gaps, oldest first."""
