@@ -198,7 +198,7 @@ def test_a_gap_that_has_grown_is_told_by_its_new_part(writers: Writers) -> None:
     assert table.record_gaps([gap(FIRST, 0, 20)]) == [gap(FIRST, 0, 20)]
     assert writers.writer().record_gaps([gap(FIRST, 0, 40)]) == [gap(FIRST, 20, 40)]
     assert table.record_gaps([gap(FIRST, 0, 40), gap(FIRST, 0, 20), gap(FIRST, 30, 40)]) == []
-    assert table.record_gaps([gap(FIRST, 60, 70)]) == [gap(FIRST, 60, 70)]
+    assert table.record_gaps([gap(FIRST, 60, 70), gap(FIRST, 60, 70)]) == [gap(FIRST, 60, 70)]
     assert lengths(table) == [(0, 20), (20, 40), (60, 70)]
 
 

@@ -12,7 +12,7 @@ from ray_fraud.stores.tables.port import LogGapRow
 
 
 def untold(gaps: Iterable[LogGapRow], told: Iterable[LogGapRow]) -> list[LogGapRow]:
-    """What the rows in `told` do not say of these gaps, so that no two rows tell of the same offsets."""
+    """What the rows in `told` do not say of these gaps: each from the offset up to which they tell of it."""
     known, new = list(told), []
     for gap in gaps:
         rest = _rest(gap, [row for row in known if row.partition == gap.partition])
