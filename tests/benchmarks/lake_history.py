@@ -16,7 +16,7 @@ from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.tables.columns import SCHEMA
 from ray_fraud.stores.tables.delta import DeltaTransactions
 from ray_fraud.stores.tables.port import Append, ReadRange
-from tests.benchmarks.patterns import history
+from tests.batch.pattern_quality import history
 
 TIMEOUT_SECONDS = 900.0
 PARTITION = PartitionId("history-cluster", "history-topic", 0)
@@ -56,7 +56,7 @@ def _whole_rows(part: pa.Table, begin: int) -> pa.Table:
 
 def append_stream(url: str, settings: StreamSettings, commit_rows: int) -> None:
     """A generated stream."""
-    append_history(LakeLocation(url), history(settings)[0], commit_rows)
+    append_history(LakeLocation(url), history(settings).table, commit_rows)
 
 
 def in_a_process(work: Callable[..., None], *arguments: object) -> None:

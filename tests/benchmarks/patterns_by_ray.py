@@ -37,8 +37,9 @@ from batch.priority import VARIABLE
 from ray_fraud.cli.output import Output, output_option, progress, show
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.tables.delta import DeltaTransactions
+from tests.batch.pattern_quality import history, stream_of
 from tests.benchmarks.lake_history import PARTITION, append_history, in_a_process
-from tests.benchmarks.patterns import history, repeated, stream_of
+from tests.benchmarks.patterns import repeated
 
 COMMIT_ROWS = 200_000
 SAMPLE_SECONDS = 0.5
@@ -70,7 +71,7 @@ class Measured(msgspec.Struct, frozen=True):
 
 def fill(url: str, rows: int, users: int, days: float) -> None:
     """A generated history, again and again."""
-    table, _ = history(stream_of(users, days, 77, 0.02))
+    table = history(stream_of(users, 24.0 * days, 77, 0.02)).table
     append_history(LakeLocation(url), repeated(table, rows, users), COMMIT_ROWS)
 
 
