@@ -87,6 +87,8 @@ class Ingest:
             plan = self._plan(view.last_positions(), positions, ends)
             if not report.commits:
                 report.to_read = plan.to_read
+            # Before anything is read: what there is to do is known of a run that fails, too.
+            self._progress(report)
             self._declare(plan.gaps, report)
             if plan.ranges:
                 self._take(plan, report)

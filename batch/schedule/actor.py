@@ -43,7 +43,7 @@ from ray_fraud.telemetry.meter import Meter
 logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE_SECONDS = 5.0
-"""Between two looks at the clock; also how often the age of the last good run is told."""
+"""Between two looks at the clock."""
 OUTCOMES = ("accepted", "rejected", "hole")
 FOLD_OUTCOMES = ("equal", "missed", "unexpected", "without_model")
 
@@ -117,16 +117,9 @@ class BatchActor:
                 logger.exception("batch: verdicts not looked for, again soon")
 
     def _work(self) -> dict[str, Any]:
-        self._progress = IngestReport()
-        meter = self._meter
-        with gaps_told(DeltaTransactions(self._config.ingest.connections.lake).gaps, meter):
-            report = run_ingest(self._config.ingest, self._tell)
-            meter.set(metrics.BATCH_LAG, report.to_read)
-            counts = (report.accepted, sum(report.rejected.values()), report.holes)
-            for outcome, number in zip(OUTCOMES, counts, strict=True):
-                meter.count(metrics.BATCH_OFFSETS, number, outcome=outcome)
-        done = {"ingest": msgspec.to_builtins(report)}
-        self._unseen |= report.accepted > 0
+        done: dict[str, Any] = {}
+        with gaps_told(DeltaTransactions(self._config.ingest.connections.lake).gaps, self._meter):
+            done["ingest"] = msgspec.to_builtins(self._ingest())
         if self._unseen:
             done["patterns"] = msgspec.to_builtins(self._search())
             self._unseen = False
@@ -140,6 +133,19 @@ class BatchActor:
         if care is not None:
             done["care"] = care
         return done
+
+    def _ingest(self) -> IngestReport:
+        self._progress = IngestReport()
+        try:
+            return run_ingest(self._config.ingest, self._tell)
+        finally:
+            # Of one that failed, too: what it committed before stays, and the next run does not read it.
+            made = self._progress
+            counts = (made.accepted, sum(made.rejected.values()), made.holes)
+            for outcome, number in zip(OUTCOMES, counts, strict=True):
+                self._meter.count(metrics.BATCH_OFFSETS, number, outcome=outcome)
+            # A commit whose reply was lost may have brought rows that nobody counted.
+            self._unseen |= made.accepted > 0 or not made.complete
 
     def _fold(self) -> FeatureReport:
         report = run_features(self._config.ingest.connections, self._config.features)
@@ -172,6 +178,7 @@ class BatchActor:
 
     def _tell(self, report: IngestReport) -> None:
         self._progress = report
+        self._meter.set(metrics.BATCH_LAG, report.to_read)
 
     def request(self) -> int:
         """Asks for a run that begins now or right after the present one; a ticket for `result`."""
@@ -203,6 +210,7 @@ class BatchActor:
         )
 
     def metrics(self) -> bytes:
+        self._scheduler.tell_age()
         return self._meter.snapshot()
 
     def drain(self) -> None:

@@ -30,7 +30,7 @@ SCHEDULE, REQUEST, CATCH_UP = "schedule", "request", "catch-up"
 
 
 class Scheduler:
-    """`step` is for one thread; `request`, `wait` and the properties are for any."""
+    """`recover` and `step` are for one thread; all else is for any."""
 
     def __init__(
         self,
@@ -44,7 +44,8 @@ class Scheduler:
     ) -> None:
         """`now`: unix seconds. `settle`: no run begins sooner after this moment, unless it is asked for."""
         self._meters = meters
-        self._not_before = now() + settle.total_seconds()
+        self._made = now()
+        self._not_before = self._made + settle.total_seconds()
         self._job = job
         self._runs = runs
         self._interval = interval.total_seconds()
@@ -70,7 +71,7 @@ class Scheduler:
         return self._running
 
     def recover(self) -> None:
-        """Closes what an earlier process left open and takes over its rhythm; once, before the first step.
+        """Closes what an earlier process left open and takes over its rhythm and its last good run; once.
 
         Raises:
             StoreError: the record of runs cannot be read; call again.
@@ -82,6 +83,10 @@ class Scheduler:
         if newest is not None:
             self._last_began = newest.started
         self._caught_up = open_runs == 0
+        good = self._runs.last_good()
+        if self._last_good is None:
+            # Where none ever succeeded, it is since our beginning that none does.
+            self._last_good = self._made if good is None else good
 
     def request(self, cause: str = REQUEST) -> int:
         """Asks for a run that begins after this moment; a ticket for `wait`."""
@@ -115,8 +120,6 @@ class Scheduler:
 
     def step(self) -> Run | None:
         """Runs the job if it is due; the run, or None."""
-        if self._last_good is not None:
-            self._meter.set(self._meters.age, self._now() - self._last_good)
         if self.seconds_to_wait() > 0:
             return None
         with self._changed:
@@ -164,7 +167,11 @@ class Scheduler:
             self._meter.observe(self._meters.seconds, (run.ended - run.started,))
             if run.status is RunStatus.DONE:
                 self._last_good = run.ended
-                self._meter.set(self._meters.age, 0.0)
+
+    def tell_age(self) -> None:
+        """Sets the age of the last good run, as of now: a run that hangs must not keep it from growing."""
+        if self._last_good is not None:
+            self._meter.set(self._meters.age, max(0.0, self._now() - self._last_good))
 
     def last(self, count: int) -> Sequence[Run]:
         """The newest runs on record, newest first.

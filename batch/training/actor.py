@@ -121,6 +121,7 @@ class TrainingActor:
         )
 
     def metrics(self) -> bytes:
+        self._scheduler.tell_age()
         return self._meter.snapshot()
 
     def drain(self) -> None:

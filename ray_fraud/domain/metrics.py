@@ -225,13 +225,14 @@ BATCH_LAG = Metric(
     "fraud_detection_batch_lag_records",
     MetricKind.GAUGE,
     "records",
-    "Offsets of the log that were not in the lake when the last run began.",
+    "Offsets of the log that were not in the lake when the last run that could read both began.",
 )
 BATCH_AGE = Metric(
     "fraud_detection_batch_age_seconds",
     MetricKind.GAUGE,
     "seconds",
-    "Since the last successful run of the cold path ended. More than twice the interval: it is stuck.",
+    "Since the last successful run of the cold path ended, or its process began and there was none yet. More "
+    "than twice the interval: it is stuck.",
 )
 TRAINING_RUNS = Metric(
     "fraud_detection_training_runs_total",
@@ -251,7 +252,8 @@ TRAINING_AGE = Metric(
     "fraud_detection_training_age_seconds",
     MetricKind.GAUGE,
     "seconds",
-    "Since the last successful training ended. More than twice its interval: models get old.",
+    "Since the last successful training ended, or its process began and there was none yet. More than twice "
+    "its interval: models get old.",
 )
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 import pytest
 
 from batch.ingest.config import IngestConfig
-from batch.ingest.job import Ingest, IngestReport
+from batch.ingest.job import Ingest, IngestReport, Progress
 from batch.ingest.manifest import Written, write_rows
 from batch.ingest.plan import Slice
 from batch.ingest.read import read_slice
@@ -76,7 +76,7 @@ class World:
             for partition in self.partitions()
         }
 
-    def ingest(self, faults: FaultPlan | None = None) -> Ingest:
+    def ingest(self, faults: FaultPlan | None = None, progress: Progress = lambda _: None) -> Ingest:
         """A new process; all of its I/O on the lake and its reads of the log follow one plan."""
         plan = faults or FaultPlan()
         table = MemoryTransactions(self.contents, plan)
@@ -85,7 +85,13 @@ class World:
             return itertools.chain.from_iterable(self._one(table, plan, piece) for piece in slices)
 
         return Ingest(
-            CONFIG, table, self.bounds, read_and_write, now=lambda: 1_700_000_000.0, sleep=lambda _: None
+            CONFIG,
+            table,
+            self.bounds,
+            read_and_write,
+            now=lambda: 1_700_000_000.0,
+            sleep=lambda _: None,
+            progress=progress,
         )
 
     def _one(self, table: MemoryTransactions, plan: FaultPlan, piece: Slice) -> Iterator[Written]:
@@ -158,6 +164,22 @@ def test_whatever_ends_an_ingest_at_any_step_each_offset_is_there_once(fault: Fa
         world.ingest().run()
         assert world.stored() == world.expected(), step
     assert ended > STEPS // 2
+
+
+def test_an_ingest_that_fails_has_told_what_there_was_to_read_and_what_it_committed(world: World) -> None:
+    noting, other = Noting(), World()
+    other.send(RECORDS)
+    other.ingest(noting).run()
+    to_read = sum(end for _, end in world.bounds().values())
+    commits = [step for step, name in enumerate(noting.names) if name == "commit"]
+    for failing, step in enumerate((noting.names.index("view") + 1, commits[0] + 2)):
+        tried, told = World(), list[IngestReport]()
+        tried.send(RECORDS)
+        with pytest.raises(Crashed):
+            tried.ingest(FaultPlan([*[Fault.OK] * step, Fault.CRASH_BEFORE]), told.append).run()
+        assert told[-1].to_read == to_read
+        assert not told[-1].complete
+        assert (told[-1].commits, told[-1].accepted) == (failing, len(tried.stored()))
 
 
 @pytest.mark.parametrize("fault", [Fault.FAIL_BEFORE, Fault.FAIL_AFTER, Fault.SLOW_DOWN])

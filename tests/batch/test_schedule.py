@@ -41,8 +41,12 @@ def clock() -> Clock:
 class ForgetfulRuns(MemoryBatchRuns):
     """The database is away."""
 
+    away = True
+
     def save(self, run: Run) -> None:
-        raise StoreUnavailable("postgres", f"run {run.run_id}: away")
+        if self.away:
+            raise StoreUnavailable("postgres", f"run {run.run_id}: away")
+        super().save(run)
 
 
 def scheduler(
@@ -53,6 +57,10 @@ def scheduler(
     made = Scheduler(job, runs, INTERVAL, meter, clock, timedelta(seconds=settle))
     made.recover()
     return made, meter
+
+
+def failing() -> dict[str, Any]:
+    raise StoreUnavailable("lake", "away")
 
 
 def ran(run: Run | None) -> Run:
@@ -185,9 +193,68 @@ def test_no_two_runs_overlap_and_the_present_one_can_be_seen(clock: Clock) -> No
     assert ran(made.step()).cause == REQUEST
 
 
-def test_the_age_of_the_last_good_run_grows_until_the_next(clock: Clock) -> None:
-    made, meter = scheduler(clock)
+def age(made: Scheduler, meter: Meter) -> float | None:
+    """As the actor tells it when it is asked for its metrics."""
+    made.tell_age()
+    return read_snapshot(meter.snapshot()).gauges.get((metrics.BATCH_AGE.name, ()))
+
+
+def test_the_age_of_the_last_good_run_grows_until_the_next_one_has_ended(clock: Clock) -> None:
+    ages: list[float | None] = []
+
+    def job() -> dict[str, Any]:
+        for _ in range(2):
+            clock.pass_(400)
+            ages.append(age(made, meter))
+        return {}
+
+    made, meter = scheduler(clock, job)
     made.step()
+    assert age(made, meter) == 0
     clock.pass_(40)
+    assert age(made, meter) == 40
+    made.request()
     made.step()
-    assert read_snapshot(meter.snapshot()).gauges[metrics.BATCH_AGE.name, ()] == 40
+    assert ages[2:] == [440, 840]
+    assert age(made, meter) == 0
+
+
+def test_a_failed_run_does_not_end_the_growth_of_the_age(clock: Clock) -> None:
+    answers: list[dict[str, Any]] = [{}]
+    made, meter = scheduler(clock, lambda: answers.pop(0))
+    made.step()
+    clock.pass_(300)
+    assert ran(made.step()).status is RunStatus.FAILED
+    assert age(made, meter) == 300
+
+
+def test_a_new_process_knows_the_last_good_run_behind_any_number_of_failures(clock: Clock) -> None:
+    runs = MemoryBatchRuns()
+    before, _ = scheduler(clock, runs=runs)
+    before.step()
+    second, _ = scheduler(clock, failing, runs)
+    for _ in range(20):
+        clock.pass_(300)
+        assert ran(second.step()).status is RunStatus.FAILED
+    after, meter = scheduler(clock, runs=runs)
+    assert age(after, meter) == 20 * 300
+
+
+def test_before_the_first_good_run_the_age_is_that_of_the_process(clock: Clock) -> None:
+    made, meter = scheduler(clock, failing)
+    clock.pass_(300)
+    made.step()
+    assert age(made, meter) == 300
+
+
+def test_an_age_is_told_once_the_last_good_run_is_known(clock: Clock) -> None:
+    runs, meter = ForgetfulRuns(), Meter("batch", "test")
+    runs.away = False
+    scheduler(clock, runs=runs)[0].step()
+    runs.away = True
+    clock.pass_(300)
+    made = Scheduler(dict, runs, INTERVAL, meter, clock)
+    assert age(made, meter) is None
+    made.step()
+    made.recover()
+    assert age(made, meter) == 0

@@ -49,6 +49,16 @@ def test_the_newest_come_first(runs: BatchRuns) -> None:
     assert list(runs.last(2)) == [saved[3], saved[2]]
 
 
+def test_the_last_good_run_is_found_behind_others(runs: BatchRuns) -> None:
+    assert runs.last_good() is None
+    for started, status in enumerate((RunStatus.DONE, RunStatus.DONE, RunStatus.FAILED), 1_790_000_000):
+        error = "away" if status is RunStatus.FAILED else None
+        ended = {"status": status, "ended": started + 0.25, "error": error}
+        runs.save(msgspec.structs.replace(run(started), **ended))
+    runs.save(run(1_790_000_003.0))
+    assert runs.last_good() == 1_790_000_001.25
+
+
 def test_what_was_left_open_is_closed_once(runs: BatchRuns) -> None:
     done = msgspec.structs.replace(run(1_790_000_000.0), status=RunStatus.DONE, ended=1_790_000_001.0)
     left = run(1_790_000_002.0)

@@ -24,6 +24,9 @@ class MemoryBatchRuns:
     def last(self, count: int) -> Sequence[Run]:
         return sorted(self._runs.values(), key=lambda run: run.started, reverse=True)[:count]
 
+    def last_good(self) -> float | None:
+        return next((run.ended for run in self.last(len(self._runs)) if run.status is RunStatus.DONE), None)
+
     def fail_unfinished(self, ended: float, error: str) -> int:
         open_runs = [run for run in self._runs.values() if run.status is RunStatus.RUNNING]
         for run in open_runs:

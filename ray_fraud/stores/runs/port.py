@@ -46,6 +46,9 @@ class BatchRuns(Protocol):
     def last(self, count: int) -> Sequence[Run]:
         """The newest runs, newest first."""
 
+    def last_good(self) -> float | None:
+        """When the newest run that is done ended, unix seconds; None: there is none."""
+
     def fail_unfinished(self, ended: float, error: str) -> int:
         """Close every run that is still `running`; how many. For the only scheduler, at its start."""
 

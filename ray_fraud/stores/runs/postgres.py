@@ -25,6 +25,10 @@ SELECT run_id::text, extract(epoch FROM started_at)::float8, cause, status,
     extract(epoch FROM ended_at)::float8, report::text, error
 FROM batch_runs WHERE kind = %s ORDER BY started_at DESC LIMIT %s
 """
+_LAST_GOOD = """
+SELECT extract(epoch FROM ended_at)::float8
+FROM batch_runs WHERE kind = %s AND status = 'done' ORDER BY started_at DESC LIMIT 1
+"""
 _FAIL = """
 UPDATE batch_runs SET status = 'failed', ended_at = to_timestamp(%s), error = %s
 WHERE status = 'running' AND kind = %s
@@ -50,6 +54,10 @@ class PostgresBatchRuns:
 
     def last(self, count: int) -> Sequence[Run]:
         return [_run(row) for row in self._session.rows("read batch runs", _LAST, (self._kind, count))]
+
+    def last_good(self) -> float | None:
+        rows = self._session.rows("read the last good run", _LAST_GOOD, (self._kind,))
+        return next((ended for (ended,) in rows), None)
 
     def fail_unfinished(self, ended: float, error: str) -> int:
         return len(self._session.rows("close unfinished batch runs", _FAIL, (ended, error, self._kind)))
