@@ -1,7 +1,8 @@
 """How the platform uses Ray Data: few tasks, at the lowest priority, without its progress bars.
 
 Where a piece needs tables of every piece before, tasks of Ray are given them as arguments: what a function of
-Ray Data refers to may stay in the object store for good once blocks were made by it.
+Ray Data refers to may stay in the object store for good once blocks were made by it. What runs beside a
+dataset, in another thread, is tasks of Ray, too.
 
 Never: a dataset whose rows pass the driver (tasks write files and tell about them, or keep blocks in Ray's
 object store).
@@ -104,6 +105,38 @@ def answers_of(work: Callable[[Piece], bytes], pieces: Sequence[Piece], tasks: i
         for row in _dataset(partial(_answer, work=work), pieces, tasks).iter_rows():
             yield row[_ANSWER]
         _collect()
+
+
+def answers_of_tasks(
+    work: Callable[[Piece], bytes], pieces: Sequence[Piece], tasks: int, seconds: float
+) -> Iterator[bytes]:
+    """What `work` says of each piece, as it comes, in any order; by tasks that wait for no free core.
+
+    What still runs when this ends early, by an error or by its caller, is killed.
+
+    Raises:
+        StoreError: as `blocks_of`; also `StoreUnavailable` if for so many `seconds` no piece is ready.
+    """
+    task: Any = _say.options(num_cpus=0, runtime_env=low_priority_env(), max_retries=RETRIES)
+    waiting, running = list(pieces), list[Any]()
+    with _own_errors():
+        try:
+            while waiting or running:
+                while waiting and len(running) < tasks:
+                    running.append(task.remote(work, waiting.pop(0)))
+                ready, _ = ray.wait(running, timeout=seconds)
+                if not ready:
+                    raise StoreUnavailable("ray", f"for {seconds:.0f} s none of {len(running)} tasks ended")
+                running.remove(ready[0])
+                yield ray.get(ready[0])
+        finally:
+            for left in running:
+                ray.cancel(left, force=True)
+
+
+@ray.remote
+def _say(work: Callable[[Piece], bytes], piece: Piece) -> bytes:
+    return work(piece)
 
 
 def _collect() -> None:

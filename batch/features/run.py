@@ -7,13 +7,12 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-import ray
 from numpy.typing import NDArray
-from ray.exceptions import RayTaskError
 
 from batch.features.config import FeatureConfig
 from batch.features.fold import Scoring
@@ -21,12 +20,11 @@ from batch.features.job import FeatureJob, FeatureReport, PartitionFacts
 from batch.features.offer import offer
 from batch.features.refresh import Refresher
 from batch.features.stretch import Stretch, StretchPorts, StretchReport, fold_stretch
-from batch.priority import low_priority_env
+from batch.ray_data import answers_of_tasks
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.split import Arm, Split
 from ray_fraud.stores.connections import Connections, LakeLocation, from_json, to_json
-from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.feature_tables.cached import CachedFeatureTables
 from ray_fraud.stores.feature_tables.lake import LakeFeatureTables, NodeFeatureTables
 from ray_fraud.stores.feature_tables.lookup import TablesFromFiles
@@ -46,6 +44,10 @@ from serve.loaded_splits import LoadedSplits
 
 logger = logging.getLogger(__name__)
 
+STRETCH_SECONDS = 1_800.0
+"""For a stretch, ten seconds of work, beside a busy hot path."""
+LEAST_OFFSETS_PER_SECOND = 5_000.0
+"""Comes on top, for the whole log: without a sound state one is made anew from its first offset."""
 STATES = "cold"
 """Folder of the lake with the cold path's own states."""
 
@@ -97,29 +99,27 @@ def _positions(table: DeltaTransactions, topic: str) -> Mapping[PartitionId, int
 def fold_all(
     connections: Connections, config: FeatureConfig, stretches: list[Stretch]
 ) -> Iterator[StretchReport]:
-    """Each stretch in a task of its own, a few at a time, at low priority."""
-    task = ray.remote(_fold_in_task).options(num_cpus=0, max_retries=0, runtime_env=low_priority_env())
-    packed = to_json(connections), to_json(config)
-    waiting = [msgspec.msgpack.encode(stretch) for stretch in stretches]
-    running: list[Any] = []
-    while waiting or running:
-        while waiting and len(running) < config.tasks:
-            running.append(task.remote(*packed, waiting.pop(0)))
-        (done, *_), running = ray.wait(running)
-        yield _report(done)
+    """Each stretch in a task of its own, a few at a time, at low priority.
+
+    Raises:
+        StoreError: a task's own, or `StoreUnavailable` if one was lost for good or took too long.
+    """
+    work = partial(_fold_in_task, connections=to_json(connections), config=to_json(config))
+    return folded_by(work, stretches, config.tasks)
 
 
-def _report(call: Any) -> StretchReport:
-    try:
-        return msgspec.msgpack.decode(ray.get(call), type=StretchReport)
-    except RayTaskError as error:
-        cause: BaseException | None = error.cause
-        if isinstance(cause, StoreError):
-            raise cause from error
-        raise
+def folded_by(
+    work: Callable[[bytes], bytes], stretches: list[Stretch], tasks: int
+) -> Iterator[StretchReport]:
+    """What `work`, in worker processes, reports of stretches; see `fold_all`."""
+    furthest = max((stretch.to_offset for stretch in stretches), default=0)
+    packed = [msgspec.msgpack.encode(stretch) for stretch in stretches]
+    longest = STRETCH_SECONDS + furthest / LEAST_OFFSETS_PER_SECOND
+    for answer in answers_of_tasks(work, packed, tasks, longest):
+        yield msgspec.msgpack.decode(answer, type=StretchReport)
 
 
-def _fold_in_task(connections: bytes, config: bytes, stretch: bytes) -> bytes:
+def _fold_in_task(stretch: bytes, connections: bytes, config: bytes) -> bytes:
     """In a worker process."""
     where = from_json(connections, Connections)
     ports, close = open_ports(where, from_json(config, FeatureConfig))
