@@ -1,8 +1,8 @@
 """How the platform uses Ray Data: few tasks, at the lowest priority, without its progress bars.
 
 Where a piece needs tables of every piece before, tasks of Ray are given them as arguments: what a function of
-Ray Data refers to may stay in the object store for good once blocks were made by it. What runs beside a
-dataset, in another thread, is tasks of Ray, too.
+Ray Data refers to may stay in the object store for good once blocks were made by it. What must not wait for a
+free core is tasks of Ray, too.
 
 Never: a dataset whose rows pass the driver (tasks write files and tell about them, or keep blocks in Ray's
 object store).
@@ -118,7 +118,8 @@ def answers_of_tasks(
         StoreError: as `blocks_of`; also `StoreUnavailable` if for so many `seconds` no piece is ready.
     """
     task: Any = _say.options(num_cpus=0, runtime_env=low_priority_env(), max_retries=RETRIES)
-    waiting, running = list(pieces), list[Any]()
+    waiting = list(pieces)
+    running: list[Any] = []
     with _own_errors():
         try:
             while waiting or running:

@@ -34,6 +34,8 @@ class PatternReport(msgspec.Struct):
     rows: int = 0
     left_out: int = 0
     """Rows of the look-back beyond `max_rows`."""
+    unsearched: int = 0
+    """Rows, at least, that no search has looked at and none will: more came since the last one than fit."""
     reach_minutes: float = 0.0
     """From the first to the last event that was looked at."""
     duplicates: int = 0
@@ -69,9 +71,20 @@ class Memory:
 
 
 def search(
-    look_at: LookAt, store: FindingStore, cluster_id: str, config: PatternConfig, memory: Memory
+    look_at: LookAt,
+    store: FindingStore,
+    cluster_id: str,
+    config: PatternConfig,
+    memory: Memory,
+    *,
+    fresh: int = 0,
 ) -> PatternReport:
     """Looks once, and stores everything that was found or nothing.
+
+    Args:
+        look_at, store, cluster_id, config: where it looks and what it finds goes to.
+        memory: of the searches before.
+        fresh: rows that came since the last search.
 
     Raises:
         StoreError: the lake, a task or PostgreSQL failed; the next search looks at the same again.
@@ -82,11 +95,15 @@ def search(
     looked = time.monotonic()
     if look.left_out:
         _tell_left_out(look, config)
+    unsearched = max(0, fresh - (look.rows - look.left_out))
+    if unsearched:
+        logger.error("patterns: %d rows are never looked at: more came at once than max_rows", unsearched)
     saved = store.save(patterns_of(look.findings, look.members, cluster_id))
     memory.keep(look.seen, whole=since is None)
     return PatternReport(
         rows=look.rows,
         left_out=look.left_out,
+        unsearched=unsearched,
         reach_minutes=look.reach_ms / MS_PER_MINUTE,
         duplicates=look.duplicates,
         whole=since is None,

@@ -59,6 +59,7 @@ class BatchActor:
             self._meter.count(metrics.BATCH_OFFSETS, 0, outcome=outcome)
         for rule in metrics.COLD_RULES:
             self._meter.count(metrics.FINDINGS, 0, rule_name=rule)
+        self._meter.count(metrics.UNSEARCHED_ROWS, 0)
         self._runs = PostgresBatchRuns(self._config.ingest.connections.postgres)
         for outcome in FOLD_OUTCOMES:
             self._meter.count(metrics.FOLDED_ALERTS, 0, outcome=outcome)
@@ -84,6 +85,8 @@ class BatchActor:
         self._memory = Memory()
         self._unseen = True
         """There may be rows that no search has looked at."""
+        self._fresh = 0
+        """Of them, that this process brought into the lake."""
         self._scheduler = Scheduler(
             self._work, self._runs, self._config.interval, self._meter, time.time, self._config.settle
         )
@@ -146,6 +149,7 @@ class BatchActor:
                 self._meter.count(metrics.BATCH_OFFSETS, number, outcome=outcome)
             # A commit whose reply was lost may have brought rows that nobody counted.
             self._unseen |= made.accepted > 0 or not made.complete
+            self._fresh += made.accepted
 
     def _fold(self) -> FeatureReport:
         report = run_features(self._config.ingest.connections, self._config.features)
@@ -171,7 +175,9 @@ class BatchActor:
         with closing(KafkaLogAdmin(connections.kafka)) as admin:
             cluster_id = admin.cluster_id()
         with closing(PostgresFindings(connections.postgres)) as store:
-            report = search(look_at, store, cluster_id, patterns, self._memory)
+            report = search(look_at, store, cluster_id, patterns, self._memory, fresh=self._fresh)
+        self._fresh = 0
+        self._meter.count(metrics.UNSEARCHED_ROWS, report.unsearched)
         for rule, number in report.new.items():
             self._meter.count(metrics.FINDINGS, number, rule_name=rule)
         return report

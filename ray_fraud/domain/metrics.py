@@ -274,6 +274,13 @@ FINDINGS = Metric(
     "New findings of pattern rules, each one a cold alert. A jump: look at the newest in the alerts.",
     {"rule_name": COLD_RULES},
 )
+UNSEARCHED_ROWS = Metric(
+    "fraud_detection_unsearched_rows_total",
+    MetricKind.COUNTER,
+    "rows",
+    "Rows of the lake that no search for patterns looks at, because more came at once than `max_rows`. Any: "
+    "look at them by hand, or set more.",
+)
 LOG_GAPS = Metric(
     "fraud_detection_log_gaps",
     MetricKind.GAUGE,
@@ -403,6 +410,7 @@ CATALOGUE: tuple[Metric, ...] = (
     TRAINING_SECONDS,
     TRAINING_AGE,
     FINDINGS,
+    UNSEARCHED_ROWS,
     LOG_GAPS,
     FEATURE_ROWS,
     FOLDED_ALERTS,

@@ -45,9 +45,9 @@ class Lake:
         self.table.append(Append(uuid.uuid4().hex, [read], files))
         self.end = until
 
-    def search(self, config: PatternConfig = CONFIG) -> PatternReport:
+    def search(self, config: PatternConfig = CONFIG, fresh: int = 0) -> PatternReport:
         look_at = partial(look_in_process, self.table, config)
-        return search(look_at, self.store, PARTITION.cluster_id, config, self.memory)
+        return search(look_at, self.store, PARTITION.cluster_id, config, self.memory, fresh=fresh)
 
 
 @pytest.fixture
@@ -142,6 +142,14 @@ def test_more_rows_than_a_run_can_take_are_left_out_and_counted(lake: Lake) -> N
     report = lake.search(PatternConfig(max_rows=40))
     assert (report.rows, report.left_out) == (56, 16)
     assert report.found["coordinated"] == 1
+
+
+def test_rows_that_no_search_will_look_at_are_told(lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
+    lake.add(*ring(0, 16))
+    assert lake.search(PatternConfig(max_rows=40), fresh=40).unsearched == 0
+    assert caplog.records[-1].levelname == "WARNING"
+    assert lake.search(PatternConfig(max_rows=40), fresh=56).unsearched == 16
+    assert "16 rows are never looked at" in caplog.text
 
 
 def test_crowds_that_too_short_a_search_cannot_judge_are_told(
