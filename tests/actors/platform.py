@@ -26,7 +26,7 @@ import pytest
 import tenacity
 
 from actors.build import partition_id
-from actors.config import NAMESPACE, HotPathConfig
+from actors.config import BATCH, NAMESPACE, HotPathConfig
 from batch.priority import VARIABLE
 from cluster.local.audit import StackAudit, audit_stack
 from cluster.local.kafka import EmbeddedKafka
@@ -45,6 +45,7 @@ from ray_fraud.stores.errors import StoreUnavailable
 from ray_fraud.stores.ledger.postgres import PostgresLedger
 from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
 from ray_fraud.stores.log.kafka_reader import KafkaLogReader
+from ray_fraud.telemetry.meter import Snapshot, read_snapshot
 from tests.actors.scrape import Scrape, scrape
 
 T = TypeVar("T")
@@ -107,6 +108,13 @@ class Platform:
             return None
 
         return eventually("every partition has an owner", probe, 60)
+
+    def batch_metrics(self) -> Snapshot:
+        """What the batch actor tells now; the endpoint has it some seconds later."""
+        import ray
+
+        actor: Any = ray.get_actor(BATCH, namespace=NAMESPACE)
+        return read_snapshot(ray.get(actor.metrics.remote(), timeout=60))
 
     def scrape(self) -> Scrape:
         return scrape(self.config.metrics_port)

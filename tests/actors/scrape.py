@@ -1,12 +1,15 @@
 """What a scraper sees at `/metrics`.
 
-Never: the meters themselves; only the endpoint counts.
+Never: the meters themselves; only the endpoint counts, and a process's own snapshots where each unit does.
 """
 
 import urllib.request
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
+
+from ray_fraud.domain.metric import Metric
+from ray_fraud.telemetry.meter import Snapshot
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -32,6 +35,16 @@ class Scrape:
         """All that must never go back: counters, and the counts of histograms."""
         suffixes = ("_total", "_count", "_sum", "_bucket")
         return {series: value for series, value in self.samples.items() if series[0].endswith(suffixes)}
+
+
+def counted(metric: Metric, before: Snapshot, after: Snapshot) -> dict[tuple[str, ...], float]:
+    """What one process counted between two of its snapshots, by labels; without what stood still."""
+    counts = {
+        labels: value - before.counters.get((name, labels), 0)
+        for (name, labels), value in after.counters.items()
+        if name == metric.name
+    }
+    return {labels: count for labels, count in counts.items() if count}
 
 
 def scrape(port: int) -> Scrape:

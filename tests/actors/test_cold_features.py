@@ -1,7 +1,8 @@
 """The lake folded beside a running hot path, and what it learns handed back to the owners."""
 
 import time
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
@@ -11,7 +12,8 @@ import ray
 from actors.config import NAMESPACE, SUPERVISOR
 from batch.features.run import feature_tables_of
 from cluster.local.cold_path_client import run_batch
-from ray_fraud.domain.alert import RuleName
+from ray_fraud.domain import metrics
+from ray_fraud.domain.alert import RuleName, Source
 from ray_fraud.domain.feature_tables import HOURS, FeatureTables, ProfileTable
 from ray_fraud.domain.timeline import EventKind, FeatureRefresh, content_of
 from ray_fraud.stores.feature_tables.encoding import TableFacts
@@ -24,7 +26,10 @@ from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
 from ray_fraud.stores.ledger.queries import AlertFilter, Verdict
 from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
 from ray_fraud.stores.review_data.postgres import PostgresReviewData
+from ray_fraud.stores.tables.delta import DeltaTransactions
+from ray_fraud.telemetry.meter import Snapshot
 from tests.actors.platform import Platform, eventually
+from tests.actors.scrape import counted
 from tests.domain.samples import record, transaction
 
 MERCHANT = "judged-shop"
@@ -79,11 +84,55 @@ def with_merchants(platform: Platform) -> str | None:
     return digest if TableReader(files).risks(digest).merchants.merchant_ids else None
 
 
+@dataclass(frozen=True)
+class Figures:
+    """What the batch actor tells, and what the stores hold."""
+
+    told: Snapshot
+    to_read: int
+    """Offsets of the log that are not in the lake."""
+    transactions: int
+    feature_rows: int
+    hot_alerts: int
+
+    @classmethod
+    def of(cls, platform: Platform) -> "Figures":
+        connections = platform.config.connections
+        transactions = DeltaTransactions(connections.lake)
+        features = feature_tables_of(connections.lake).features
+        transactions.create()
+        features.create()
+        view = transactions.view()
+        read = {number: view.position(place) or 0 for number, place in platform.partitions.items()}
+        with closing(PostgresAlertQueries(connections.postgres)) as queries:
+            return cls(
+                platform.batch_metrics(),
+                sum(platform.log_ends().values()) - sum(read.values()),
+                transactions.rows(),
+                features.rows(),
+                len(queries.uids(AlertFilter(source=Source.HOT))),
+            )
+
+
+def assert_told(before: Figures, after: Figures) -> None:
+    """What a batch of everything that is new counted is what the stores have more."""
+    offsets = counted(metrics.BATCH_OFFSETS, before.told, after.told)
+    assert offsets["accepted",] == after.transactions - before.transactions > 0
+    assert sum(offsets.values()) == after.told.gauges[metrics.BATCH_LAG.name, ()] == before.to_read
+    rows = counted(metrics.FEATURE_ROWS, before.told, after.told)
+    assert rows == {(): after.feature_rows - before.feature_rows}
+    alerts = counted(metrics.FOLDED_ALERTS, before.told, after.told)
+    folded_before = before.told.counters[metrics.FOLDED_ALERTS.name, ("equal",)]
+    assert alerts == {("equal",): after.hot_alerts - folded_before}
+    assert 0 <= after.told.gauges[metrics.BATCH_AGE.name, ()] < PATIENCE_SECONDS
+
+
 def test_the_fold_of_the_lake_is_the_hot_path_again(platform: Platform) -> None:
     with platform.load(300):
         pass
     platform.settle()
     audit = platform.assert_exact()
+    before = Figures.of(platform)
     done = run_batch(lambda _: None, PATIENCE_SECONDS)
     assert done["status"] == "done", done
     features = done["report"]["features"]
@@ -95,6 +144,7 @@ def test_the_fold_of_the_lake_is_the_hot_path_again(platform: Platform) -> None:
     scores = tables.scores.read([], ["model", "live"])
     assert scores.num_rows == 2 * audit.processed
     assert pc.sum(scores["live"]).as_py() == audit.processed
+    assert_told(before, Figures.of(platform))
 
 
 def test_a_verdict_reaches_the_owners_and_the_next_rows(platform: Platform) -> None:

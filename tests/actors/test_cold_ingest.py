@@ -18,6 +18,7 @@ from ray_fraud.stores.ledger.queries import AlertFilter
 from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
 from ray_fraud.stores.tables.delta import DeltaTransactions
 from tests.actors.platform import Platform, eventually
+from tests.actors.scrape import counted
 from tests.domain.samples import record, transaction
 from tests.stores.table_samples import FIRST, SECOND, gap
 
@@ -60,6 +61,13 @@ def test_a_gap_on_record_is_in_the_metric_behind_the_next_run(platform: Platform
     )
 
 
+def findings_of(queries: PostgresAlertQueries) -> dict[RuleName, int]:
+    return {
+        rule: len(queries.uids(AlertFilter(source=Source.COLD, rule_name=rule)))
+        for rule in metrics.COLD_RULES
+    }
+
+
 def test_a_ring_in_the_stream_becomes_one_cold_alert_beside_the_hot_ones(platform: Platform) -> None:
     connections = platform.config.connections
     with platform.load(500):
@@ -79,17 +87,26 @@ def test_a_ring_in_the_stream_becomes_one_cold_alert_beside_the_hot_ones(platfor
         writer.send(
             connections.topics.transactions, key=sent.key, value=sent.value, timestamp_ms=round(began * 1000)
         ).wait(timedelta(seconds=20))
+    writer.send(connections.topics.transactions, key=b"k", value=b"?").wait(timedelta(seconds=20))
     writer.close()
     platform.settle()
+    queries = PostgresAlertQueries(connections.postgres)
+    before, stored_before = platform.batch_metrics(), findings_of(queries)
     assert run_batch(lambda _: None, PATIENCE_SECONDS)["status"] == "done"
     second = run_batch(lambda _: None, PATIENCE_SECONDS)
 
-    queries = PostgresAlertQueries(connections.postgres)
+    after = platform.batch_metrics()
+    stored = {(rule,): number - stored_before[rule] for rule, number in findings_of(queries).items()}
+    told = counted(metrics.FINDINGS, before, after)
+    assert told == {labels: number for labels, number in stored.items() if number}
+    assert told[RuleName.COORDINATED,] >= 1
+    assert counted(metrics.BATCH_OFFSETS, before, after)["rejected",] == 1
+    assert after.gauges[metrics.BATCH_LAG.name, ()] == 0
     rings = [
-        stored.alert
-        for stored in queries.list(AlertFilter(rule_name=RuleName.COORDINATED), limit=50)
-        if stored.alert.details["subject"] in ("merchant:ring-shop",)
-        or 10_000_000 in stored.alert.details["users"]
+        each.alert
+        for each in queries.list(AlertFilter(rule_name=RuleName.COORDINATED), limit=50)
+        if each.alert.details["subject"] in ("merchant:ring-shop",)
+        or 10_000_000 in each.alert.details["users"]
     ]
     queries.close()
     (ring,) = rings
