@@ -177,8 +177,8 @@ def test_a_verdict_reaches_the_owners_and_the_next_rows(platform: Platform) -> N
         assert (newest["merchant_frauds_30d"], newest["merchant_fraud_run"]) == (1.0, 1.0)
     (judged,) = [
         row.alert
-        for row in queries.list(AlertFilter(user_id=779), limit=50)
-        if row.alert.rule_name is RuleName.HIGH_AMOUNT
+        for row in queries.list(AlertFilter(user_id=779, rule_name=RuleName.HIGH_AMOUNT), limit=50)
+        if row.alert.transaction_id == f"{name}-once-more"
     ]
     assert judged.details["features"]["merchant_frauds_30d"] == 1.0
     review.close()
