@@ -20,6 +20,8 @@ from ray_fraud.generator.chance import generator
 from ray_fraud.generator.encode import ID_SLOT, encode_transaction
 from ray_fraud.generator.stream import StreamSettings, transactions
 
+START_TIME = 1_767_225_600.0
+"""2026-01-01 00:00 UTC, unix seconds: whose day it is then decides who pays where."""
 ALERTING_AMOUNT = 2000.0
 """The high-amount rule's default limit: prepared records are above or below it on purpose."""
 _LINE = re.compile(rb'\{"timestamp":\d{10}\.\d{3},"transaction_id":"[0-9a-f-]{36}","user_id":(\d+),.*\}')
@@ -44,7 +46,7 @@ def prepare(file: BinaryIO, *, seed: int, users: int, count: int, alert_share: f
     Nobody travels in them, so they can be sent in any order at any rate without impossible journeys.
     """
     settings = StreamSettings(
-        start_time=1_767_225_600.0, seed=seed, users=users, fraud_share=0.0, count=count, trip_share=0.0
+        start_time=START_TIME, seed=seed, users=users, fraud_share=0.0, count=count, trip_share=0.0
     )
     rng = generator(seed, 6)
     alerting = rng.random(count) < alert_share

@@ -38,6 +38,7 @@ from cluster.local.running import bring_down
 from cluster.local.stack import LocalStack, load_connections
 from ray_fraud.cli.output import expects, progress, quiet_libraries
 from ray_fraud.generator.load_run import LoadReport
+from ray_fraud.generator.prepared import START_TIME
 from ray_fraud.generator.stream import StreamSettings
 from ray_fraud.stores.errors import StoreError
 from tests.benchmarks.lake_history import append_stream, in_a_process
@@ -104,16 +105,13 @@ class Beside(Bench):
         if rows:
             progress.print(f"a history of {rows:,} rows")
             span = rows / tps
-            # The world of the load, so that nobody's shop was opened a minute ago.
+            # The load's own world up to its own hour: or shops would open, and cities wake up, as it begins.
             stream = StreamSettings(
-                time.time() - span,
-                seed=SEED,
-                users=self._plan.users,
-                rate_hz=float(tps),
-                span_seconds=span,
+                START_TIME - span, seed=SEED, users=self._plan.users, rate_hz=float(tps), span_seconds=span
             )
+            later_us = round((time.time() - START_TIME) * 1e6)
             lake = load_connections(self._stack.paths.data_dir).lake.url
-            in_a_process(append_stream, lake, stream, BATCH_MINUTES * 60 * tps)
+            in_a_process(append_stream, lake, stream, BATCH_MINUTES * 60 * tps, later_us)
 
     def _batch_by_itself(self) -> Batch:
         done = _batch(run_batch(lambda _: None, BATCH_TIMEOUT_SECONDS))

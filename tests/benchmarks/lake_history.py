@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.generator.stream import StreamSettings
@@ -54,9 +55,12 @@ def _whole_rows(part: pa.Table, begin: int) -> pa.Table:
     return pa.table(full).cast(SCHEMA)
 
 
-def append_stream(url: str, settings: StreamSettings, commit_rows: int) -> None:
-    """A generated stream."""
-    append_history(LakeLocation(url), history(settings).table, commit_rows)
+def append_stream(url: str, settings: StreamSettings, commit_rows: int, later_us: int = 0) -> None:
+    """A generated stream, all of it `later_us` microseconds later than its settings say."""
+    table = history(settings).table
+    at = table.schema.get_field_index("event_time")
+    moved = pc.add(table["event_time"], pa.scalar(later_us, pa.duration("us")))
+    append_history(LakeLocation(url), table.set_column(at, "event_time", moved), commit_rows)
 
 
 def in_a_process(work: Callable[..., None], *arguments: object) -> None:
