@@ -24,6 +24,8 @@ from ray_fraud.domain.patterns.totals import Totals, span_of
 SECOND_MS, HOUR_MS, DAY_MS = 1_000, 3_600_000, 86_400_000
 _THURSDAY = 3
 """Weekday of 1 January 1970, Monday = 0."""
+KNOWN_WEEKDAYS = 5
+"""On so many a user was seen before a weekday can be unusual."""
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -87,11 +89,12 @@ def _odd_by_profile(
     for shift in (-1, 0, 1):
         near += profiles.hours[chosen, (hour + shift) % HOURS]
     total = profiles.counts[chosen]
+    same_day = total
     if len(profiles.weekdays):
-        share = _share(near, profiles.weekdays[chosen, weekday].astype(np.int64), total)
-    else:
-        share = _share(near, total, total)
-    return _odd(rows, share, total, settings)
+        # Who was here for a day or two has no weekdays yet: the first day of each would be unusual.
+        weekly = np.count_nonzero(profiles.weekdays, axis=1)[chosen] >= KNOWN_WEEKDAYS
+        same_day = np.where(weekly, profiles.weekdays[chosen, weekday], total)
+    return _odd(rows, _share(near, same_day, total), total, settings)
 
 
 def _odd_by_table(columns: PatternColumns, settings: TemporalSettings) -> OddTimes:

@@ -187,6 +187,13 @@ def test_a_weekday_that_is_not_the_user_s_makes_an_hour_unusual() -> None:
     assert of(temporal(columns_of(NIGHT), TemporalSettings(), on_saturdays), RuleName.UNUSUAL_HOURS) == []
 
 
+def test_a_user_of_a_day_or_two_has_no_weekdays_yet() -> None:
+    hours = (3, 9, 11, 13, 15, 17, 19)
+    for days in ((4,), (3, 4)):
+        young = profile(7, hours, days)
+        assert of(temporal(columns_of(NIGHT), TemporalSettings(), young), RuleName.UNUSUAL_HOURS) == []
+
+
 @pytest.mark.parametrize("short", [profile(7, (12,)), profile(8, range(9, 18))])
 def test_a_short_profile_or_another_user_s_says_nothing(short: ProfileTable) -> None:
     assert of(temporal(columns_of(NIGHT), TemporalSettings(), short), RuleName.UNUSUAL_HOURS) == []
