@@ -38,10 +38,15 @@ def read_lake(table: DeltaTransactions, verdicts: Verdicts, period: Period, now_
     rows = rows.filter(within).sort_by([(name, "ascending") for name in _ORDER])
     if not rows.num_rows:
         raise BacktestRefused("the lake has no row in this period; see `lake query` for what it has")
-    return history_of(rows, frauds_among(rows, _all(verdicts), now_ms))
+    return history_of(rows, frauds_among(rows, all_verdicts(verdicts), now_ms))
 
 
-def _all(verdicts: Verdicts) -> list[Verdict]:
+def all_verdicts(verdicts: Verdicts) -> list[Verdict]:
+    """All that were ever given, in their order.
+
+    Raises:
+        StoreError: PostgreSQL does not answer.
+    """
     found: list[Verdict] = []
     while new := verdicts.since(found[-1].number if found else 0, VERDICTS_READ):
         found += new

@@ -20,6 +20,7 @@ from ray_fraud.domain.drift import CALENDAR, Counts, Reference, psi_of_counts
 from ray_fraud.domain.model import Manifest
 from ray_fraud.domain.windows import DAY_MS
 from ray_fraud.stores.connections import LakeLocation
+from ray_fraud.stores.tables.columns import IMPORTED
 from ray_fraud.stores.tables.feature_columns import ML_FEATURES, SCORES
 from ray_fraud.stores.tables.lake_tables import present_tables
 from ray_fraud.stores.tables.period import PeriodRows, newest_event_ms
@@ -126,8 +127,9 @@ def _featured(
     """Rows, and by feature how many in each bin."""
     rows = 0
     counts = {name: _none(reference) for name, reference in references.items()}
-    # The identity beside them, since a model may use nothing but features of the calendar.
-    for part in PeriodRows(lake, ML_FEATURES, *day).sample(("offset", *references), settings.max_rows):
+    for rows_read in PeriodRows(lake, ML_FEATURES, *day).sample(("topic_id", *references), settings.max_rows):
+        # Imports are no part of what the hot path meets.
+        part = rows_read.filter(pc.invert(pc.starts_with(rows_read["topic_id"], IMPORTED)))
         rows += part.num_rows
         for name, reference in references.items():
             counts[name] += reference.counts(_floats(part[name]))

@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from batch.features.rows import feature_table
 from ray_fraud.domain.alert import Alert, Source
 from ray_fraud.domain.explanation import Explain
-from ray_fraud.domain.features import FEATURE_NAMES
 from ray_fraud.domain.observed import Counts, Observed
 from ray_fraud.domain.partition import PartitionState
 from ray_fraud.domain.record import DecodedRecord
@@ -90,7 +90,8 @@ def fold_records(
             scored = _ScoredBatch(observed, scoring)
             _decide(state, observed, scored, folded, made)
             places = _places(observed, topic_id, state.partition)
-            folded.features.append(_feature_rows(observed, places, state.tables_digest))
+            tables = pa.array([state.tables_digest] * len(observed.rows), pa.string())
+            folded.features.append(feature_table(places, observed.features, tables))
             folded.scores += _score_rows(observed, places, scored)
     return folded
 
@@ -174,16 +175,6 @@ def _places(observed: Observed, topic_id: str, partition: int) -> dict[str, pa.A
         "event_time": pa.array(event_ms.to_numpy() * _US_PER_MS).cast(utc),
         "event_date": pa.array(days).cast(pa.date32()),
     }
-
-
-def _feature_rows(observed: Observed, places: Mapping[str, pa.Array], tables: str | None) -> pa.Table:
-    columns = {
-        name: pa.array(observed.features[:, index], from_pandas=True)
-        for index, name in enumerate(FEATURE_NAMES)
-    }
-    digest = pa.array([tables] * len(observed.rows), pa.string())
-    known = {**places, "feature_tables": digest, **columns}
-    return pa.table({name: known[name] for name in FEATURE_SCHEMA.names}, schema=FEATURE_SCHEMA)
 
 
 def _score_rows(observed: Observed, places: Mapping[str, pa.Array], scored: _ScoredBatch) -> list[pa.Table]:

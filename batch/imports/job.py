@@ -23,6 +23,7 @@ from batch.ingest.commit import commit
 from batch.ingest.manifest import joined
 from batch.ingest.plan import Slice
 from ray_fraud.domain.record import PartitionId
+from ray_fraud.stores.tables.columns import IMPORTED
 from ray_fraud.stores.tables.port import Append, TableMoved, TableView, TransactionTable
 
 COMMIT_ROWS = 250_000
@@ -65,7 +66,7 @@ Progress = Callable[[ImportReport, int], None]
 
 def import_partition(digest: str) -> PartitionId:
     """The place of a file's rows; `digest` is that of its content."""
-    return PartitionId(CLUSTER, f"import:{digest[:ID_DIGITS]}", 0)
+    return PartitionId(CLUSTER, f"{IMPORTED}{digest[:ID_DIGITS]}", 0)
 
 
 def _refuse_other_mapping(view: TableView, partition: PartitionId, mapping: Mapping[str, str]) -> None:

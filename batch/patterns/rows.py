@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 
 from batch.patterns.columns_of import COLUMNS
 from ray_fraud.domain.patterns.finding import Bools, Ints
+from ray_fraud.domain.patterns.sorting import order_of
+from ray_fraud.domain.payload import PAYLOAD_DIGEST_BYTES
 
 PLACE = ("topic_id", "partition", "offset")
 SEARCHED = (*COLUMNS, *PLACE, "payload_digest")
@@ -59,8 +61,7 @@ def by_place(rows: pa.Table, *before: Ints) -> Ints:
     rank = np.argsort(np.argsort(np.array(names, np.str_))) if names else np.zeros(1, np.int64)
     topic = rank[topics.indices.to_numpy()]
     offset, partition = rows["offset"].to_numpy(), rows["partition"].to_numpy()
-    order: Ints = np.lexsort((offset, partition, topic, *before[::-1]))
-    return order
+    return order_of(*before, topic, partition, offset)
 
 
 def places_of(rows: pa.Table) -> list[tuple[str, int, int]]:
@@ -75,11 +76,30 @@ def without_duplicates(rows: pa.Table) -> pa.Table:
 def first_of_each(rows: pa.Table) -> Ints:
     """Positions of the first record, by place, of each payload; in that order."""
     order = by_place(rows)
-    numbers = pa.array(np.arange(len(order)))
-    numbered = pa.table({"digest": rows["payload_digest"].take(order), "row": numbers})
+    digests = rows["payload_digest"].combine_chunks()
+    # Hashing all digests takes twenty times as long, and mostly hardly one comes twice.
+    shared = np.flatnonzero(_may_be_shared(digests)[order])
+    numbered = pa.table({"digest": digests.take(order[shared]), "row": shared})
     first = numbered.group_by("digest").aggregate([("row", "min")])["row_min"]
-    positions: Ints = order[np.sort(first.to_numpy())]
-    return positions
+    kept = np.ones(len(order), np.bool_)
+    kept[shared] = False
+    kept[first.to_numpy()] = True
+    return order[kept]
+
+
+def _may_be_shared(digests: pa.Array) -> Bools:
+    """Which digests begin like another one, shape (n,); all that another one equals are among them."""
+    if pc.any(pc.not_equal(pc.binary_length(digests), PAYLOAD_DIGEST_BYTES)).as_py():
+        return np.ones(len(digests), np.bool_)
+    content = digests.cast(pa.binary(PAYLOAD_DIGEST_BYTES))
+    numbers = np.frombuffer(content.buffers()[1], np.int64).reshape(-1, PAYLOAD_DIGEST_BYTES // 8)
+    begins = numbers[content.offset : content.offset + len(content), 0]
+    ascending = np.sort(begins)
+    twice = np.unique(ascending[1:][ascending[1:] == ascending[:-1]])
+    if not len(twice):
+        return np.zeros(len(digests), np.bool_)
+    found: Bools = twice[np.minimum(np.searchsorted(twice, begins), len(twice) - 1)] == begins
+    return found
 
 
 class Seen(msgspec.Struct, frozen=True):

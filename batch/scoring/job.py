@@ -44,6 +44,8 @@ class ScoreReport(msgspec.Struct):
     """Version of `ml_features` that was read; None if that is not known any more."""
     rows: int = 0
     """Rows of the period, each scored by every version."""
+    without_features: int = 0
+    """Imported rows of the period that have no features, as of now, and so no scores."""
     models: list[ModelSummary] = []
     files: int = 0
     version: int | None = None
@@ -104,7 +106,10 @@ class ScoreJob:
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         progress: Progress = lambda _: None,
+        without_features: Callable[[], int] = lambda: 0,
     ) -> None:
+        """`without_features`: imported rows of the period that `ml_features` does not have."""
+        self._without_features = without_features
         self._table = table
         self._period = period
         self._score_all = score_all
@@ -125,6 +130,7 @@ class ScoreJob:
         self._table.create()
         before = self._finished(request)
         if before is not None:
+            before.without_features = self._without_features()
             return before
         period = self._period()
         pieces, expected = pieces_of(period.files(), self._piece_rows), period.count()
@@ -139,6 +145,8 @@ class ScoreJob:
                 self._progress(ScoreProgress(report.rows, expected))
             report.models = _complete(request, pieces, parts, expected)
             report = self._commit(request, report, [file for part in parts for file in part.files], began)
+        # Of now, not of the job: behind the commit, whose metadata is for ever.
+        report.without_features = self._without_features()
         report.seconds = self._now() - began
         return report
 

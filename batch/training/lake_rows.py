@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 from batch.training.labelled import LabelledRows
 from ray_fraud.domain.features import FEATURE_NAMES
 from ray_fraud.domain.verdicts import Verdict
+from ray_fraud.stores.tables.columns import IMPORTED
 
-COLUMNS = ("transaction_id", "user_id", "event_time", *FEATURE_NAMES)
+COLUMNS = ("topic_id", "transaction_id", "user_id", "event_time", *FEATURE_NAMES)
 """What has to be read of `ml_features`."""
 Key = tuple[str, int]
 UNKNOWN, LEGITIMATE, FRAUD = -1, 0, 1
@@ -23,6 +24,9 @@ def labelled_rows(
     tables: Iterable[pa.Table], labels: Mapping[Key, Verdict], mature_ms: int, max_rows: int
 ) -> LabelledRows:
     """Those rows that have a label, the newest `max_rows` of them.
+
+    Imported ones are left out: there were no alerts of them, so what nobody judged may be anything, and the
+    judged ones by themselves would be frauds without the rest.
 
     Args:
         tables: `COLUMNS` of rows, in any order.
@@ -45,6 +49,7 @@ def _labelled(
         said = labels.get((table["transaction_id"][row].as_py(), int(users[row])))
         if said is not None:
             label[row] = FRAUD if said.fraud else LEGITIMATE
+    label[pc.starts_with(table["topic_id"], IMPORTED).to_numpy()] = UNKNOWN
     known = np.flatnonzero(label != UNKNOWN)
     order = known[np.argsort(event_ms[known], kind="stable")]
     columns = [_floats(table[name])[order] for name in FEATURE_NAMES]

@@ -5,14 +5,13 @@ Never: a stack that has to run, unless registered models or the lake's verdicts 
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 import msgspec
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from batch.backtest.alerts_file import write_alerts
 from batch.backtest.given import first_models, model_in, registered_models
@@ -41,11 +40,11 @@ from ray_fraud.cli.output import (
     data_dir_option,
     expects,
     output_option,
-    progress,
     quiet_libraries,
     show,
 )
 from ray_fraud.cli.settings_file import DETECTION, SettingsFile, SettingsFileError
+from ray_fraud.cli.steps import steps_bar
 from ray_fraud.domain.alert import HOT_RULES, RuleName
 from ray_fraud.domain.model import ModelRefused
 from ray_fraud.domain.settings import DetectionSettings
@@ -71,8 +70,6 @@ ERRORS = (
 )
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 LABEL = re.compile(r"[^:\s/]+:[1-9][0-9]*")
-LINE_SECONDS = 5.0
-"""Between two lines of progress where there is no terminal."""
 TRAINING = SettingsFile(TrainingSettings, "training.toml")
 RULES_BY_NAME = {rule.value: rule for rule in RuleName}
 
@@ -173,7 +170,7 @@ def backtest(source: str, *, data_dir: Path, output: Output, workers: int, **opt
     trained, others = _split_models(options["models"], training=options["train_start"] is not None)
     delays, request = _request(options, detection, trained)
     given = _given(others, data_dir)
-    with _bar() as tell:
+    with steps_bar() as tell:
         read = _read(source, options, detection, data_dir, workers, tell)
         if not given and request.train is None:
             # They take seconds: only once there is something to judge them by.
@@ -285,33 +282,3 @@ def _read(
         options["card_key_file"],
     )
     return read_file(request, workers, lambda done, in_all: tell("reading", done, in_all))
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar for each step, or a line now and then; called with step, done and in all."""
-    if not progress.is_terminal:
-        yield _Lines()
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, console=progress, transient=True) as bar:
-        tasks: dict[str, Any] = {}
-
-        def tell(step: str, done: int, in_all: int) -> None:
-            if step not in tasks:
-                tasks[step] = bar.add_task(step, total=in_all)
-            bar.update(tasks[step], completed=done)
-
-        yield tell
-
-
-class _Lines:
-    """Progress where there is no terminal."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def __call__(self, step: str, done: int, in_all: int) -> None:
-        if time.monotonic() - self._last >= LINE_SECONDS:
-            self._last = time.monotonic()
-            progress.print(f"{step}: {done / max(1, in_all):.0%}")

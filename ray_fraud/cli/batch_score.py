@@ -186,6 +186,9 @@ def report_view(report: dict[str, Any]) -> Group:
         )
     elif not report["rows"]:
         done.add_row("", Text("no rows of features in this period; nothing was written"))
+    if report["without_features"]:
+        without = f"{report['without_features']:,}: `ray-fraud lake features` makes them, then take a new job"
+        done.add_row("imported rows without features", Text(without, "yellow"))
     if not report["models"]:
         return Group(done)
     return Group(done, Text(), _models(report["models"]), Text(), _days(report["models"]))

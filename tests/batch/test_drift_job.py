@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from batch.drift.job import DriftPorts, DriftReport, LiveDrift, look_at_drift
 from batch.drift.measure import Subject, measure_drift
 from batch.drift.run import LOOK_SECONDS, ScheduledDrift, tell_drift
+from batch.imports.job import import_partition
 from ray_fraud.domain.batch_settings import DriftSettings
 from ray_fraud.domain.drift import psi, reference_of
 from ray_fraud.domain.features import FEATURE_NAMES
@@ -174,6 +175,18 @@ def test_a_sample_tells_about_the_same(world: World) -> None:
     assert 40 <= found.rows <= 100
     assert found.rows < len(world.last_day(world.features["lat"]))
     assert all(each.psi < 0.5 for each in found.features)
+
+
+def test_imported_rows_of_the_day_are_not_counted(world: World, tmp_path: Path) -> None:
+    lake = LakeLocation(tmp_path.as_uri())
+    topics = pa.array([import_partition("0" * 64).topic_id] * len(world.event_ms))
+    imported = {name: each + 1e6 for name, each in world.features.items()} | {"topic_id": topics}
+    parts = [columns(world, world.features), columns(world, imported)]
+    written(lake, ML_FEATURES, FEATURE_SCHEMA, parts)
+    (found,) = measure_drift(lake, [Subject("a:1", DIGEST, known(world), True)], SETTINGS)
+    assert found.rows == len(world.last_day(world.features["lat"]))
+    assert found.features
+    assert all(each.psi == pytest.approx(0) for each in found.features)
 
 
 def test_few_rows_prove_nothing(world: World) -> None:

@@ -11,7 +11,7 @@ from batch.ingest.manifest import write_rows
 from batch.patterns.config import PatternConfig
 from batch.patterns.job import Memory, PatternReport, search
 from batch.patterns.look import look_in_process
-from batch.patterns.rows import PLACE, without_duplicates
+from batch.patterns.rows import PLACE, first_of_each, without_duplicates
 from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.stores.errors import StoreError
@@ -197,6 +197,25 @@ def test_a_search_that_stored_nothing_is_no_search(lake: Lake) -> None:
         lake.search()
     again = lake.search()
     assert (again.whole, again.new["small_amounts"]) == (True, 1)
+
+
+def test_digests_that_only_begin_alike_are_different_and_equal_ones_are_found_among_them() -> None:
+    digests = [b"a" * 8 + bytes(8), b"a" * 8 + b"b" * 8, b"c" * 16, b"a" * 8 + bytes(8), b"a" * 8 + b"b" * 8]
+    for offset, others in ((0, digests), (3, [b"x" * 16, *digests, b"x" * 16]), (0, [*digests, b"short"])):
+        rows = pa.table(
+            {
+                "topic_id": ["topic"] * len(others),
+                "partition": pa.array([0] * len(others), pa.int32()),
+                "offset": [*range(len(others))],
+                "payload_digest": pa.array(others, pa.binary()),
+            }
+        )
+        expected = [row for row, digest in enumerate(others) if digest not in others[:row]]
+        assert first_of_each(rows).tolist() == expected
+        part = rows.slice(offset)
+        assert first_of_each(part).tolist() == [
+            row for row, digest in enumerate(others[offset:]) if digest not in others[offset : offset + row]
+        ]
 
 
 def test_of_equal_payloads_the_first_record_stays(lake: Lake) -> None:

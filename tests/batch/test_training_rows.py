@@ -7,6 +7,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batch.imports.job import import_partition
 from batch.training.lake_rows import labelled_rows
 from ray_fraud.domain.features import FEATURE_NAMES
 from ray_fraud.domain.verdicts import Origin, Verdict
@@ -22,8 +23,9 @@ said = st.dictionaries(
 )
 
 
-def table(found: list[Row]) -> pa.Table:
+def table(found: list[Row], topic_id: str = "topic") -> pa.Table:
     columns = {
+        "topic_id": pa.array([topic_id] * len(found), pa.string()),
         "transaction_id": pa.array([row[0] for row in found], pa.string()),
         "user_id": pa.array([row[1] for row in found], pa.int64()),
         "event_time": pa.array(
@@ -66,3 +68,10 @@ def test_the_newest_rows_are_kept() -> None:
 def test_no_rows_are_no_error() -> None:
     assert len(labelled_rows([], {}, 0, 5)) == 0
     assert len(labelled_rows([table([])], {}, 0, 5)) == 0
+
+
+def test_imported_rows_are_left_out_whatever_was_said_of_them() -> None:
+    imported = table([("a", 1, 5), ("b", 1, 6)], import_partition("0" * 64).topic_id)
+    known = {("a", 1): verdict(("a", 1), fraud=True)}
+    found = labelled_rows([imported, table([("c", 1, 7)])], known, 100_000, 5)
+    assert found.event_ms.tolist() == [7_000]

@@ -6,11 +6,13 @@ Never: written by the process that is measured (what a process had once of memor
 import multiprocessing
 import uuid
 from collections.abc import Callable
+from hashlib import blake2b
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ray_fraud.domain.payload import PAYLOAD_DIGEST_BYTES
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.generator.stream import StreamSettings
 from ray_fraud.stores.connections import LakeLocation
@@ -49,10 +51,15 @@ def _whole_rows(part: pa.Table, begin: int) -> pa.Table:
         "record_time": part["event_time"],
         "timestamp": pa.array(part["event_time"].cast(pa.int64()).to_numpy() / 1e6),
         "transaction_id": pa.array([f"transaction-{offset:020}" for offset in offsets.tolist()]),
-        "payload_digest": pa.array([b"%016d" % offset for offset in offsets.tolist()]),
+        "payload_digest": pa.array([_digest(offset) for offset in offsets.tolist()]),
         "event_date": part["event_time"].cast(pa.date32()),
     }
     return pa.table(full).cast(SCHEMA)
+
+
+def _digest(offset: int) -> bytes:
+    """As evenly spread, and as little compressible, as those of real payloads."""
+    return blake2b(b"%d" % offset, digest_size=PAYLOAD_DIGEST_BYTES).digest()
 
 
 def append_stream(url: str, settings: StreamSettings, commit_rows: int, later_us: int = 0) -> None:

@@ -55,6 +55,7 @@ REPORT: dict[str, Any] = {
     "until_ms": 1_793_577_600_000,
     "source_version": 3,
     "rows": 2_000,
+    "without_features": 0,
     "models": [
         {
             "model": "forest:1",
@@ -89,3 +90,10 @@ def test_the_result_for_people_has_versions_and_days() -> None:
 def test_a_finished_or_empty_job_says_that_nothing_was_written() -> None:
     assert "finished before" in shown(REPORT | {"finished_before": True})
     assert "no rows of features" in shown(REPORT | {"rows": 0, "models": [], "version": None})
+
+
+def test_imported_rows_that_have_no_features_are_told_with_what_to_do() -> None:
+    assert "lake features" not in shown(REPORT)
+    text = shown(REPORT | {"without_features": 1_200})
+    assert "1,200" in text
+    assert "ray-fraud lake features" in text

@@ -117,3 +117,31 @@ def test_without_a_stack_and_without_a_lake_it_says_how_to_start_one(here: Path)
 
 def test_a_file_that_is_not_there_is_a_wrong_command_line(here: Path) -> None:
     assert run(here, here / "none.csv").exit_code == 2
+
+
+def features(here: Path, *arguments: str) -> Result:
+    command = ("lake", "features", "--lake", (here / "lake").as_uri(), "--workers", "2", *arguments)
+    return CliRunner().invoke(main, [*command, "--data-dir", str(here / "none"), "--output", "json"])
+
+
+def test_features_of_an_import_are_made_once(here: Path) -> None:
+    lines = [row(number, user_id=number % 3, timestamp=NOW_S - 9000 + 60 * number) for number in range(40)]
+    answer(run(here, write_lines(here / "past.jsonl", [as_json(line) for line in [*lines, lines[5]]])))
+    first = answer(features(here))
+    assert (first["command"], first["status"]) == ("lake features", "ok")
+    data = first["data"]
+    assert (data["imports"], data["rows"], data["written"], data["duplicates"]) == (1, 41, 40, 1)
+    table = DeltaTable(here / "lake" / "ml_features").to_pyarrow_table().sort_by("offset")
+    assert table["transaction_id"].to_pylist() == [f"t{number}" for number in range(40)]
+    counts = table["user_tx_count_1h"].to_pylist()
+    assert counts[:6] == [1, 1, 1, 2, 2, 2]
+
+    again = answer(features(here))
+    assert (again["status"], again["data"]["version"]) == ("unchanged", None)
+    assert DeltaTable(here / "lake" / "ml_features").to_pyarrow_table().num_rows == 40
+
+
+def test_features_of_a_lake_that_is_not_there_are_an_error(here: Path) -> None:
+    result = features(here)
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from ray_fraud.domain.patterns.finding import Floats, Ints
+from ray_fraud.domain.patterns.sorting import order_of
 
 NONE = -1
 """Code of an absent merchant, device or cell."""
@@ -43,14 +42,7 @@ class PatternColumns:
     @cached_property
     def by_user(self) -> Ints:
         """Positions in order of (user, event time, position), shape (n,)."""
-        order: Ints = np.lexsort((self.event_ms, self.user_id))
-        return order
-
-    @cached_property
-    def by_time(self) -> Ints:
-        """Positions in order of (event time, position), shape (n,)."""
-        order: Ints = np.argsort(self.event_ms, kind="stable")
-        return order
+        return order_of(self.user_id, self.event_ms)
 
     def at(self, positions: Ints) -> "PatternColumns":
         """The rows at these positions, in that order."""

@@ -18,11 +18,13 @@ from scipy.sparse.csgraph import connected_components
 
 from ray_fraud.domain.alert import RuleName
 from ray_fraud.domain.patterns.columns import NONE, Codes, PatternColumns
-from ray_fraud.domain.patterns.counting import sizes
+from ray_fraud.domain.patterns.crowds import Usual, crowds, may_be_crowded
 from ray_fraud.domain.patterns.finding import Finding, Ints, grid_start
 from ray_fraud.domain.patterns.frequency import MINUTE_MS
-from ray_fraud.domain.patterns.runs import crowds, episodes, poisson_tail
+from ray_fraud.domain.patterns.poisson import poisson_tail
+from ray_fraud.domain.patterns.runs import episodes
 from ray_fraud.domain.patterns.settings import CoordinatedSettings
+from ray_fraud.domain.patterns.sorting import order_of
 from ray_fraud.domain.patterns.totals import Crowd, Totals, crowd_of
 
 GRIDS = 2
@@ -41,7 +43,7 @@ class _Grid(NamedTuple):
     number: int
     codes: Codes
     rows: Ints
-    """Positions in order of time."""
+    """Positions, ascending."""
     group: Ints
     """A number for each pair of code and bucket, shape (rows,): pairs are slow to compare."""
 
@@ -77,13 +79,16 @@ def findings_of(
 
 def _grids(columns: PatternColumns, settings: CoordinatedSettings) -> Iterator[_Grid]:
     half = -math.log(1.0 - settings.amount_spread)
+    paid = columns.amount > 0
+    logs = np.log(columns.amount, where=paid, out=np.zeros(len(columns)))
+    buckets = [np.floor((logs + number * half) / (2.0 * half)).astype(np.int64) for number in range(GRIDS)]
     for kind, codes in (("merchant", columns.merchant), ("cell", columns.cell), ("device", columns.device)):
-        rows = columns.by_time[((codes.codes != NONE) & (columns.amount > 0))[columns.by_time]]
+        rows = np.flatnonzero((codes.codes != NONE) & paid)
         if not len(rows):
             continue
-        code, logs = codes.codes[rows], np.log(columns.amount[rows])
-        for number in range(GRIDS):
-            bucket = np.floor((logs + number * half) / (2.0 * half)).astype(np.int64)
+        code = codes.codes[rows]
+        for number, of_all in enumerate(buckets):
+            bucket = of_all[rows]
             bucket -= bucket.min()
             yield _Grid(kind, number, codes, rows, code * (bucket.max() + 1) + bucket)
 
@@ -93,19 +98,19 @@ def _of_one_grid(
 ) -> list[Group]:
     window_ms = round(settings.window_minutes * MINUTE_MS)
     codes = grid.codes
-    # Most are too few to be looked at, and it is sorting that takes time.
-    many = np.flatnonzero(sizes(grid.group) >= settings.users)
-    order = many[np.argsort(grid.group[many], kind="stable")]
-    rows, group = grid.rows[order], grid.group[order]
-    at_ms = columns.event_ms[rows]
-    everybody, span_ms = totals.joined[grid.name], totals.events.length_ms
-    covered, mean = crowds(group, at_ms, window_ms, settings.users, settings.surprise, span_ms, everybody)
+    usual = Usual(window_ms, totals.events.length_ms, totals.joined[grid.name])
+    at_ms = columns.event_ms[grid.rows]
+    # Few may have a crowd, and it is sorting that takes time.
+    some = np.flatnonzero(may_be_crowded(grid.group, at_ms, settings.users, settings.surprise, usual))
+    order = some[order_of(grid.group[some], at_ms[some])]
+    rows, group, at_ms = grid.rows[order], grid.group[order], at_ms[order]
+    covered, mean = crowds(group, at_ms, settings.users, settings.surprise, usual)
     found = []
     for episode in episodes(covered, group, at_ms, window_ms):
         members = rows[episode]
         different = len(np.unique(columns.user_id[members]))
-        usual = np.array([mean[episode].min()])
-        if different >= settings.users and poisson_tail(np.array([different]), usual)[0] < settings.surprise:
+        least = np.array([mean[episode].min()])
+        if different >= settings.users and poisson_tail(np.array([different]), least)[0] < settings.surprise:
             found.append((f"{grid.kind}:{codes.names[int(codes.codes[members[0]])]}", members))
     return found
 

@@ -32,5 +32,27 @@ def sizes(values: Ints) -> Ints:
     return counts
 
 
+def numbered(values: Ints) -> Ints:
+    """A number for each row, the same for equal values and from 0 without gaps, ascending with them."""
+    numbers: Ints
+    if not _narrow(values):
+        numbers = np.unique(values, return_inverse=True)[1]
+        return numbers
+    low = values.min()
+    there = np.zeros(int(values.max() - low) + 1, np.int64)
+    there[values - low] = 1
+    numbers = (np.cumsum(there) - 1)[values - low]
+    return numbers
+
+
+def counted_by(rows: Ints, columns: Ints) -> Ints:
+    """How many have each pair of numbers, shape (largest of `rows` + 1, largest of `columns` + 1).
+
+    Both have shape (n,), n ≥ 1, in any order, and none is negative.
+    """
+    height, width = int(rows.max()) + 1, int(columns.max()) + 1
+    return np.bincount(rows * width + columns, minlength=height * width).reshape(height, width)
+
+
 def _narrow(values: Ints) -> bool:
     return len(values) > 0 and int(values.max()) - int(values.min()) < WIDEST * len(values)

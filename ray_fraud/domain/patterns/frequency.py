@@ -10,9 +10,12 @@ import numpy as np
 
 from ray_fraud.domain.alert import RuleName, Severity
 from ray_fraud.domain.patterns.columns import PatternColumns
+from ray_fraud.domain.patterns.crowds import Usual, crowds, may_be_crowded
 from ray_fraud.domain.patterns.finding import Bools, Finding, Ints, grid_start
-from ray_fraud.domain.patterns.runs import crowds, episodes, surprising_count
+from ray_fraud.domain.patterns.poisson import surprising_count
+from ray_fraud.domain.patterns.runs import episodes
 from ray_fraud.domain.patterns.settings import FrequencySettings
+from ray_fraud.domain.patterns.sorting import order_of
 from ray_fraud.domain.patterns.totals import Crowd, Totals
 
 MINUTE_MS = 60_000
@@ -55,12 +58,16 @@ def crowded(
     Returns:
         The episodes as positions in the columns, and for each how many would have been too many.
     """
-    rows = columns.by_user[chosen[columns.by_user]]
+    rows = np.flatnonzero(chosen)
     users, at_ms = columns.user_id[rows], columns.event_ms[rows]
-    covered, mean = crowds(users, at_ms, window_ms, count, surprise, span_ms, everybody)
+    usual = Usual(window_ms, span_ms, everybody)
+    some = np.flatnonzero(may_be_crowded(users, at_ms, count, surprise, usual))
+    some = some[order_of(users[some], at_ms[some])]
+    rows, users, at_ms = rows[some], users[some], at_ms[some]
+    covered, mean = crowds(users, at_ms, count, surprise, usual)
     found = episodes(covered, users, at_ms, window_ms)
-    usual = np.array([mean[episode].min() for episode in found])
-    return [rows[episode] for episode in found], surprising_count(usual, surprise, count)
+    least = np.array([mean[episode].min() for episode in found])
+    return [rows[episode] for episode in found], surprising_count(least, surprise, count)
 
 
 def _findings(

@@ -13,8 +13,10 @@ from ray_fraud.domain.alert import RuleName
 from ray_fraud.domain.patterns.columns import NONE, PatternColumns
 from ray_fraud.domain.patterns.finding import Finding, Ints
 from ray_fraud.domain.patterns.frequency import MINUTE_MS
-from ray_fraud.domain.patterns.runs import poisson_tail, run_numbers, run_starts
+from ray_fraud.domain.patterns.poisson import poisson_tail
+from ray_fraud.domain.patterns.runs import run_numbers, run_starts
 from ray_fraud.domain.patterns.settings import GeographicSettings
+from ray_fraud.domain.patterns.sorting import order_of
 from ray_fraud.domain.patterns.totals import Totals
 
 
@@ -28,7 +30,7 @@ def geographic_clusters(
     if not len(placed) or windows < settings.windows:
         return []
     cell, window = columns.cell.codes[placed], columns.event_ms[placed] // window_ms
-    order = np.lexsort((columns.event_ms[placed], columns.user_id[placed], window, cell))
+    order = order_of(cell, window, columns.user_id[placed])
     rows, cell, window = placed[order], cell[order], window[order]
     users = columns.user_id[rows]
     starts = run_starts(cell, window)
@@ -55,7 +57,7 @@ def _finding(
     columns: PatternColumns, members: Ints, different: int, mean: float, settings: GeographicSettings
 ) -> Finding:
     window_ms = round(settings.window_minutes * MINUTE_MS)
-    members = members[np.argsort(columns.event_ms[members], kind="stable")]
+    members = members[order_of(columns.event_ms[members], columns.user_id[members])]
     first, last = int(columns.event_ms[members[0]]), int(columns.event_ms[members[-1]])
     cell = columns.cell.names[int(columns.cell.codes[members[0]])]
     reason = (

@@ -19,13 +19,16 @@ from ray_fraud.domain.patterns.finding import Bools, Finding, Floats, Ints, grid
 from ray_fraud.domain.patterns.frequency import crowded
 from ray_fraud.domain.patterns.runs import dense, episodes, run_numbers, run_starts
 from ray_fraud.domain.patterns.settings import TemporalSettings
+from ray_fraud.domain.patterns.sorting import order_of
 from ray_fraud.domain.patterns.totals import Totals, span_of
 
 SECOND_MS, HOUR_MS, DAY_MS = 1_000, 3_600_000, 86_400_000
 _THURSDAY = 3
 """Weekday of 1 January 1970, Monday = 0."""
 KNOWN_WEEKDAYS = 5
-"""On so many a user was seen before a weekday can be unusual."""
+"""On so many a user was seen before a weekday can be unusual …"""
+KNOWN_HOURS_WEEKDAYS = 3
+"""… and on so many before an hour can be: one busy day is no habit."""
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -62,7 +65,7 @@ def odd_times(columns: PatternColumns, settings: TemporalSettings, profiles: Pro
     """The rows whose time has less than `hour_share` of its user's history, by user and time."""
     profile = profiles.rows_of(columns.user_id)
     known = profile >= 0
-    known[known] = profiles.counts[profile[known]] >= settings.history
+    known[known] = _has_habits(profiles, settings.history)[profile[known]]
     with_profile = _odd_by_profile(columns, settings, profiles, np.where(known, profile, -1))
     others = np.empty(0, np.int64)
     if span_of(columns.event_ms).length_ms >= round(settings.history_days * DAY_MS):
@@ -74,8 +77,16 @@ def odd_times(columns: PatternColumns, settings: TemporalSettings, profiles: Pro
         np.concatenate((with_profile.shares, by_table.shares)),
         np.concatenate((with_profile.known, by_table.known)),
     )
-    order = np.lexsort((found.rows, columns.event_ms[found.rows], columns.user_id[found.rows]))
+    order = order_of(columns.user_id[found.rows], columns.event_ms[found.rows], found.rows)
     return OddTimes(found.rows[order], found.shares[order], found.known[order])
+
+
+def _has_habits(profiles: ProfileTable, history: int) -> Bools:
+    """Which profiles say what is usual; those of earlier releases tell no weekdays and are believed."""
+    enough: Bools = profiles.counts >= history
+    if len(profiles.weekdays):
+        enough &= np.count_nonzero(profiles.weekdays, axis=1) >= KNOWN_HOURS_WEEKDAYS
+    return enough
 
 
 def _odd_by_profile(

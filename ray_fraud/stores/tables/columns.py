@@ -22,6 +22,8 @@ import pyarrow as pa
 TRANSACTIONS = "transactions"
 """The table's folder in the lake."""
 PARTITION_COLUMN = "event_date"
+IMPORTED = "import:"
+"""How the topic id of imported rows begins; Kafka's ids have no colon."""
 
 _UTC = pa.timestamp("us", "UTC")
 

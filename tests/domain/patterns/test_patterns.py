@@ -18,7 +18,8 @@ from ray_fraud.domain.patterns import geographic
 from ray_fraud.domain.patterns import temporal as temporal_rule
 from ray_fraud.domain.patterns.columns import PatternColumns
 from ray_fraud.domain.patterns.finding import Finding
-from ray_fraud.domain.patterns.runs import dense, episodes, poisson_tail, surprising, surprising_count
+from ray_fraud.domain.patterns.poisson import poisson_tail, surprising, surprising_count
+from ray_fraud.domain.patterns.runs import dense, episodes
 from ray_fraud.domain.patterns.settings import (
     CoordinatedSettings,
     FrequencySettings,
@@ -181,15 +182,22 @@ def test_a_search_of_some_hours_knows_habits_by_the_profile(days: Sequence[int])
 def test_a_weekday_that_is_not_the_user_s_makes_an_hour_unusual() -> None:
     """Three in the night is one hour in seven of the user's, Saturdays are none of it."""
     hours = (3, 9, 11, 13, 15, 17, 19)
-    on_weekdays, on_saturdays = profile(7, hours, range(5)), profile(7, hours, (5, 6))
+    on_weekdays, on_saturdays = profile(7, hours, range(5)), profile(7, hours, range(2, 7))
     (finding,) = of(temporal(columns_of(NIGHT), TemporalSettings(), on_weekdays), RuleName.UNUSUAL_HOURS)
     assert "around Saturday 03:00 UTC" in finding.reason
     assert of(temporal(columns_of(NIGHT), TemporalSettings(), on_saturdays), RuleName.UNUSUAL_HOURS) == []
 
 
-def test_a_user_of_a_day_or_two_has_no_weekdays_yet() -> None:
+def test_a_user_of_a_day_or_two_has_no_habits_yet() -> None:
+    for days, findings in (((4,), 0), ((3, 4), 0), ((2, 3, 4), 1)):
+        young = profile(7, range(9, 18), days)
+        found = of(temporal(columns_of(NIGHT), TemporalSettings(), young), RuleName.UNUSUAL_HOURS)
+        assert len(found) == findings, days
+
+
+def test_a_user_of_a_few_days_has_no_weekdays_yet() -> None:
     hours = (3, 9, 11, 13, 15, 17, 19)
-    for days in ((4,), (3, 4)):
+    for days in ((2, 3, 4), (1, 2, 3, 4)):
         young = profile(7, hours, days)
         assert of(temporal(columns_of(NIGHT), TemporalSettings(), young), RuleName.UNUSUAL_HOURS) == []
 

@@ -1,0 +1,1 @@
+"""Imported history as the log that it would have been: the features of its records."""
