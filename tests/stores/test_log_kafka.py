@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
+from kafka.cluster import ClusterMetadata
 
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.connections import KafkaConnection, KafkaSecurity, Topics
@@ -53,6 +55,32 @@ def topic(logs: KafkaLogs) -> str:
 
 def partition_id(logs: KafkaLogs, topic: str) -> PartitionId:
     return PartitionId(logs.admin().cluster_id(), logs.admin().topic_id(topic), 0)
+
+
+def test_a_reader_waits_for_the_reply_that_knows_its_topic(
+    logs: KafkaLogs, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request is under way when the topic is assigned: its reply comes first, and tells of no topic.
+
+    The one before it belongs to the connection and never tells of any.
+    """
+    request, sent = ClusterMetadata.metadata_request, 0
+
+    def two_without_topics(cluster: ClusterMetadata) -> Any:
+        nonlocal sent
+        sent += 1
+        topics, cluster._topics = cluster._topics, set() if sent <= 2 else cluster._topics
+        made = request(cluster)
+        cluster._topics = topics
+        return made
+
+    monkeypatch.setattr(ClusterMetadata, "metadata_request", two_without_topics)
+    reader = KafkaLogReader(logs.connection, topic, partition_id(logs, topic))
+    try:
+        assert sent > 2
+        assert reader.bounds().start == 0
+    finally:
+        reader.close()
 
 
 @pytest.mark.usefixtures("impatient")

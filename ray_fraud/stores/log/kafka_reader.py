@@ -77,6 +77,9 @@ class KafkaLogReader:
             self._consumer.seek(self._tp, 0)
             with kafka_errors_told_apart():
                 self._refresh_metadata()
+                if self._consumer._cluster.topic_id(self._topic) is None:
+                    # kafka-python takes the reply to a request from before the assignment for ours.
+                    self._refresh_metadata()
             self._check_existence()
             self._lag_commits = self._new_lag_commits()
         except BaseException:
