@@ -28,3 +28,11 @@ def feature_table(
     }
     known = {**places, "feature_tables": tables, **columns}
     return pa.table({name: known[name] for name in FEATURE_SCHEMA.names}, schema=FEATURE_SCHEMA)
+
+
+def feature_matrix(rows: pa.Table) -> NDArray[np.float32]:
+    """Rows of the catalogue as they were scored, shape (n, len(FEATURES)); null is missing, which is NaN."""
+    matrix = np.empty((rows.num_rows, len(FEATURE_NAMES)), np.float32)
+    for index, name in enumerate(FEATURE_NAMES):
+        matrix[:, index] = rows[name].to_numpy()
+    return matrix

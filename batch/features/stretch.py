@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from batch.features.fold import Scoring, fold_records, skip_records
 from batch.features.records import COLUMNS, decoded_records
+from batch.features.rows import feature_matrix
 from ray_fraud.domain.alert import Alert, Source
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.feature_tables import FeatureTables, StateOnly
@@ -30,7 +31,7 @@ from ray_fraud.domain.split import Split
 from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.domain.user_state import users_digest
 from ray_fraud.stores.errors import StoreRefused
-from ray_fraud.stores.review_data.port import ReviewData, UserFeatures
+from ray_fraud.stores.review_data.port import NewestFeatures, ReviewData
 from ray_fraud.stores.snapshots.port import SnapshotHeader, SnapshotStore
 from ray_fraud.stores.tables.port import DataFile, TransactionRows
 from ray_fraud.stores.tables.positioned import PositionedTable
@@ -231,17 +232,16 @@ def _compare(review: ReviewData, stretch: Stretch, expected: Sequence[Alert]) ->
     return missed, unexpected
 
 
-def newest_features(features: pa.Table) -> list[UserFeatures]:
+def newest_features(features: pa.Table) -> NewestFeatures:
     """Each user's last row by offset."""
     users = features["user_id"].to_numpy()
     # Rows are in the order of offsets: the first from behind is a user's last.
     _, behind = np.unique(users[::-1], return_index=True)
     last = features.take(len(users) - 1 - behind)
-    event_ms = pc.divide(last["event_time"].cast(pa.int64()), 1_000).to_pylist()
-    values = zip(*(last[name].to_pylist() for name in FEATURE_NAMES), strict=True)
-    return [
-        UserFeatures(user_id, offset, at_ms, dict(zip(FEATURE_NAMES, row, strict=True)))
-        for user_id, offset, at_ms, row in zip(
-            last["user_id"].to_pylist(), last["offset"].to_pylist(), event_ms, values, strict=True
-        )
-    ]
+    return NewestFeatures(
+        FEATURE_NAMES,
+        last["user_id"].to_numpy(),
+        last["offset"].to_numpy(),
+        pc.divide(last["event_time"].cast(pa.int64()), 1_000).to_numpy(),
+        feature_matrix(last),
+    )

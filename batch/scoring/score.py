@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from batch.features.rows import feature_matrix
 from batch.scoring.counts import ModelCounts, by_model, counted
 from batch.scoring.plan import Piece, ScoredVersion
 from ray_fraud.domain.features import FEATURE_NAMES
@@ -96,14 +97,6 @@ def score_piece(
     if waiting:
         files += write(_one(waiting))
     return PieceReport(seen, list(by_model(counts).values()), files)
-
-
-def feature_matrix(rows: pa.Table) -> NDArray[np.float32]:
-    """Rows of the catalogue as they were scored, shape (n, len(FEATURES)); null is missing, which is NaN."""
-    matrix = np.empty((rows.num_rows, len(FEATURE_NAMES)), np.float32)
-    for index, name in enumerate(FEATURE_NAMES):
-        matrix[:, index] = rows[name].to_numpy()
-    return matrix
 
 
 def _score_rows(

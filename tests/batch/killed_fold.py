@@ -25,7 +25,7 @@ from ray_fraud.domain.split import Arm, Split
 from ray_fraud.stores.connections import LakeLocation, PostgresConnection, from_json
 from ray_fraud.stores.lake import local_folder
 from ray_fraud.stores.ledger.postgres import PostgresLedger
-from ray_fraud.stores.review_data.port import UserFeatures
+from ray_fraud.stores.review_data.port import NewestFeatures
 from ray_fraud.stores.review_data.postgres import PostgresReviewData
 from ray_fraud.stores.snapshots.lake import LakeSnapshotStore
 from ray_fraud.stores.snapshots.port import SnapshotHeader
@@ -133,8 +133,8 @@ class DeadlyReview:
     def add_cold(self, partition: PartitionId, alerts: Sequence[Alert]) -> int:
         return self._steps.step(lambda: self._review.add_cold(partition, alerts))
 
-    def save_features(self, partition: PartitionId, rows: Sequence[UserFeatures]) -> None:
-        self._steps.step(lambda: self._review.save_features(partition, rows))
+    def save_features(self, partition: PartitionId, newest: NewestFeatures) -> None:
+        self._steps.step(lambda: self._review.save_features(partition, newest))
 
     def features_of(self, user_id: int) -> dict[str, Any] | None:
         return self._review.features_of(user_id)

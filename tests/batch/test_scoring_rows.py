@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable
 
+from batch.features.rows import feature_matrix
 from batch.scoring.actor import Begun, ScoreActor, ScoreEnd
 from batch.scoring.config import ScoreConfig
 from batch.scoring.counts import BINS, counted, joined, quantile, summary
 from batch.scoring.job import Progress, ScoreProgress, ScoreReport
 from batch.scoring.plan import Piece, ScoredVersion, ScoreRefused, ScoreRequest, pieces_of, resolve
-from batch.scoring.score import feature_matrix
 from ray_fraud.domain.features import FEATURE_NAMES
 from ray_fraud.stores.connections import LakeLocation, to_json
 from ray_fraud.stores.errors import StoreUnavailable

@@ -1,5 +1,6 @@
 """Numbered migrations against a real server."""
 
+import json
 import threading
 
 import pytest
@@ -8,6 +9,7 @@ from ray_fraud.stores.connections import PostgresConnection
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.ledger.migrate import Migration, check_schema, migrate, packaged_migrations
 from ray_fraud.stores.ledger.postgres_session import Session
+from ray_fraud.stores.review_data.postgres import PostgresReviewData
 
 FIRST = Migration(1, "0001_first.sql", "CREATE TABLE first (id integer)")
 SECOND = Migration(2, "0002_second.sql", "CREATE TABLE second (id integer)")
@@ -69,3 +71,26 @@ def test_the_schema_is_checked_before_use(fresh_database: PostgresConnection) ->
         check_schema(fresh_database)
     migrate(fresh_database)
     check_schema(fresh_database)
+
+
+def test_newest_features_of_earlier_releases_are_kept_and_shown_by_name(
+    fresh_database: PostgresConnection,
+) -> None:
+    migrate(fresh_database, [each for each in packaged_migrations() if each.version < 10])
+    session = Session(fresh_database, name="test")
+    session.rows(
+        "two users",
+        "INSERT INTO user_features VALUES "
+        "(7, now(), '{\"amount\": 30.100000381469727, \"lat\": null}', 'c', 't', 1, 5), "
+        "(8, now(), '{\"lat\": 48.5, \"amount\": null}', 'c', 't', 1, 6)",
+    )
+    migrate(fresh_database)
+    shown = session.rows("by name", "SELECT user_id, features::text, kafka_offset FROM user_features")
+    assert [(user, json.loads(features), offset) for user, features, offset in sorted(shown)] == [
+        (7, {"amount": 30.1, "lat": None}, 5),
+        (8, {"amount": None, "lat": 48.5}, 6),
+    ]
+    session.close()
+    review = PostgresReviewData(fresh_database)
+    assert review.features_of(7) == {"amount": 30.100000381469727, "lat": None}
+    review.close()

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from uuid import UUID
 
 import msgspec
+import numpy as np
 import pytest
 
 from ray_fraud.domain.alert import Alert, RuleName, Severity, Source, alert_uid
@@ -15,7 +16,7 @@ from ray_fraud.stores.ledger.postgres import PostgresLedger
 from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
 from ray_fraud.stores.ledger.queries import AlertQueries, Verdict
 from ray_fraud.stores.review_data.memory import MemoryReviewData
-from ray_fraud.stores.review_data.port import ReviewData, UserFeatures
+from ray_fraud.stores.review_data.port import NewestFeatures, ReviewData
 from ray_fraud.stores.review_data.postgres import PostgresReviewData
 
 PARTITION = PartitionId("cluster", "topic", 2)
@@ -110,27 +111,51 @@ def test_a_later_hot_insert_turns_a_cold_alert_hot(stores: Stores) -> None:
     assert stores.review.alert_uids(PARTITION, 0, 9) == {alert("t", 1).alert_uid}
 
 
-def features(user: int, offset: int, amount: float | None) -> UserFeatures:
-    return UserFeatures(user, offset, 1_700_000_000_000 + offset, {"amount": amount, "lat": None})
+def features(
+    *rows: tuple[int, int, float | None], names: tuple[str, ...] = ("amount", "lat")
+) -> NewestFeatures:
+    """Of (user, offset, amount) each, without a place."""
+    users, offsets, amounts = zip(*rows, strict=True)
+    values = np.full((len(rows), len(names)), np.nan, np.float32)
+    values[:, names.index("amount")] = [np.nan if amount is None else amount for amount in amounts]
+    at_ms = 1_700_000_000_000 + np.array(offsets)
+    return NewestFeatures(names, np.array(users), np.array(offsets), at_ms, values)
 
 
 def test_each_users_newest_features_are_kept(stores: Stores) -> None:
-    stores.review.save_features(PARTITION, [features(2, 7, 1.5), features(1, 8, 2.5)])
-    stores.review.save_features(PARTITION, [features(2, 9, None), features(1, 5, 99.0)])
+    stores.review.save_features(PARTITION, features((2, 7, 1.5), (1, 8, 2.5)))
+    stores.review.save_features(PARTITION, features((2, 9, None), (1, 5, 99.0)))
     assert stores.review.features_of(1) == {"amount": 2.5, "lat": None}
     assert stores.review.features_of(2) == {"amount": None, "lat": None}
     assert stores.review.features_of(3) is None
 
 
 def test_a_new_life_of_the_topic_begins_at_offset_nought(stores: Stores) -> None:
-    stores.review.save_features(PARTITION, [features(1, 1_000, 1.0)])
-    stores.review.save_features(PARTITION._replace(topic_id="again"), [features(1, 3, 2.0)])
+    stores.review.save_features(PARTITION, features((1, 1_000, 1.0)))
+    stores.review.save_features(PARTITION._replace(topic_id="again"), features((1, 3, 2.0)))
     assert stores.review.features_of(1) == {"amount": 2.0, "lat": None}
 
 
 def test_many_users_at_once(stores: Stores) -> None:
-    stores.review.save_features(PARTITION, [features(user, user, float(user)) for user in range(5_000)])
-    assert stores.review.features_of(4_999) == {"amount": 4_999.0, "lat": None}
+    stores.review.save_features(PARTITION, features(*((user, user, float(user)) for user in range(5_000))))
+    for user in (0, 1_999, 2_000, 4_999):
+        assert stores.review.features_of(user) == {"amount": float(user), "lat": None}
+
+
+@pytest.mark.parametrize("value", [0.1, 30.1, 1 / 3, -0.0, 3.4e38, 1e-45, 16_777_217.0])
+def test_features_are_the_same_to_the_last_bit(stores: Stores, value: float) -> None:
+    stores.review.save_features(PARTITION, features((1, 1, value)))
+    found = stores.review.features_of(1)
+    assert found is not None
+    assert np.float32(found["amount"] or 0.0) == np.float32(value)
+    assert found["amount"] == float(np.float32(value))
+
+
+def test_features_of_a_later_release_have_its_names(stores: Stores) -> None:
+    stores.review.save_features(PARTITION, features((1, 1, 2.5), (2, 2, 3.5)))
+    stores.review.save_features(PARTITION, features((2, 9, 4.5), names=("lat", "lon", "amount")))
+    assert stores.review.features_of(1) == {"amount": 2.5, "lat": None}
+    assert stores.review.features_of(2) == {"amount": 4.5, "lat": None, "lon": None}
 
 
 def test_uids_survive_the_way_through_the_store(stores: Stores) -> None:

@@ -4,14 +4,13 @@ Never: a difference to the real one that their common tests do not allow.
 """
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 from ray_fraud.domain.alert import HOT_RULES, Alert, Source
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.ledger.memory import MemoryDatabase
 from ray_fraud.stores.ledger.port import TopicAlert
-from ray_fraud.stores.review_data.port import UserFeatures
+from ray_fraud.stores.review_data.port import NewestFeatures, named
 
 
 class MemoryReviewData:
@@ -19,7 +18,7 @@ class MemoryReviewData:
 
     def __init__(self, database: MemoryDatabase) -> None:
         self._database = database
-        self._users: dict[int, tuple[PartitionId, UserFeatures]] = {}
+        self._users: dict[int, tuple[PartitionId, int, dict[str, float | None]]] = {}
 
     def alert_uids(self, partition: PartitionId, from_offset: int, to_offset: int) -> set[UUID]:
         with self._database.call("alert_uids"):
@@ -37,16 +36,19 @@ class MemoryReviewData:
             new = [alert for alert in alerts if alert.alert_uid not in self._database.alerts]
             return self._database.store([TopicAlert(alert, partition, 0) for alert in new]).inserted
 
-    def save_features(self, partition: PartitionId, rows: Sequence[UserFeatures]) -> None:
+    def save_features(self, partition: PartitionId, newest: NewestFeatures) -> None:
         with self._database.call("save_features"):
-            for row in rows:
-                life, known = self._users.get(row.user_id, (None, row))
-                if life is None or life.topic_id != partition.topic_id or known.offset < row.offset:
-                    self._users[row.user_id] = partition, row
+            places = zip(
+                newest.user_ids.tolist(), newest.offsets.tolist(), newest.values.tolist(), strict=True
+            )
+            for user_id, offset, values in places:
+                life, known, _ = self._users.get(user_id, (None, offset, {}))
+                if life is None or life.topic_id != partition.topic_id or known < offset:
+                    self._users[user_id] = partition, offset, named(newest.names, values)
 
-    def features_of(self, user_id: int) -> dict[str, Any] | None:
+    def features_of(self, user_id: int) -> dict[str, float | None] | None:
         known = self._users.get(user_id)
-        return None if known is None else dict(known[1].features)
+        return None if known is None else dict(known[2])
 
     def close(self) -> None:
         """Nothing is open."""

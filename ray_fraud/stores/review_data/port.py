@@ -3,24 +3,35 @@
 Never: a change of a hot alert; a value that is older than the one that is there.
 """
 
+import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
-import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from ray_fraud.domain.alert import Alert
 from ray_fraud.domain.record import PartitionId
 
 
-class UserFeatures(msgspec.Struct, frozen=True):
-    """The features of a user's last transaction in one partition of the log."""
+class NewestFeatures(NamedTuple):
+    """The features of n users' last transactions in one partition of the log."""
 
-    user_id: int
-    offset: int
-    event_ms: int
-    features: dict[str, float | None]
-    """By name of the catalogue; None is missing."""
+    names: tuple[str, ...]
+    """Of the catalogue."""
+    user_ids: NDArray[np.int64]
+    """Each once, shape (n,)."""
+    offsets: NDArray[np.int64]
+    event_ms: NDArray[np.int64]
+    """Unix milliseconds, shape (n,)."""
+    values: NDArray[np.float32]
+    """Shape (n, names), NaN where missing."""
+
+
+def named(names: Sequence[str], values: Sequence[float]) -> dict[str, float | None]:
+    """A user's features by name; NaN is missing."""
+    return {name: None if math.isnan(value) else value for name, value in zip(names, values, strict=True)}
 
 
 class ReviewData(Protocol):
@@ -32,11 +43,11 @@ class ReviewData(Protocol):
     def add_cold(self, partition: PartitionId, alerts: Sequence[Alert]) -> int:
         """Store those that are not there yet, whatever their source; how many were new."""
 
-    def save_features(self, partition: PartitionId, rows: Sequence[UserFeatures]) -> None:
+    def save_features(self, partition: PartitionId, newest: NewestFeatures) -> None:
         """Keep each user's newest; one with a lower offset than what is there changes nothing."""
 
-    def features_of(self, user_id: int) -> dict[str, Any] | None:
-        """The newest features of a user by name; None for one that no batch has seen."""
+    def features_of(self, user_id: int) -> dict[str, float | None] | None:
+        """The newest features of a user by name, None where missing; None for one that no batch has seen."""
 
     def close(self) -> None:
         """Repeating it is harmless."""

@@ -1,4 +1,4 @@
-"""See `ReviewData`: tables `fraud_alerts`, `user_features` and `alert_feedback` of PostgreSQL.
+"""See `ReviewData`: tables `fraud_alerts` and `user_feature_values` of PostgreSQL.
 
 Never: a lock that the hot path waits for.
 """
@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from ray_fraud.domain.alert import HOT_RULES, Alert
+from ray_fraud.domain.canonical import content_digest
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.connections import PostgresConnection
 from ray_fraud.stores.ledger.postgres_alerts import insert_cold
 from ray_fraud.stores.ledger.postgres_session import PATIENT, Limits, Session
-from ray_fraud.stores.review_data.port import UserFeatures
+from ray_fraud.stores.review_data.port import NewestFeatures, named
 
 NO_EPOCH = 0
 """Cold alerts have no owner."""
@@ -25,20 +29,25 @@ SELECT alert_uid::text FROM fraud_alerts
 WHERE cluster_id = %s AND topic_id = %s AND topic_partition = %s AND kafka_offset >= %s AND kafka_offset < %s
     AND rule_name = ANY (%s) AND source = 'hot'
 """
+_CATALOGUE = "INSERT INTO feature_catalogues VALUES (%s, %s) ON CONFLICT DO NOTHING"
+# A user's values are a part of one long array: as an array each they took twice the time, as JSON thrice.
 _SAVE = """
-INSERT INTO user_features AS known
-    (user_id, event_time, features, cluster_id, topic_id, partition, kafka_offset)
-SELECT user_id, to_timestamp(event_ms / 1000.0), features, %(cluster_id)s, %(topic_id)s, %(partition)s,
-    "offset"
-FROM jsonb_to_recordset(%(rows)s::jsonb)
-    AS row (user_id bigint, event_ms bigint, features jsonb, "offset" bigint)
+INSERT INTO user_feature_values AS known
+    (user_id, event_time, catalogue, "values", cluster_id, topic_id, partition, kafka_offset)
+SELECT user_id, to_timestamp(event_ms / 1000.0), %(catalogue)s,
+    (%(values)s::real[])[(number - 1) * %(width)s + 1 : number * %(width)s],
+    %(cluster_id)s, %(topic_id)s, %(partition)s, "offset"
+FROM unnest(%(user_ids)s::bigint[], %(event_ms)s::bigint[], %(offsets)s::bigint[])
+    WITH ORDINALITY AS row (user_id, event_ms, "offset", number)
 ON CONFLICT (user_id) DO UPDATE SET
-    event_time = excluded.event_time, features = excluded.features, cluster_id = excluded.cluster_id,
-    topic_id = excluded.topic_id, partition = excluded.partition, kafka_offset = excluded.kafka_offset
+    event_time = excluded.event_time, catalogue = excluded.catalogue, "values" = excluded."values",
+    cluster_id = excluded.cluster_id, topic_id = excluded.topic_id, partition = excluded.partition,
+    kafka_offset = excluded.kafka_offset
 WHERE known.topic_id <> excluded.topic_id OR known.kafka_offset < excluded.kafka_offset
-RETURNING 1
 """
-_FEATURES = "SELECT features::text FROM user_features WHERE user_id = %s"
+_FEATURES = """
+SELECT names, "values" FROM user_feature_values JOIN feature_catalogues USING (catalogue) WHERE user_id = %s
+"""
 
 
 class PostgresReviewData:
@@ -58,16 +67,35 @@ class PostgresReviewData:
         chunks = (alerts[start : start + ROWS_PER_STATEMENT] for start in starts)
         return sum(insert_cold(self._session, chunk, partition, NO_EPOCH) for chunk in chunks)
 
-    def save_features(self, partition: PartitionId, rows: Sequence[UserFeatures]) -> None:
+    def save_features(self, partition: PartitionId, newest: NewestFeatures) -> None:
+        catalogue = content_digest("\n".join(newest.names).encode())
+        self._session.rows("save the catalogue", _CATALOGUE, (catalogue, list(newest.names)))
         # By user, so that two writers at once lock rows in one order.
-        ordered = sorted(rows, key=lambda row: row.user_id)
-        for start in range(0, len(ordered), ROWS_PER_STATEMENT):
-            content = msgspec.json.encode(ordered[start : start + ROWS_PER_STATEMENT]).decode()
-            self._session.rows("save user features", _SAVE, partition._asdict() | {"rows": content})
+        order = np.argsort(newest.user_ids, kind="stable")
+        for start in range(0, len(order), ROWS_PER_STATEMENT):
+            rows = order[start : start + ROWS_PER_STATEMENT]
+            values = {
+                "catalogue": catalogue,
+                "width": len(newest.names),
+                "user_ids": _array(newest.user_ids[rows]),
+                "event_ms": _array(newest.event_ms[rows]),
+                "offsets": _array(newest.offsets[rows]),
+                "values": _array(newest.values[rows].ravel()),
+            }
+            self._session.rows("save user features", _SAVE, partition._asdict() | values)
 
-    def features_of(self, user_id: int) -> dict[str, Any] | None:
+    def features_of(self, user_id: int) -> dict[str, float | None] | None:
         rows = self._session.rows("read user features", _FEATURES, (user_id,))
-        return msgspec.json.decode(rows[0][0]) if rows else None
+        if not rows:
+            return None
+        names, values = rows[0]
+        # The server shows a number of 32 bits by the fewest digits that name it.
+        return named(names, np.array(values, np.float32).tolist())
 
     def close(self) -> None:
         self._session.close()
+
+
+def _array(numbers: NDArray[Any]) -> str:
+    """An array as PostgreSQL reads it, each number by the fewest digits that name it."""
+    return "{" + ",".join(pc.cast(pa.array(numbers), pa.string()).to_pylist()) + "}"
