@@ -50,6 +50,7 @@ BATCH_MINUTES = 5
 SEED = 1
 """Of the benchmark's load, see `Bench`."""
 BACKLOGS, LOADS = 3, 2
+WHOLE, STEPS = "whole", ("ingest", "patterns", "features")
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -72,6 +73,8 @@ class Measured(msgspec.Struct, frozen=True):
     beside: Latency
     ratio: float
     """p99 beside a batch ÷ p99 alone."""
+    by_step: dict[str, Latency]
+    """Beside it, by what the batch did."""
 
 
 class Beside(Bench):
@@ -91,15 +94,16 @@ class Beside(Bench):
             second = self._batch_by_itself()
             self._drained(records, backlog_tps)
             self._warm_up()
-            alone = self._watched(tps, seconds, None)[0]
+            (alone,) = self._watched(tps, seconds, None)[0].values()
             progress.print(f"alone: {alone}")
             with ThreadPoolExecutor(1) as pool:
                 run = pool.submit(self._batch)
-                beside, done = self._watched(tps, seconds, run.result)
+                by_step, done = self._watched(tps, seconds, run.result)
+            beside = by_step.pop(WHOLE)
             progress.print(f"beside a batch: {beside}")
         finally:
             bring_down(self._stack, progress.print)
-        return Measured(first, second, _batch(done), alone, beside, beside.p99_ms / alone.p99_ms)
+        return Measured(first, second, _batch(done), alone, beside, beside.p99_ms / alone.p99_ms, by_step)
 
     def _fill(self, rows: int, tps: int) -> None:
         if rows:
@@ -133,16 +137,30 @@ class Beside(Bench):
         time.sleep(WARM_UP_SECONDS)
         return run_batch(lambda _: None, BATCH_TIMEOUT_SECONDS)
 
-    def _watched(self, tps: int, seconds: float, batch: Any) -> tuple[Latency, dict[str, Any]]:
-        """Latency over the load's time, or over that of the batch."""
+    def _watched(self, tps: int, seconds: float, batch: Any) -> tuple[dict[str, Latency], dict[str, Any]]:
+        """Latency over the load's time, or over that of the batch and of each of its steps."""
         with observing(self._connections_file) as observer:
             observer.wait_for_first(FIRST_NOTICE_SECONDS)
             load = self._load_next(round(tps * seconds), tps)
             done = {} if batch is None else batch()
             time.sleep(2.0)
             reports = observer.stop()
-        begin, end = (done["started"] * 1000, done["ended"] * 1000) if done else (0.0, float("inf"))
-        return _latency(reports, max(begin, load.started_ms + WARM_UP_SECONDS * 1000), end), done
+        warm_ms = load.started_ms + WARM_UP_SECONDS * 1000
+        spans = _spans(done) if done else {WHOLE: (0.0, float("inf"))}
+        return {
+            step: _latency(reports, max(begin, warm_ms), end) for step, (begin, end) in spans.items()
+        }, done
+
+
+def _spans(done: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    """From when to when the batch and its steps took, unix milliseconds."""
+    at_ms = done["started"] * 1000
+    spans = {WHOLE: (at_ms, done["ended"] * 1000)}
+    for step in STEPS:
+        until_ms = at_ms + done["report"][step]["seconds"] * 1000
+        spans[step] = at_ms, until_ms
+        at_ms = until_ms
+    return spans
 
 
 def _batch(done: dict[str, Any]) -> Batch:
@@ -156,7 +174,7 @@ def _latency(reports: list[Seen], from_ms: float, to_ms: float) -> Latency:
         for sent, latency in zip(seen.sent_ms, seen.latencies_ms, strict=True)
         if from_ms <= sent <= to_ms
     ]
-    p50, p99 = np.percentile(chosen, (50, 99))
+    p50, p99 = np.percentile(chosen, (50, 99)) if chosen else (np.nan, np.nan)
     return Latency(len(chosen), float(p50), float(p99))
 
 
