@@ -16,22 +16,11 @@ from batch.features.job import position_name
 from batch.imports.part import CLUSTER
 from ray_fraud.domain.feature_tables import Bools
 from ray_fraud.domain.record import PartitionId
-from ray_fraud.stores.tables.columns import PARTITION_COLUMN
+from ray_fraud.stores.tables.feature_columns import RECORD_COLUMNS
 from ray_fraud.stores.tables.port import TableView
 
 NEW = "new"
-PLACES = (
-    "topic_id",
-    "partition",
-    "offset",
-    "transaction_id",
-    "user_id",
-    "record_time",
-    "event_time",
-    PARTITION_COLUMN,
-)
-"""What says which record a row of `ml_features` is of."""
-_COLUMNS = tuple(dict.fromkeys((*PLACES, *READ)))
+_COLUMNS = tuple(dict.fromkeys((*RECORD_COLUMNS, *READ)))
 _US_PER_MS = 1_000
 
 
@@ -68,7 +57,7 @@ class ImportedHistory(NamedTuple):
 
     history: History
     places: pa.Table
-    """`PLACES` of the same rows."""
+    """`RECORD_COLUMNS` of the same rows."""
     new: Bools
     """Those without features, shape (n,)."""
 
@@ -103,7 +92,7 @@ def read_imported(
     # The order that `history_of` makes, so that its rows are those of the places.
     rows = rows.take(np.argsort(event_ms.to_numpy(), kind="stable"))
     return ImportedHistory(
-        history_of(rows.select(READ), frauds(rows)), rows.select(PLACES), rows[NEW].to_numpy()
+        history_of(rows.select(READ), frauds(rows)), rows.select(RECORD_COLUMNS), rows[NEW].to_numpy()
     )
 
 

@@ -18,24 +18,14 @@ from batch.scoring.counts import ModelCounts, by_model, counted
 from batch.scoring.plan import Piece, ScoredVersion
 from ray_fraud.domain.features import FEATURE_NAMES
 from ray_fraud.stores.tables.columns import PARTITION_COLUMN
-from ray_fraud.stores.tables.feature_columns import BATCH_SCORE_SCHEMA
+from ray_fraud.stores.tables.feature_columns import BATCH_SCORE_SCHEMA, RECORD_COLUMNS
 from ray_fraud.stores.tables.port import DataFile
 
 BATCH_ROWS = 50_000
 """Rows scored at a time."""
 FILE_ROWS = 500_000
 """Scores that are written together: of a piece with two versions, one file per event date."""
-PLACES = [
-    "topic_id",
-    "partition",
-    "offset",
-    "transaction_id",
-    "user_id",
-    "record_time",
-    "event_time",
-    PARTITION_COLUMN,
-]
-COLUMNS = [*PLACES, *FEATURE_NAMES]
+COLUMNS = [*RECORD_COLUMNS, *FEATURE_NAMES]
 _US_PER_MS = 1_000
 
 
@@ -104,7 +94,7 @@ def _score_rows(
 ) -> pa.Table:
     count = rows.num_rows
     at = pa.scalar(scored_at_ms * _US_PER_MS, BATCH_SCORE_SCHEMA.field("scored_at").type)
-    known = {name: rows[name] for name in PLACES} | {
+    known = {name: rows[name] for name in RECORD_COLUMNS} | {
         "model": pa.repeat(version.label, count),
         "model_digest": pa.repeat(version.digest, count),
         "score": pa.array(scores),

@@ -27,6 +27,18 @@ ML_FEATURES = "ml_features"
 SCORES = "scores"
 BATCH_SCORES = "batch_scores"
 
+RECORD_COLUMNS = (
+    "topic_id",
+    "partition",
+    "offset",
+    "transaction_id",
+    "user_id",
+    "record_time",
+    "event_time",
+    PARTITION_COLUMN,
+)
+"""What says which record a row is of; columns of `transactions`, too."""
+
 _UTC = pa.timestamp("us", "UTC")
 _PLACE = [
     pa.field("topic_id", pa.string(), nullable=False),
