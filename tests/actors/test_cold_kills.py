@@ -2,6 +2,7 @@
 
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -65,7 +66,7 @@ def test_killed_before_and_after_its_first_commit_the_next_run_makes_it_good(pla
         pass
     ends = platform.settle()
     for reached in (None, ends):
-        eventually("a run is under way", lambda at=reached: in_the_middle(platform, at), PATIENCE_SECONDS)
+        eventually("a run is under way", partial(in_the_middle, platform, reached), PATIENCE_SECONDS)
         kill_batch_actor()
         eventually("Ray has restarted the actor", lambda: running() is not None, PATIENCE_SECONDS)
         if reached is None:
