@@ -52,12 +52,13 @@ EAGER = eager(0.9)
 
 
 def profiles() -> ProfileTable:
-    """Users of odd numbers are known to be awake twelve hours before the rows begin, and only on one day."""
+    """Users of odd numbers are known to be awake twelve hours before the rows begin, on three weekdays."""
     users = np.arange(1, 40, 2)
     hour = (START_US // 3_600_000_000 + 12) % HOURS
     hours, weekdays = np.zeros((len(users), HOURS), np.int32), np.zeros((len(users), WEEKDAYS), np.int32)
-    hours[:, hour] = weekdays[:, 0] = 40
-    counts = np.full(len(users), 40)
+    hours[:, hour] = 42
+    weekdays[:, :3] = 14
+    counts = np.full(len(users), 42)
     return replace(ProfileTable(), user_ids=users, counts=counts, hours=hours, weekdays=weekdays)
 
 

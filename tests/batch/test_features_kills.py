@@ -65,7 +65,7 @@ class Scene:
     def place(self, lake: Path) -> FoldPlace:
         """A copy of the lake, and the database as the hot path left it."""
         shutil.copytree(self.lake, lake)
-        self.session.rows("reset", "DELETE FROM user_features; DELETE FROM fraud_alerts")
+        self.session.rows("reset", "DELETE FROM user_feature_values; DELETE FROM fraud_alerts")
         lost = {alert.alert_uid for alert in self.lost}
         self.ledger.insert_hot_alerts(self.own, [a for a in self.online.alerts if a.alert_uid not in lost])
         return FoldPlace(lake, self.postgres, self.end)
