@@ -19,7 +19,7 @@ from ray_fraud.domain.patterns.totals import Crowd
 STEPS = (8, 4, 2, 1)
 """Slots of a window: with more of them the bound is closer and its table larger."""
 TABLE = 4
-"""Entries of the table for each row, at most: then it takes less time than sorting the rows."""
+"""Entries of the table for each row, at most: bounds its memory, and the time of a look at all of it."""
 
 
 class Usual(NamedTuple):

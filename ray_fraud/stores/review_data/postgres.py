@@ -30,7 +30,7 @@ WHERE cluster_id = %s AND topic_id = %s AND topic_partition = %s AND kafka_offse
     AND rule_name = ANY (%s) AND source = 'hot'
 """
 _CATALOGUE = "INSERT INTO feature_catalogues VALUES (%s, %s) ON CONFLICT DO NOTHING"
-# A user's values are a part of one long array: as an array each they took twice the time, as JSON thrice.
+# A user's values are a part of one long array: an array each took a fifth longer, JSON three quarters.
 _SAVE = """
 INSERT INTO user_feature_values AS known
     (user_id, event_time, catalogue, "values", cluster_id, topic_id, partition, kafka_offset)
