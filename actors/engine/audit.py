@@ -124,7 +124,7 @@ def accepted_topic_alerts(
     known: dict[PartitionId, list[EpochRow]] = {}
     for records in read_log(reader, bounds.start, bounds.end):
         for record in records:
-            headers = dict(record.headers)
+            headers = {name: value or b"" for name, value in record.headers}
             partition = PartitionId(cluster_id, headers["topic_id"].decode(), int(headers["partition"]))
             if partition not in known:
                 known[partition] = epochs(partition)

@@ -72,7 +72,7 @@ class Sink:
 
     def _read(self, record: Record) -> TopicAlert | None:
         try:
-            headers = dict(record.headers)
+            headers = {name: value or b"" for name, value in record.headers}
             partition = PartitionId(
                 self._cluster_id, headers["topic_id"].decode(), _number(headers["partition"])
             )

@@ -9,7 +9,11 @@ import msgspec
 
 from ray_fraud.domain.transaction import Transaction
 
-Headers = tuple[tuple[str, bytes], ...]
+Headers = tuple[tuple[str, bytes | None], ...]
+"""Names and values in the record's order; a name may repeat, a value may be null.
+
+The protocol asks no encoding of names: bytes that are not UTF-8 stand as lone surrogates (`surrogateescape`).
+"""
 
 
 class PartitionId(NamedTuple):
@@ -23,6 +27,20 @@ class PartitionId(NamedTuple):
         return f"{self.cluster_id}:{self.topic_id}:{self.partition}"
 
 
+class Cut(msgspec.Struct, frozen=True, gc=False):
+    """What a record was as a whole that is too large to be held: the reader kept beginnings only."""
+
+    value_size: int
+    """Bytes of the whole value; 0 for none."""
+    value_sha256: bytes
+    """SHA-256 of the whole value, 32 bytes; empty if the value is held whole."""
+    key_size: int
+    """Bytes of the whole key; 0 for none."""
+    header_count: int
+    headers_size: int
+    """Bytes of all header names and values."""
+
+
 class Record(msgspec.Struct, frozen=True, gc=False):
     """A record as the log holds it, not yet decoded."""
 
@@ -32,6 +50,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    cut: Cut | None = None
+    """None: the record is held whole."""
 
 
 class DecodedRecord(msgspec.Struct, frozen=True, gc=False):

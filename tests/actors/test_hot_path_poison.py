@@ -81,7 +81,7 @@ def dead_letters(platform: Platform) -> dict[int, list[Record]]:
             try:
                 for records in read_log(reader, *reader.bounds()):
                     for record in records:
-                        headers = dict(record.headers)
+                        headers = {name: value or b"" for name, value in record.headers}
                         if headers["dlq.partition"] == str(PARTITION).encode():
                             found[int(headers["dlq.offset"])].append(record)
             finally:

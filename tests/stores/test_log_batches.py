@@ -15,7 +15,7 @@ from ray_fraud.stores.log.kafka_batches import records_of
 NONE, GZIP = 0, 1
 
 payloads = st.none() | st.binary(max_size=40) | st.integers(60, 20_000).map(bytes)
-headers = st.lists(st.tuples(st.text(max_size=8), st.binary(max_size=200)), max_size=130)
+headers = st.lists(st.tuples(st.text(max_size=8), st.none() | st.binary(max_size=200)), max_size=130)
 entries = st.tuples(
     st.integers(1, 300),  # step of the offset: above 1 for compacted topics
     st.integers(0, 2**42),
@@ -23,7 +23,7 @@ entries = st.tuples(
     payloads,
     st.just([]) | headers,
 )
-Entry = tuple[int, int, bytes | None, bytes | None, list[tuple[str, bytes]]]
+Entry = tuple[int, int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]
 
 
 def built(batch_entries: list[Entry], compression: int = NONE) -> bytes:

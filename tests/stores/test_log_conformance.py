@@ -107,6 +107,19 @@ def test_a_record_comes_back_as_it_was_sent(logs: Logs, topic: str) -> None:
     assert reader.bounds() == LogBounds(0, 3)
 
 
+def test_headers_come_back_whatever_the_protocol_allows(logs: Logs, topic: str) -> None:
+    """Names are any bytes, repeat and may be empty; a null value is written as an empty one."""
+    not_utf8 = b"\xff\x00name".decode("utf-8", "surrogateescape")
+    headers = (("", b"x"), ("a", None), ("a", b""), ("a", b"1"), (not_utf8, b"y"), ("ü", b"\xff"))
+    logs.writer().send(topic, key=b"k", value=b"v", headers=headers, partition=0, timestamp_ms=NOW_MS).wait(
+        PATIENCE
+    )
+    reader = logs.reader(topic, partition_id(logs, topic))
+    written = tuple((name, value or b"") for name, value in headers)
+    assert drain(reader, 1) == [Record(0, NOW_MS, b"k", b"v", written)]
+    assert reader.position() == 1
+
+
 def test_a_key_decides_the_partition_as_kafkas_clients_do(logs: Logs, topic: str) -> None:
     writer = logs.writer()
     sent = {

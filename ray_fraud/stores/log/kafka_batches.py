@@ -131,7 +131,7 @@ def _field(buffer: bytes, at: int) -> tuple[bytes | None, int]:
 
 
 def _headers(buffer: bytes, at: int) -> tuple[Headers, int]:
-    """A count, then name and value of each; a null value is read as empty."""
+    """A count, then name and value of each."""
     count = buffer[at]
     at += 1
     if count > 127:
@@ -140,5 +140,5 @@ def _headers(buffer: bytes, at: int) -> tuple[Headers, int]:
     for _ in range(count >> 1):
         name, at = _field(buffer, at)
         value, at = _field(buffer, at)
-        headers.append(((name or b"").decode(), value or b""))
+        headers.append(((name or b"").decode("utf-8", "surrogateescape"), value))
     return tuple(headers), at

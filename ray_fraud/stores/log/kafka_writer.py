@@ -127,10 +127,19 @@ def _send(producer: ReplaceableProducer, record: Outgoing) -> Any:
             record.topic,
             key=record.key,
             value=record.value,
-            headers=list(record.headers),
+            headers=[(_WireName(name), value or b"") for name, value in record.headers],
             partition=record.partition,
             timestamp_ms=record.timestamp_ms,
         )
+
+
+class _WireName(str):
+    """A header's name that kafka-python encodes to the bytes that it was read from."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "surrogateescape") -> bytes:  # noqa: ARG002
+        return super().encode(encoding, "surrogateescape")
 
 
 def _position(metadata: Any) -> RecordPosition:

@@ -213,15 +213,16 @@ class MemoryLogWriter:
             if key is None and value is None:
                 raise StoreRefused("kafka", "key and value: both are missing, a record needs one of them")
             target = self._broker.topic(topic)
-            size = len(key or b"") + len(value or b"") + sum(len(k) + len(v) for k, v in headers)
+            size = len(key or b"") + len(value or b"") + sum(len(k) + len(v or b"") for k, v in headers)
             if size > target.max_record_bytes:
                 raise StoreRefused(
                     "kafka",
                     f"record of {size} bytes is over the limit of topic {topic!r}, {target.max_record_bytes}",
                 )
+            written = tuple((name, value or b"") for name, value in headers)
             number = partition_of(key, len(target.logs)) if partition is None else partition
             stamp = self._broker.now_ms() if timestamp_ms is None else timestamp_ms
-            return RecordPosition(number, target.logs[number].append(stamp, key, value, tuple(headers)))
+            return RecordPosition(number, target.logs[number].append(stamp, key, value, written))
 
         try:
             return MemoryPending(self._faults.step("kafka", "send", action))

@@ -125,6 +125,7 @@ class LogWriter(Protocol):
         Args:
             partition: None: by the key, with Kafka's default (murmur2) partitioner.
             timestamp_ms: None: the time of sending.
+            headers: a null value is written as an empty one (kafka-python's producer knows no null).
         """
 
     def flush(self, timeout: timedelta) -> None:
