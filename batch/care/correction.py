@@ -1,8 +1,8 @@
 """Corrections of rows in the lake: from lines of JSON to one merge.
 
 A line names a record by `topic_id`, `partition` and `offset`, and the columns to change with their new values
-(null takes an optional one away). The corrected row has to pass the decoder, as if it had been sent like
-that.
+(null takes an optional one away). The corrected row has to be accepted as the hot path accepts records: as if
+it had been sent like that, under the settings that held at its offset.
 
 What a record *is* cannot be corrected: its place in the log, its transaction id and user, when it was sent,
 its card, and the digest that tells its duplicates.
@@ -19,7 +19,9 @@ from typing import Any
 
 import msgspec
 
+from ray_fraud.domain.accept import accept
 from ray_fraud.domain.decode import Decoder
+from ray_fraud.domain.record import Record
 from ray_fraud.domain.rejection import Rejection
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.transaction import Transaction
@@ -35,7 +37,11 @@ TIMES = ("event_time", PARTITION_COLUMN)
 """They follow `timestamp`."""
 SHOWN_PROBLEMS = 20
 
-_decoder = Decoder(None)
+SettingsAt = Callable[[RecordPlace], DetectionSettings]
+"""The settings that hold, or held, where a record lies."""
+
+_decode = Decoder(None).decode
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class CorrectionError(ValueError):
@@ -88,6 +94,7 @@ def correct(
     corrections: Iterable[Correction],
     who: str,
     reason: str,
+    settings_at: SettingsAt,
     *,
     partial: bool = False,
     sleep: Callable[[float], None] = really_sleep,
@@ -97,16 +104,25 @@ def correct(
     `partial`: lines whose row does not exist are passed over; otherwise one such line means that nothing is
     done, and the report says which.
 
+    Args:
+        settings_at: asked for the place of each row that exists.
+
     Raises:
-        CorrectionError: a corrected row would break the contract; nothing was done.
+        CorrectionError: a corrected row would not be accepted; nothing was done.
         StoreError: nothing was done, or (`StoreUnavailable`) the result is unknown; repeating it is harmless.
     """
     wanted = {one.place: one for one in corrections}
-    return patiently(lambda: _attempt(location, wanted, who, reason, partial=partial), sleep)
+    return patiently(lambda: _attempt(location, wanted, who, reason, settings_at, partial=partial), sleep)
 
 
 def _attempt(
-    location: LakeLocation, wanted: Mapping[RecordPlace, Correction], who: str, reason: str, *, partial: bool
+    location: LakeLocation,
+    wanted: Mapping[RecordPlace, Correction],
+    who: str,
+    reason: str,
+    settings_at: SettingsAt,
+    *,
+    partial: bool,
 ) -> CorrectionReport:
     table = CorrectableRows(location)
     rows = table.rows(wanted)
@@ -114,7 +130,7 @@ def _attempt(
     changed, problems = [], []
     for place, row in rows.items():
         try:
-            changed.append(_corrected(row, wanted[place].changes))
+            changed.append(_corrected(row, wanted[place].changes, settings_at(place)))
         except CorrectionError as error:
             problems.append(f"line {wanted[place].line}: {error}")
     _refuse(problems)
@@ -145,30 +161,31 @@ def _parsed(number: int, line: bytes) -> Correction:
     return Correction(number, place, content)
 
 
-def _corrected(row: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def _corrected(
+    row: Mapping[str, Any], changes: Mapping[str, Any], settings: DetectionSettings
+) -> dict[str, Any]:
     """Keys and all changeable columns of the corrected row."""
     after = {**row, **changes}
     value = {name: after[name] for name in ("transaction_id", "user_id", *OTHERS) if after[name] is not None}
     place = {name: after[name] for name in PLACE if after[name] is not None}
     if place:
         value["location"] = place
-    transaction = _decoder.decode(msgspec.json.encode(value))
-    if isinstance(transaction, Rejection):
-        raise CorrectionError(transaction.message)
+    sent_ms = (row["record_time"] - _EPOCH) // timedelta(milliseconds=1)
+    accepted = accept(Record(row["offset"], sent_ms, None, msgspec.json.encode(value)), _decode, settings)
+    if isinstance(accepted, Rejection):
+        raise CorrectionError(accepted.message)
+    transaction = accepted.transaction
     location = transaction.location
     return {
         **{key: row[key] for key in KEYS},
         **{name: getattr(transaction, name) for name in OTHERS},
         **{name: None if location is None else getattr(location, name) for name in PLACE},
-        **(_times(transaction, row) if "timestamp" in changes else {name: row[name] for name in TIMES}),
+        **(_times(transaction) if "timestamp" in changes else {name: row[name] for name in TIMES}),
     }
 
 
-def _times(transaction: Transaction, row: Mapping[str, Any]) -> dict[str, Any]:
-    skew = timedelta(seconds=DetectionSettings().max_future_skew_seconds)
-    event_time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=transaction.event_ms)
-    if event_time > row["record_time"] + skew:
-        raise CorrectionError(f"timestamp: more than {skew.total_seconds():g} s after the record was sent")
+def _times(transaction: Transaction) -> dict[str, Any]:
+    event_time = _EPOCH + timedelta(milliseconds=transaction.event_ms)
     return dict(zip(TIMES, (event_time, event_time.date()), strict=True))
 
 

@@ -16,6 +16,7 @@ from batch.imports.masked import masked
 from batch.imports.rows import Chunk, Unreadable
 from batch.ingest.columns import HOLE, OUTCOME, rows_of
 from batch.ingest.manifest import Written
+from ray_fraud.domain.accept import CHECK_CLOCK, accept, kafka_timestamp
 from ray_fraud.domain.contract import MAX_VALUE_BYTES
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.record import PartitionId, Record
@@ -93,24 +94,27 @@ class Judge(msgspec.Struct, frozen=True):
                 field, reason, original = "", broken.reason, masked(broken.original)
             else:
                 value = values[row] or b""
-                rejection = self._rejection(value)
+                rejection = self._rejection(row, value)
                 field, reason = rejection.field, rejection.message
                 original = chunk.rows.original(row - chunk.first_row, value)
             text = original[:MAX_VALUE_BYTES].decode("utf-8", "backslashreplace")
             refused.append(Refused(self.partition.topic_id, row, outcome, field, reason, text))
         return refused
 
-    def _rejection(self, value: bytes) -> Rejection:
-        """Why a value was refused; read again, because refused ones are few."""
-        verdict = self.decoder.decode(value)
-        if isinstance(verdict, Rejection):
+    def _rejection(self, row: int, value: bytes) -> Rejection:
+        """Why a value was refused; read again, because refused ones are few.
+
+        Raises:
+            AssertionError: it is accepted now.
+        """
+        verdict = accept(Record(row, self.began_ms, None, value), self.decoder.decode, self.settings)
+        if not isinstance(verdict, Rejection):
+            raise AssertionError(f"row {row}: refused, and accepted when it was read again")
+        if verdict.code is not RejectionCode.TIMESTAMP_IN_FUTURE:
             return verdict
-        late_seconds = (verdict.event_ms - self.began_ms) / 1000
-        message = (
-            f"timestamp: {verdict.timestamp!r} is {late_seconds:,.3f} s later than the begin of this import, "
-            f"{self.settings.max_future_skew_seconds:,.15g} s are allowed; check its time zone"
-        )
-        return Rejection(RejectionCode.TIMESTAMP_IN_FUTURE, "timestamp", message)
+        # There is no Kafka timestamp here: say what stood for it.
+        message = verdict.message.replace(kafka_timestamp(self.began_ms), "the begin of this import")
+        return Rejection(verdict.code, verdict.field, message.replace(CHECK_CLOCK, "check its time zone"))
 
 
 def _with_codes(table: pa.Table, unreadable: Mapping[int, Unreadable]) -> pa.Table:

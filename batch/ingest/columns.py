@@ -13,12 +13,11 @@ from itertools import repeat
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ray_fraud.domain.accept import accept
 from ray_fraud.domain.decode import Decoder
-from ray_fraud.domain.payload import payload_digest
-from ray_fraud.domain.record import PartitionId, Record
-from ray_fraud.domain.rejection import Rejection, RejectionCode
+from ray_fraud.domain.record import DecodedRecord, PartitionId, Record
+from ray_fraud.domain.rejection import Rejection
 from ray_fraud.domain.settings import DetectionSettings
-from ray_fraud.domain.transaction import Transaction
 from ray_fraud.domain.windows import DAY_MS
 from ray_fraud.stores.tables.columns import PARTITION_COLUMN, SCHEMA
 
@@ -41,29 +40,25 @@ def rows_of(
     settings: DetectionSettings,
 ) -> pa.Table:
     """One row per offset of `[from_offset, to_offset)`; `records` are all that the log has of them."""
-    accepted: list[tuple[Record, Transaction]] = []
+    accepted: list[DecodedRecord] = []
     others: list[tuple[int, str]] = []
-    skew_ms = settings.max_future_skew_seconds * 1000
     decode = decoder.decode
     expected = from_offset
     for record in records:
         others.extend(zip(range(expected, record.offset), repeat(HOLE)))
         expected = record.offset + 1
-        transaction = decode(record.value)
-        if isinstance(transaction, Rejection):
-            others.append((record.offset, transaction.code))
-        elif transaction.event_ms > record.timestamp_ms + skew_ms:
-            others.append((record.offset, RejectionCode.TIMESTAMP_IN_FUTURE))
+        verdict = accept(record, decode, settings)
+        if isinstance(verdict, Rejection):
+            others.append((record.offset, verdict.code))
         else:
-            accepted.append((record, transaction))
+            accepted.append(verdict)
     others.extend(zip(range(expected, to_offset), repeat(HOLE)))
     table = _accepted(accepted, partition)
     return pa.concat_tables([table, _others(others, partition)]) if others else table
 
 
-def _accepted(pairs: Sequence[tuple[Record, Transaction]], partition: PartitionId) -> pa.Table:
-    records = [record for record, _ in pairs]
-    rows = [transaction for _, transaction in pairs]
+def _accepted(records: Sequence[DecodedRecord], partition: PartitionId) -> pa.Table:
+    rows = [record.transaction for record in records]
     places = [row.location for row in rows]
     cards = [row.card for row in rows]
     event_ms = pa.array([row.event_ms for row in rows], pa.int64())
@@ -90,7 +85,7 @@ def _accepted(pairs: Sequence[tuple[Record, Transaction]], partition: PartitionI
         "card_token": [None if card is None else card.token for card in cards],
         "card_first6": [None if card is None else card.first6 for card in cards],
         "card_last4": [None if card is None else card.last4 for card in cards],
-        "payload_digest": [payload_digest(row) for row in rows],
+        "payload_digest": [record.digest for record in records],
         PARTITION_COLUMN: pc.floor(pc.divide(event_ms.cast(pa.float64()), float(DAY_MS)))
         .cast(pa.int32())
         .cast(pa.date32()),

@@ -78,14 +78,14 @@ def history(table: str, count: int, location: LakeLocation, output: Output) -> N
     show("lake history", data, output, lambda: _history_table(commits))
 
 
-def _platforms_own(options: dict[str, Any]) -> bool:
+def platforms_own(options: dict[str, Any]) -> bool:
     """The lake is that of the data folder's platform, as far as the command line says."""
     return options["lake"] is None and options["connections_file"] is None
 
 
 def _pruning(options: dict[str, Any]) -> PruneFeatureTables:
     def prune(retention: timedelta, now: float, dry_run: bool) -> FeatureTablesReport:
-        if not _platforms_own(options):
+        if not platforms_own(options):
             raise LeftAlone("a lake alone does not say which are needed; use --data-dir of its platform")
         # Only here Kafka, PostgreSQL and what batches bring along are needed.
         from batch.care.run import care_where_reachable
@@ -105,7 +105,7 @@ def care_of(options: dict[str, Any]) -> CareConfig:
         SettingsFileError: the platform's settings cannot be read.
     """
     settings = LakeCareSettings()
-    if _platforms_own(options):
+    if platforms_own(options):
         settings = BATCH.holding(StackPaths(options["data_dir"]), None).care
     return care_config(settings)
 

@@ -16,10 +16,12 @@ from batch.care.correction import CorrectionError, CorrectionReport, read_correc
 from batch.care.correction import correct as correct_rows
 from batch.care.deletion import DeletionReport
 from batch.care.deletion import delete_user as delete_rows_of
-from ray_fraud.cli.lake_care import care_of
+from ray_fraud.cli.lake_care import care_of, platforms_own
 from ray_fraud.cli.lake_place import FILE, LAKE_ERRORS, caller, lake_options
+from ray_fraud.cli.lake_settings import held_settings
 from ray_fraud.cli.output import Output, expects, fail, output_option, show
 from ray_fraud.cli.settings_file import SettingsFileError
+from ray_fraud.domain.timeline import TimelineError
 from ray_fraud.stores.connections import LakeLocation
 
 SHOWN_UNKNOWN = 20
@@ -34,16 +36,23 @@ reason_option = click.option(
 @reason_option
 @click.option("--partial", is_flag=True, help="Correct the rows that exist although others do not.")
 @output_option
-@expects(*LAKE_ERRORS, CorrectionError)
+@expects(*LAKE_ERRORS, CorrectionError, SettingsFileError, TimelineError)
 @lake_options
 def correct(file: Path, reason: str, partial: bool, location: LakeLocation, output: Output) -> None:
     """Correct rows of `transactions`, found by their place in the log.
 
     FILE has one JSON object a line: topic_id, partition and offset of the record, and the columns to change
-    with their new values. One line without a row means that nothing is done, unless with --partial.
+    with their new values. One line without a row means that nothing is done, unless with --partial. A
+    corrected row must be one that the hot path would have accepted under the settings of its time.
     """
+    options = click.get_current_context().params
     report = correct_rows(
-        location, read_corrections(file), caller(), _said("--reason", reason), partial=partial
+        location,
+        read_corrections(file),
+        caller(),
+        _said("--reason", reason),
+        held_settings(options["data_dir"], own_lake=platforms_own(options)),
+        partial=partial,
     )
     good = not report.unknown or (partial and report.corrected > 0)
     data = msgspec.to_builtins(report) | {"unknown": [place._asdict() for place in report.unknown]}

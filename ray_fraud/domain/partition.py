@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from ray_fraud.domain.accept import accept
 from ray_fraud.domain.controls import FOLD_VERSION, Controls, FoldVersionError, TablesMissingError
 from ray_fraud.domain.decisions import ScoresMismatchError, decide
 from ray_fraud.domain.decode import Decoder
@@ -23,9 +24,8 @@ from ray_fraud.domain.explanation import Explain
 from ray_fraud.domain.feature_tables import FeatureTables, looked_up
 from ray_fraud.domain.features import FOLDED_COUNT
 from ray_fraud.domain.fold import fold
-from ray_fraud.domain.future import in_future
 from ray_fraud.domain.observed import Counts, Effects, Observed, Row
-from ray_fraud.domain.payload import id_hash, payload_digest
+from ray_fraud.domain.payload import id_hash
 from ray_fraud.domain.record import DecodedRecord, Record
 from ray_fraud.domain.rejection import DeadLetter, Rejection
 from ray_fraud.domain.rules import hits_without_model
@@ -33,7 +33,6 @@ from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import Split
 from ray_fraud.domain.timeline import ControlEvent, TimelineError
-from ray_fraud.domain.transaction import Transaction
 from ray_fraud.domain.user_state import EMPTY_STATE, last_seen_ms
 from ray_fraud.domain.windows import HOUR_MS
 
@@ -186,7 +185,7 @@ class PartitionState:
 
         What the decoder refused moves no state, so the lake's rows of a log give the state of the log.
         """
-        return self._observe(records, self._take_decoded)
+        return self._observe(records, self._fold_in)
 
     def _observe(self, records: Sequence[R], take: "Callable[[R, _Batch], None]") -> Observed:
         self._check_order(records)
@@ -233,35 +232,26 @@ class PartitionState:
             self.next_offset = max(self.next_offset, self._controls.apply_due(offset))
 
     def _take(self, record: Record, batch: _Batch) -> None:
-        """Step 2 of one record, then the others."""
-        transaction = self._decode(record.value)
-        if isinstance(transaction, Rejection):
-            batch.reject(record, transaction)
-            return
-        settings = self._controls.settings
-        if transaction.event_ms > record.timestamp_ms + settings.max_future_skew_seconds * 1000:
-            batch.reject(record, in_future(transaction, record.timestamp_ms, settings))
-            return
-        digest = payload_digest(transaction)
-        self._fold_in(record.offset, record.timestamp_ms, transaction, digest, batch)
+        """Steps 2 and 3 of one record, then the others."""
+        accepted = accept(record, self._decode, self._controls.settings)
+        if isinstance(accepted, Rejection):
+            batch.reject(record, accepted)
+        else:
+            self._fold_in(accepted, batch)
 
-    def _take_decoded(self, record: DecodedRecord, batch: _Batch) -> None:
-        self._fold_in(record.offset, record.timestamp_ms, record.transaction, record.digest, batch)
-
-    def _fold_in(
-        self, offset: int, timestamp_ms: int, transaction: Transaction, digest: bytes, batch: _Batch
-    ) -> None:
+    def _fold_in(self, record: DecodedRecord, batch: _Batch) -> None:
         """Steps 4 to 7 of one accepted record."""
+        timestamp_ms = record.timestamp_ms
         if timestamp_ms > self.watermark_ms:
             self._raise_watermark(timestamp_ms, batch)
         settings = self._controls.settings
-        event_ms = transaction.event_ms
+        transaction, digest = record.transaction, record.digest
         user_id = transaction.user_id
         before = self.users.get(user_id)
         step = fold(
             EMPTY_STATE if before is None else before,
             transaction,
-            event_ms,
+            transaction.event_ms,
             digest,
             id_hash(transaction.transaction_id),
             self.watermark_ms,
@@ -277,7 +267,7 @@ class PartitionState:
         batch.before.setdefault(user_id, before)
         self.users[user_id] = step.state
         hits = hits_without_model(transaction.amount, step.previous, step.next, settings)
-        batch.rows.append(Row(offset, timestamp_ms, transaction, digest, step.state, hits))
+        batch.rows.append(Row(record.offset, timestamp_ms, transaction, digest, step.state, hits))
         batch.feature_rows.append(_FEATURE_ROW.pack(*step.features))
 
     def _raise_watermark(self, timestamp_ms: int, batch: _Batch) -> None:

@@ -152,3 +152,16 @@ def tables_needed(timeline: Sequence[ControlEvent], next_offset: int) -> list[st
     due = [event for event in refreshes if event.from_offset <= next_offset][-1:]
     contents = [content_of(event) for event in (*due, *later)]
     return list(dict.fromkeys(each.tables for each in contents if isinstance(each, FeatureRefresh)))
+
+
+def settings_at(timeline: Sequence[ControlEvent], offset: int) -> DetectionSettings | None:
+    """The settings that hold for the record at `offset`; None before the first event that says some.
+
+    Raises:
+        TimelineError: that event is damaged.
+    """
+    due = [event for event in timeline if event.kind is EventKind.SETTINGS and event.from_offset <= offset]
+    if not due:
+        return None
+    content = content_of(max(due, key=lambda event: event.seq))
+    return content if isinstance(content, DetectionSettings) else None

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from deltalake import DeltaTable
 
-from batch.care.correction import CorrectionError, CorrectionReport, correct, read_corrections
+from batch.care.correction import CorrectionError, CorrectionReport, SettingsAt, correct, read_corrections
+from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.stores.tables.corrections import CORRECTION_NOTE, RecordPlace
 from tests.batch.care_lake import CareLake
 
@@ -28,9 +29,16 @@ def line(offset: int, **changes: Any) -> str:
     return json.dumps({"topic_id": "topic-id", "partition": 0, "offset": offset, **changes})
 
 
-def corrected(lake: CareLake, file: Path, *lines: str, partial: bool = False) -> CorrectionReport:
+def corrected(
+    lake: CareLake,
+    file: Path,
+    *lines: str,
+    partial: bool = False,
+    settings_at: SettingsAt = lambda _: DetectionSettings(),
+) -> CorrectionReport:
     file.write_text("\n".join(lines))
-    return correct(lake.location, read_corrections(file), "somebody", "wrong till", partial=partial)
+    wanted = read_corrections(file)
+    return correct(lake.location, wanted, "somebody", "wrong till", settings_at, partial=partial)
 
 
 def row(lake: CareLake, offset: int) -> dict[str, Any]:
@@ -67,6 +75,23 @@ def test_a_corrected_time_moves_the_row_to_its_day(lake: CareLake, file: Path) -
     assert moved["event_time"] == datetime(2026, 11, 23, 2, 13, 20, 250_000, tzinfo=UTC)
     assert moved["event_date"] == date(2026, 11, 23)
     assert lake.offsets() == list(range(18))
+
+
+def test_how_far_ahead_a_time_may_lie_is_what_the_settings_at_the_row_s_place_say(
+    lake: CareLake, file: Path
+) -> None:
+    ahead = row(lake, 4)["record_time"].timestamp() + 400
+    asked: list[RecordPlace] = []
+
+    def settings_at(place: RecordPlace) -> DetectionSettings:
+        asked.append(place)
+        return DetectionSettings(max_future_skew_seconds=401 if place.offset == 4 else 300)
+
+    corrected(lake, file, line(4, timestamp=ahead), settings_at=settings_at)
+    assert row(lake, 4)["timestamp"] == ahead
+    assert asked == [RecordPlace("topic-id", 0, 4)]
+    with pytest.raises(CorrectionError, match="300 s are allowed"):
+        corrected(lake, file, line(5, timestamp=ahead), settings_at=settings_at)
 
 
 def test_who_why_and_how_many_stands_in_the_commit(lake: CareLake, file: Path) -> None:
@@ -111,7 +136,7 @@ def test_lines_that_make_no_sense_are_named(file: Path, content: str, message: s
         ({"merchant_id": ""}, "merchant_id"),
         ({"device_id": "a\u200bb"}, "device_id"),
         ({"timestamp": 1_795_400_000_000}, "millisecond"),
-        ({"timestamp": 1_895_400_000}, "after the record was sent"),
+        ({"timestamp": 1_895_400_000}, "later than its record's Kafka timestamp"),
     ],
 )
 def test_a_row_that_the_decoder_would_refuse_is_refused_and_nothing_is_done(

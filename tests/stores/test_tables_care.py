@@ -17,6 +17,7 @@ from deltalake import DeltaTable
 from batch.care.correction import Correction, correct
 from batch.care.deletion import UserDeletion
 from ray_fraud.domain.record import PartitionId
+from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
 from ray_fraud.stores.tables.care import (
@@ -242,7 +243,9 @@ def test_ingests_compaction_corrections_and_deletions_at_once_lose_and_double_no
         patiently(action)
 
     def fix() -> None:
-        report = correct(lake.location, [_correction(0, amount=99.0)], "test", "wrong")
+        report = correct(
+            lake.location, [_correction(0, amount=99.0)], "test", "wrong", lambda _: DetectionSettings()
+        )
         assert report.corrected == 1
         corrected.set()
 

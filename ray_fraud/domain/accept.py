@@ -1,0 +1,47 @@
+"""Which records of a log are transactions: the one rule that the hot path, the lake and corrections share.
+
+A record is accepted if its value keeps the contract (`decode`) and does not claim to be of the future, which
+is the one fault that the value alone does not show: it needs the record's Kafka timestamp and the settings.
+
+Never: a clock; settings of another moment than the record's.
+"""
+
+from collections.abc import Callable
+
+from ray_fraud.domain.payload import payload_digest
+from ray_fraud.domain.record import DecodedRecord, Record
+from ray_fraud.domain.rejection import Rejection, RejectionCode
+from ray_fraud.domain.settings import DetectionSettings
+from ray_fraud.domain.transaction import Transaction
+
+Decode = Callable[[bytes | None], Transaction | Rejection]
+"""`Decoder.decode` of one deployment."""
+CHECK_CLOCK = "check the producer's clock"
+
+
+def accept(record: Record, decode: Decode, settings: DetectionSettings) -> DecodedRecord | Rejection:
+    """The transaction of a record, or why it is none. Never raises.
+
+    `settings` are those that hold at the record's offset.
+    """
+    transaction = decode(record.value)
+    if isinstance(transaction, Rejection):
+        return transaction
+    timestamp_ms = record.timestamp_ms
+    if transaction.event_ms > timestamp_ms + settings.max_future_skew_seconds * 1000:
+        return _in_future(transaction, timestamp_ms, settings)
+    return DecodedRecord(record.offset, timestamp_ms, transaction, payload_digest(transaction))
+
+
+def kafka_timestamp(record_ms: int) -> str:
+    """What a refusal calls the time at which a record was sent."""
+    return f"its record's Kafka timestamp {record_ms} ms"
+
+
+def _in_future(transaction: Transaction, record_ms: int, settings: DetectionSettings) -> Rejection:
+    skew_seconds = (transaction.event_ms - record_ms) / 1000
+    message = (
+        f"timestamp: {transaction.timestamp!r} is {skew_seconds:,.3f} s later than "
+        f"{kafka_timestamp(record_ms)}, {settings.max_future_skew_seconds:,.15g} s are allowed; {CHECK_CLOCK}"
+    )
+    return Rejection(RejectionCode.TIMESTAMP_IN_FUTURE, "timestamp", message)

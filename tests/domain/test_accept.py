@@ -1,0 +1,69 @@
+"""One acceptance and one replay: what a record is, is decided in one place, and folded in one loop."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ray_fraud.domain.accept import accept
+from ray_fraud.domain.decode import Decoder
+from ray_fraud.domain.payload import payload_digest
+from ray_fraud.domain.record import DecodedRecord, Record
+from ray_fraud.domain.rejection import Rejection, RejectionCode
+from ray_fraud.domain.settings import DetectionSettings
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("ray_fraud", "actors", "serve", "batch", "cluster")
+NOW_MS = 1_767_225_600_000
+_decode = Decoder(None).decode
+
+
+def record(seconds: float, **more: object) -> Record:
+    value = {"transaction_id": "t", "user_id": 7, "amount": 1.5, "timestamp": seconds, **more}
+    return Record(3, NOW_MS, None, msgspec.json.encode(value))
+
+
+def test_an_accepted_record_has_its_place_its_time_and_its_digest() -> None:
+    found = accept(record(NOW_MS / 1000), _decode, DetectionSettings())
+    assert isinstance(found, DecodedRecord)
+    assert (found.offset, found.timestamp_ms, found.transaction.amount) == (3, NOW_MS, 1.5)
+    assert found.digest == payload_digest(found.transaction)
+
+
+def test_a_value_that_breaks_the_contract_is_refused_with_the_decoder_s_reason() -> None:
+    found = accept(record(NOW_MS / 1000, amount=-1), _decode, DetectionSettings())
+    assert isinstance(found, Rejection)
+    assert found == _decode(record(NOW_MS / 1000, amount=-1).value)
+
+
+@pytest.mark.parametrize(("ahead_ms", "taken"), [(60_000, True), (60_001, False)])
+def test_how_far_ahead_of_its_kafka_timestamp_a_transaction_may_lie_is_a_setting(
+    ahead_ms: int, taken: bool
+) -> None:
+    found = accept(
+        record((NOW_MS + ahead_ms) / 1000), _decode, DetectionSettings(max_future_skew_seconds=60.0)
+    )
+    assert isinstance(found, DecodedRecord) is taken
+    if isinstance(found, Rejection):
+        assert found.code is RejectionCode.TIMESTAMP_IN_FUTURE
+        assert "60.001 s later" in found.message
+        assert "60 s are allowed" in found.message
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for package in PACKAGES:
+        for file in sorted((ROOT / package).rglob("*.py")):
+            yield str(file.relative_to(ROOT)), ast.parse(file.read_text(encoding="utf-8"))
+
+
+def test_only_accept_compares_a_transaction_with_its_kafka_timestamp() -> None:
+    """Whoever else reads the setting decides a second time what a transaction is."""
+    users = {
+        name
+        for name, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == "max_future_skew_seconds"
+    }
+    assert users == {"ray_fraud/domain/accept.py"}
