@@ -23,6 +23,7 @@ from actors.build import BuiltPorts, build_ports
 from actors.config import HotPathConfig
 from actors.engine.owner import PartitionOwner
 from actors.engine.pipeline import Pace, Pipeline
+from actors.engine.rehearsal import prepare_split, rehearse
 from actors.engine.timeline_keeper import Desired
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import Split
@@ -84,6 +85,7 @@ class PartitionActor:
         self._built: BuiltPorts = build_ports(self._config, partition, self._meter)
         desired = Desired(self._config.settings, msgspec.json.decode(split, type=Split), tables)
         self._owner = self._take_over(desired)
+        rehearse(self._built.ports, self._owner.own, desired)
         pace = Pace(
             linger=timedelta(milliseconds=self._config.linger_ms),
             rest_share=self._config.rest_share,
@@ -109,9 +111,14 @@ class PartitionActor:
         raise AssertionError("tenacity ended without a result")
 
     def propose(self, split: bytes, settings: bytes | None = None) -> None:
-        """Asks for a new split (and settings); they hold from an offset that the timeline records."""
+        """Asks for a new split (and settings); they hold from an offset that the timeline records.
+
+        Models are made ready here, so that the thread that reads finds them so and does not wait.
+        """
+        wanted = msgspec.json.decode(split, type=Split)
+        prepare_split(self._built.ports.scorer, wanted)
         self._owner.desire(
-            split=msgspec.json.decode(split, type=Split),
+            split=wanted,
             settings=None if settings is None else msgspec.json.decode(settings, type=DetectionSettings),
         )
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from ray_fraud.domain.features import FEATURE_COUNT, MISSING
 from ray_fraud.domain.split import Split
 from ray_fraud.scoring.scored_batch import ScoredBatch
 from ray_fraud.scoring.split_scorer import TimedScores
@@ -23,6 +24,9 @@ from serve.loaded_splits import LoadedSplits
 from serve.remote import RemoteScorer, ServeScorer
 
 logger = logging.getLogger(__name__)
+
+REHEARSED_ROWS = 64
+"""Made-up rows that a new split scores first: enough users that every arm of some weight gets one."""
 
 
 class ScorerClient:
@@ -44,6 +48,8 @@ class ScorerClient:
         self._breaker = breaker or CircuitBreaker()
         self._monotonic = monotonic
         self._answered_once = False
+        self._prepared: str | None = None
+        """Digest of the split that both ends were made ready for last."""
 
     @property
     def breaker_state(self) -> BreakerState:
@@ -53,15 +59,22 @@ class ScorerClient:
     def prepare(self, split: Split) -> None:
         """Make every model of `split` ready here and, if it answers, in the scorer.
 
-        Call it before the first batch under that split.
+        Ready means: has scored, and here explained, made-up rows, because first calls are slow. Call it
+        before the first batch under that split, from a thread that has time; again, it costs nothing.
 
         Raises:
             ModelMissing, ModelRefused, StoreUnavailable: as `ModelFiles.load`.
         """
-        self._local.load(split)
-        if split.arms:
+        scorer = self._local.load(split)
+        if split.arms and split.digest != self._prepared:
+            user_ids = np.arange(REHEARSED_ROWS)
+            features = np.full((REHEARSED_ROWS, FEATURE_COUNT), MISSING, np.float32)
+            scorer.score(user_ids, features)
+            for arm in range(len(split.arms)):
+                scorer.explain(arm, features[0])
             timeout = self._mode.timeout if self._answered_once else self._mode.warm_up_timeout
-            self._ask(split, np.empty(0, np.int64), np.empty((0, 0), np.float32), timeout)
+            if self._remote is None or self._ask(split, user_ids, features, timeout) is not None:
+                self._prepared = split.digest
 
     def score(self, split: Split, user_ids: NDArray[np.int64], features: NDArray[np.float32]) -> ScoredBatch:
         """Scores every row under `split`.

@@ -159,7 +159,7 @@ def _stream(
     stack: LocalStack, plan: DemoPlan, figures: Figures, observer: Observer, show: Callable[[Figures], None]
 ) -> int:
     """Lets the generator run to its end or to Ctrl-C; how many transactions it sent."""
-    with _generator(stack, plan) as process:
+    with generating(stack, plan) as process:
         began = time.monotonic()
         try:
             while process.poll() is None:
@@ -179,7 +179,7 @@ def _stream(
 
 
 @contextlib.contextmanager
-def _generator(stack: LocalStack, plan: DemoPlan) -> Iterator["subprocess.Popen[bytes]"]:
+def generating(stack: LocalStack, plan: DemoPlan) -> Iterator["subprocess.Popen[bytes]"]:
     options = {"--tps": plan.tps, "--seed": plan.seed, "--users": plan.users}
     if plan.seconds > 0:
         options["--seconds"] = plan.seconds

@@ -48,12 +48,14 @@ class ReplicaInProcess:
         self.fault = fault
         self.contents: list[bytes | None] = []
         self.timeouts: list[timedelta] = []
+        self.rows: list[int] = []
 
     def call(
         self, digest: str, user_ids: bytes, features: bytes, content: bytes | None, timeout: timedelta
     ) -> ScoreBytes | UnknownSplit:
         self.contents.append(content)
         self.timeouts.append(timeout)
+        self.rows.append(len(user_ids) // 8)
         self.fault()
         return asyncio.run(self.scorer.score(digest, user_ids, features, content))
 
@@ -213,9 +215,22 @@ def test_preparing_makes_both_ends_ready(scorer: Scorer) -> None:
     caller.prepare(SPLIT)
     assert asyncio.run(scorer.state()).splits == [SPLIT.digest]
     assert remote.timeouts[0] == ScoringMode().warm_up_timeout
+    assert remote.rows[-1] > 0, "a replica that has scored nothing is not warm"
     caller.score(SPLIT, IDS, ROWS)
     assert remote.timeouts[-1] == ScoringMode().timeout
     assert remote.contents == [None, SPLIT.canonical(), None]
+
+
+def test_preparing_again_asks_only_a_scorer_that_did_not_answer(scorer: Scorer) -> None:
+    remote = ReplicaInProcess(scorer, refuse)
+    caller = client(remote)
+    caller.prepare(SPLIT)
+    remote.fault = lambda: None
+    caller.prepare(SPLIT)
+    calls = len(remote.rows)
+    caller.prepare(SPLIT)
+    assert len(remote.rows) == calls
+    assert not caller.score(SPLIT, IDS, ROWS).degraded
 
 
 def test_preparing_reports_a_missing_file_and_needs_no_serve(scorer: Scorer) -> None:

@@ -120,6 +120,14 @@ def test_headers_come_back_whatever_the_protocol_allows(logs: Logs, topic: str) 
     assert reader.position() == 1
 
 
+def test_preparing_appends_nothing_and_sending_goes_on(logs: Logs, topic: str) -> None:
+    writer = logs.writer()
+    writer.prepare(topic)
+    reader = logs.reader(topic, partition_id(logs, topic))
+    assert reader.bounds() == LogBounds(0, 0)
+    assert writer.send(topic, key=b"k", value=b"v", partition=0, timestamp_ms=NOW_MS).wait(PATIENCE) == (0, 0)
+
+
 def test_a_key_decides_the_partition_as_kafkas_clients_do(logs: Logs, topic: str) -> None:
     writer = logs.writer()
     sent = {

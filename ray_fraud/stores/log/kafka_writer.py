@@ -85,6 +85,10 @@ class KafkaLogWriter:
         self._suspects = ReplaceableProducer(connection)
         self._one_suspect = Lock()
 
+    def prepare(self, topic: str) -> None:
+        with kafka_errors_told_apart():
+            self._producer.live().partitions_for(topic)
+
     def send(
         self,
         topic: str,

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from ray_fraud.domain.record import Headers, PartitionId, Record
 from ray_fraud.stores.connections import Topics
-from ray_fraud.stores.errors import StoreRefused
+from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
 from ray_fraud.stores.faults import FaultPlan
 from ray_fraud.stores.log.limits import DEAD_LETTER_HEADROOM_BYTES, MAX_RECORD_BYTES
 from ray_fraud.stores.log.partitioning import partition_of
@@ -198,6 +198,13 @@ class MemoryLogWriter:
     def __init__(self, broker: MemoryBroker, faults: FaultPlan | None = None) -> None:
         self._broker = broker
         self._faults = FaultPlan() if faults is None else faults
+
+    def prepare(self, topic: str) -> None:
+        def action() -> None:
+            if not self._broker.has(topic):
+                raise StoreUnavailable("kafka", f"topic {topic!r} is not known to any broker")
+
+        self._faults.step("kafka", "prepare", action)
 
     def send(
         self,

@@ -110,6 +110,14 @@ class Pending(Protocol):
 class LogWriter(Protocol):
     """Appends in order per partition, acknowledged by all in-sync replicas, without reordering by retries."""
 
+    def prepare(self, topic: str) -> None:
+        """Fetch now what the first record for `topic` would wait for.
+
+        Raises:
+            StoreUnavailable: no broker answers, or none knows the topic yet.
+            StoreRefused: not authorised.
+        """
+
     def send(
         self,
         topic: str,
