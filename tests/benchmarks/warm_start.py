@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,8 @@ from cluster.local.running import Running, bring_down, bring_up
 from cluster.local.stack import LocalStack
 from ray_fraud.stores.connections import to_json
 from ray_fraud.stores.ledger import model_changes
+from ray_fraud.stores.ledger.model_events import Cause
 from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
-from ray_fraud.stores.ledger.registry import Cause
 
 OBSERVER_SECONDS = 20.0
 SPLIT_SECONDS = 30.0
@@ -135,7 +136,9 @@ def main(seconds: float, tps: float) -> None:
     sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
 
 
-def measure(stack: LocalStack, seconds: float, tps: float, progress: Any) -> tuple[float, list[Phase]]:
+def measure(
+    stack: LocalStack, seconds: float, tps: float, progress: Callable[[str], None]
+) -> tuple[float, list[Phase]]:
     """Seconds until the platform was healthy, and the three phases."""
     began = time.time()
     running = bring_up(stack, progress, training=False)
