@@ -37,6 +37,8 @@ from ray_fraud.stores.ledger import model_changes
 from ray_fraud.stores.ledger.model_events import Cause
 from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
 
+Progress = Callable[[str], None]
+
 OBSERVER_SECONDS = 20.0
 SPLIT_SECONDS = 30.0
 LAST_ALERTS_SECONDS = 3.0
