@@ -57,6 +57,10 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     arm_counts: dict[str, int]
     dead_letter_alarm: bool
     """The share of refused records is above its limit: look at the producers, or at our last release."""
+    misrouted: int
+    """Accepted records of users of other partitions since this owner began."""
+    misrouted_alarm: bool
+    """Such records came within the last minutes: a producer uses another key or partitioner."""
 
 
 class PartitionEnd(msgspec.Struct, frozen=True):
@@ -173,6 +177,8 @@ class PartitionActor:
                 resident_bytes=_resident_bytes(),
                 arm_counts=dict(self._pipeline.arm_counts),
                 dead_letter_alarm=self._pipeline.dead_letter_alarm,
+                misrouted=self._pipeline.misrouted,
+                misrouted_alarm=self._pipeline.misrouted_alarm,
             )
         )
 

@@ -126,6 +126,11 @@ class PartitionOwner:
         return self.desired is not self._reconciled
 
     @property
+    def partitions(self) -> int:
+        """Of the topic; what the placement of users is computed with."""
+        return self._ports.topics.partitions
+
+    @property
     def timeline_length(self) -> int:
         return len(self._timeline.events)
 

@@ -27,10 +27,12 @@ from typing import Generic, TypeVar
 
 import tenacity
 
+from actors.engine.misrouted import MisroutedFinder
 from actors.engine.owner import PartitionOwner
 from actors.engine.records import BatchRecorder
 from ray_fraud.domain import metrics
 from ray_fraud.domain.metrics import Component
+from ray_fraud.domain.misrouting import Misrouted
 from ray_fraud.domain.partition import Observed
 from ray_fraud.domain.scores import Scores
 from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
@@ -77,6 +79,7 @@ class InFlight:
     read_at: float
     records: int
     newest_timestamp_ms: int
+    misrouted: Misrouted
     scores: Scores | None = None
 
 
@@ -153,6 +156,7 @@ class Pipeline:
         self._pace = pace
         self._meter = meter
         self._recorder = BatchRecorder(meter, owner, began)
+        self._finder = MisroutedFinder(owner.own.partition.partition, owner.partitions)
         self._stop_reading = Event()
         self._abandon = Event()
         self._to_score: Inbox[InFlight] = Inbox(pace.max_queued_rows)
@@ -210,6 +214,16 @@ class Pipeline:
     def dead_letter_alarm(self) -> bool:
         """Whether too large a share of the newest records was refused."""
         return self._recorder.dead_letter_alarm
+
+    @property
+    def misrouted(self) -> int:
+        """Accepted records of users of other partitions since this owner began."""
+        return self._recorder.misrouted
+
+    @property
+    def misrouted_alarm(self) -> bool:
+        """Whether such records came within the last minutes."""
+        return self._recorder.misrouted_alarm
 
     @property
     def recovery_seconds(self) -> float | None:
@@ -271,7 +285,8 @@ class Pipeline:
             read_at = time.monotonic()
             for observed in owner.observe(records):
                 size = observed.next_offset - observed.from_offset
-                batch = InFlight(observed, read_at, size, records[-1].timestamp_ms)
+                misrouted = self._finder.find(observed, records)
+                batch = InFlight(observed, read_at, size, records[-1].timestamp_ms, misrouted)
                 if not self._to_score.put(batch, size):
                     return
             if len(records) < pace.max_poll_records // 4:
@@ -305,7 +320,9 @@ class Pipeline:
             now = time.monotonic()
             for batch in batches:
                 self._owner.settle(batch.observed)
-                self._recorder.settled(batch.observed, now - batch.read_at, batch.newest_timestamp_ms)
+                self._recorder.settled(
+                    batch.observed, batch.misrouted, now - batch.read_at, batch.newest_timestamp_ms
+                )
             self._recorder.alerted(alerts)
         self._published.set()
 

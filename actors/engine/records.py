@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from actors.engine.dead_letter_share import LIMIT_SHARE, DeadLetterShare
+from actors.engine.misrouted import MisroutedAlarm
 from actors.engine.owner import PartitionOwner
 from ray_fraud.domain import metrics
 from ray_fraud.domain.alert import Alert
 from ray_fraud.domain.metrics import TransactionStatus
+from ray_fraud.domain.misrouting import Misrouted
 from ray_fraud.domain.partition import Observed
 from ray_fraud.domain.split import Split
 from ray_fraud.domain.version_metrics import VERSION_ROWS, VERSION_SECONDS, version_labels
@@ -36,7 +38,10 @@ class BatchRecorder:
         self._owner = owner
         self._share = DeadLetterShare()
         self.dead_letter_alarm = False
-        self._partition = str(owner.own.partition.partition)
+        number = owner.own.partition.partition
+        self._partition = str(number)
+        self._misrouted = MisroutedAlarm(number, owner.partitions)
+        self.misrouted_alarm = False
         self._cut_at = time.monotonic()
         self._began = began
         self.recovery_seconds: float | None = None
@@ -46,6 +51,7 @@ class BatchRecorder:
         meter.set(metrics.EPOCH, owner.own.epoch, partition=self._partition)
         for status in TransactionStatus:
             meter.count(metrics.TRANSACTIONS, 0, status=status)
+        meter.count(metrics.MISROUTED, 0, partition=self._partition)
 
     def scored(self, split: Split, records: int, answer: ScoredBatch | None) -> None:
         meter = self._meter
@@ -70,7 +76,14 @@ class BatchRecorder:
                 meter.count(VERSION_ROWS, rows, **version_labels(arm))
                 meter.observe(VERSION_SECONDS, (seconds,), **version_labels(arm))
 
-    def settled(self, observed: Observed, seconds: float, newest_timestamp_ms: int) -> None:
+    @property
+    def misrouted(self) -> int:
+        """Accepted records of users of other partitions since this owner began."""
+        return self._misrouted.total
+
+    def settled(
+        self, observed: Observed, misrouted: Misrouted, seconds: float, newest_timestamp_ms: int
+    ) -> None:
         meter, counts = self._meter, observed.counts
         now_ms = time.time() * 1000
         meter.count(metrics.TRANSACTIONS, counts.processed, status=TransactionStatus.PROCESSED)
@@ -79,6 +92,8 @@ class BatchRecorder:
         meter.count(metrics.TRANSACTIONS, counts.quarantined, status=TransactionStatus.QUARANTINED)
         meter.count(metrics.ID_REUSED, counts.id_reused)
         meter.count(metrics.LATE_BEYOND_STATE, counts.late_beyond_state)
+        meter.count(metrics.MISROUTED, misrouted.count, partition=self._partition)
+        self._misrouted.add(counts.processed + counts.duplicates, misrouted, time.monotonic())
         self._state_bytes += _size(observed.changed) - _size(observed.before)
         for code, number in Counter(dead.rejection.code for dead in observed.dead_letters).items():
             meter.count(metrics.DEAD_LETTERS, number, code=code)
@@ -116,6 +131,8 @@ class BatchRecorder:
         end = owner.log_end()
         if end is not None:
             meter.set(metrics.LAG, max(0, end - owner.state.next_offset), partition=self._partition)
+        self.misrouted_alarm = self._misrouted.judge(now)
+        meter.set(metrics.MISROUTED_ALARM, float(self.misrouted_alarm), partition=self._partition)
         meter.set(metrics.CUT_AGE, now - self._cut_at, partition=self._partition)
         meter.set(metrics.USERS, len(owner.state.users), partition=self._partition)
         meter.set(metrics.STATE_BYTES, self._state_bytes, partition=self._partition)

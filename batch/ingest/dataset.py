@@ -45,6 +45,5 @@ def one_slice(piece: Slice, packed: bytes) -> bytes:
         parts = list(read_slice(reader, piece, decoder_of(config.connections), config.settings))
     finally:
         reader.close()
-    return msgspec.json.encode(
-        write_rows(DeltaTransactions(config.connections.lake), pa.concat_tables(parts))
-    )
+    table, partitions = DeltaTransactions(config.connections.lake), config.connections.topics.partitions
+    return msgspec.json.encode(write_rows(table, pa.concat_tables(parts), partitions))

@@ -37,6 +37,8 @@ class IngestReport(msgspec.Struct):
     accepted: int = 0
     rejected: dict[str, int] = {}
     holes: int = 0
+    misrouted: int = 0
+    """Accepted records of users that belong to another partition; see docs/producers.md."""
     files: int = 0
     commits: int = 0
     version: int | None = None
@@ -100,10 +102,12 @@ class Ingest:
     def _take(self, plan: Plan, report: IngestReport) -> None:
         """Reads, writes and commits one plan."""
         topic = self._config.connections.topics.transactions
-        reads, files = joined(topic, plan.ranges, self._read_and_write(list(plan.slices)))
+        blocks = list(self._read_and_write(list(plan.slices)))
+        reads, files = joined(topic, plan.ranges, blocks)
         report.version = commit(self._table, Append(uuid.uuid4().hex, reads, files), self._sleep)
         report.commits += 1
         report.files += len(files)
+        report.misrouted += sum(block.misrouted for block in blocks)
         rejected = Counter(report.rejected)
         for read in reads:
             report.accepted += read.accepted

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from batch.ingest.columns import HOLE, OUTCOME
 from batch.ingest.plan import Slice
+from ray_fraud.domain.placement import partitions_of_users
 from ray_fraud.stores.errors import StoreDamaged
 from ray_fraud.stores.tables.port import DataFile, ReadRange, TransactionTable
 
@@ -28,11 +30,19 @@ class Written(msgspec.Struct, frozen=True):
     outcomes: dict[str, int]
     """Offsets that became no row of the table, by rejection code or `hole`."""
     files: list[DataFile]
+    misrouted: int = 0
+    """Accepted records of users that belong to another partition."""
 
 
-def write_rows(table: TransactionTable, rows: pa.Table) -> list[Written]:
-    """Writes the accepted ones of the rows; one entry per partition of the log among them."""
-    return [_write(table, rows.filter(pc.equal(rows["partition"], number))) for number in _numbers(rows)]
+def write_rows(table: TransactionTable, rows: pa.Table, partitions: int = 1) -> list[Written]:
+    """Writes the accepted ones of the rows; one entry per partition of the log among them.
+
+    `partitions`: of the topic, by which users are placed; 1 if users of all kinds may be in one place.
+    """
+    return [
+        _write(table, rows.filter(pc.equal(rows["partition"], number)), number, partitions)
+        for number in _numbers(rows)
+    ]
 
 
 def _numbers(rows: pa.Table) -> list[int]:
@@ -40,21 +50,29 @@ def _numbers(rows: pa.Table) -> list[int]:
     return numbers
 
 
-def _write(table: TransactionTable, rows: pa.Table) -> Written:
+def _write(table: TransactionTable, rows: pa.Table, partition: int, partitions: int) -> Written:
     outcomes = rows[OUTCOME]
     accepted = rows if outcomes.null_count == rows.num_rows else rows.filter(pc.is_null(outcomes))
     files = table.write_files(accepted.drop_columns([OUTCOME])) if accepted.num_rows else []
     others = Counter(outcomes.drop_null().to_pylist())
     ends: dict[str, Any] = pc.min_max(rows["offset"]).as_py()
     return Written(
-        partition=rows["partition"][0].as_py(),
+        partition=partition,
         first_offset=ends["min"],
         last_offset=ends["max"],
         offsets=pc.count_distinct(rows["offset"]).as_py(),
         accepted=accepted.num_rows,
         outcomes=dict(others),
         files=files,
+        misrouted=_misrouted(accepted, partition, partitions),
     )
+
+
+def _misrouted(accepted: pa.Table, partition: int, partitions: int) -> int:
+    if partitions == 1:
+        return 0
+    placed = partitions_of_users(accepted["user_id"].to_numpy(), partitions)
+    return int(np.count_nonzero(placed != partition))
 
 
 def joined(

@@ -1,4 +1,4 @@
-"""One user's state: the newest one from Redis, or an earlier one by replay of the user's partition.
+"""One user's state: the newest one from Redis, or an earlier one by replay of a partition.
 
 Never: writing anything; scoring (the state of a user does not depend on a score).
 """
@@ -11,9 +11,11 @@ from enum import StrEnum
 from actors.engine.audit import read_log
 from ray_fraud.domain.feature_tables import StateOnly
 from ray_fraud.domain.partition import FOLD_VERSION, PartitionState
+from ray_fraud.domain.placement import partition_of_user
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.stores.connections import Connections
+from ray_fraud.stores.cuts.port import CutStore
 from ray_fraud.stores.cuts.redis_store import RedisCutStore
 from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
 from ray_fraud.stores.lake import lake_filesystem
@@ -21,7 +23,6 @@ from ray_fraud.stores.ledger.port import EpochRow, valid_until
 from ray_fraud.stores.ledger.postgres import PostgresLedger
 from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
 from ray_fraud.stores.log.kafka_reader import KafkaLogReader
-from ray_fraud.stores.log.partitioning import partition_of
 from ray_fraud.stores.partition_facts import decoder_of, partition_id
 from ray_fraud.stores.snapshots.lake import LakeSnapshotStore
 from ray_fraud.stores.snapshots.port import SnapshotHeader, SnapshotStore
@@ -48,38 +49,53 @@ class FoundState:
     """None: the partition does not know the user at this offset."""
 
 
-def newest_state(connections: Connections, user_id: int) -> FoundState:
-    """The user's state in the newest cut.
+def newest_states(connections: Connections, user_id: int) -> list[FoundState]:
+    """The user's state in the newest cuts: of the user's own partition, and of all others that know the user.
+
+    Others do if a producer uses another key or partitioner; then each holds a part of the user's history.
 
     Raises:
-        StoreError: Kafka or Redis does not answer, or there is no cut yet.
+        StoreError: Kafka or Redis does not answer, or there is no cut of the user's partition yet.
     """
     with ExitStack() as closing:
         admin = KafkaLogAdmin(connections.kafka)
         closing.callback(admin.close)
-        own = _partition_of_user(admin, connections, user_id)
         cuts = RedisCutStore(connections.redis)
         closing.callback(cuts.close)
-        header = cuts.header(own)
-        for _ in range(CUT_ATTEMPTS):
-            if header is None:
-                raise StoreRefused("redis", f"no cut of {own} yet: start the hot path with `ray-fraud up`")
-            state = cuts.read_user(own, user_id)
-            # Another cut may have been written between the two reads.
-            before, header = header, cuts.header(own)
-            if header is not None and header.next_offset == before.next_offset:
-                return FoundState(user_id, own, header.next_offset, StateSource.CUT, state)
-        raise StoreUnavailable("redis", f"the cut of {own} changed {CUT_ATTEMPTS} times; try again")
+        partitions = _partitions(admin, connections)
+        home = partition_of_user(user_id, len(partitions))
+        own = _in_cut(cuts, partitions.pop(home), user_id)
+        if own is None:
+            raise StoreRefused(
+                "redis", f"no cut of partition {home} yet: start the hot path with `ray-fraud up`"
+            )
+        others = (_in_cut(cuts, partition, user_id) for partition in partitions)
+        return [own, *(other for other in others if other is not None and other.state is not None)]
 
 
-def state_at(connections: Connections, user_id: int, offset: int) -> FoundState:
-    """The user's state as it was at `offset`: the effect of all records of the user's partition below it.
+def _in_cut(cuts: CutStore, own: PartitionId, user_id: int) -> FoundState | None:
+    header = cuts.header(own)
+    for _ in range(CUT_ATTEMPTS):
+        if header is None:
+            return None
+        state = cuts.read_user(own, user_id)
+        # Another cut may have been written between the two reads.
+        before, header = header, cuts.header(own)
+        if header is not None and header.next_offset == before.next_offset:
+            return FoundState(user_id, own, header.next_offset, StateSource.CUT, state)
+    raise StoreUnavailable("redis", f"the cut of {own} changed {CUT_ATTEMPTS} times; try again")
+
+
+def state_at(connections: Connections, user_id: int, offset: int, partition: int | None = None) -> FoundState:
+    """The user's state as it was at `offset` of a partition: the effect of all its records below.
+
+    `partition`: None is the one where the user belongs.
 
     Raises:
-        StoreError: a store does not answer, `offset` is not decided yet, or the log no longer holds what a
-            replay needs.
+        StoreError: a store does not answer, there is no such partition, `offset` is not decided yet, or the
+            log no longer holds what a replay needs.
     """
-    with _opened(connections, user_id) as past:
+    with _opened(connections, user_id, partition) as past:
         state = past.state_at(offset)
         return FoundState(user_id, past.own, offset, StateSource.REPLAY, state.users.get(user_id))
 
@@ -143,11 +159,15 @@ class _Past:
 
 
 @contextmanager
-def _opened(connections: Connections, user_id: int) -> Iterator[_Past]:
+def _opened(connections: Connections, user_id: int, partition: int | None) -> Iterator[_Past]:
     with ExitStack() as closing:
         admin = KafkaLogAdmin(connections.kafka)
         closing.callback(admin.close)
-        own = _partition_of_user(admin, connections, user_id)
+        partitions = _partitions(admin, connections)
+        number = partition_of_user(user_id, len(partitions)) if partition is None else partition
+        if number >= len(partitions):
+            raise StoreRefused("kafka", f"partition {number}: the topic has 0 … {len(partitions) - 1}")
+        own = partitions[number]
         reader = KafkaLogReader(connections.kafka, connections.topics.transactions, own)
         closing.callback(reader.close)
         ledger = PostgresLedger(connections.postgres, name="ray-fraud state")
@@ -163,7 +183,7 @@ def _opened(connections: Connections, user_id: int) -> Iterator[_Past]:
         )
 
 
-def _partition_of_user(admin: KafkaLogAdmin, connections: Connections, user_id: int) -> PartitionId:
+def _partitions(admin: KafkaLogAdmin, connections: Connections) -> list[PartitionId]:
     topic = connections.topics.transactions
-    number = partition_of(str(user_id).encode(), admin.partition_count(topic))
-    return partition_id(admin, topic, number)
+    first = partition_id(admin, topic, 0)
+    return [first._replace(partition=number) for number in range(admin.partition_count(topic))]

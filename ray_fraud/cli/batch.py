@@ -148,6 +148,9 @@ def run_view(done: dict[str, Any]) -> Table:
     table.add_row("rows written", _figure(ingest["accepted"]))
     table.add_row("records refused", _figure(sum(ingest["rejected"].values())))
     table.add_row("offsets without a record", _figure(ingest["holes"]))
+    if ingest.get("misrouted"):
+        what = f"{ingest['misrouted']:,} records of users of other partitions, see docs/producers.md"
+        table.add_row(Text("MISROUTED", "red"), Text(what))
     table.add_row("files, commits", f"{ingest['files']:,}, {ingest['commits']:,}")
     table.add_row(
         "version of the table", "unchanged" if ingest["version"] is None else str(ingest["version"])

@@ -108,8 +108,12 @@ def _hot_path_tables(state: PlatformState) -> list[Table | Text]:
 def _partition_state(partition: dict[str, Any]) -> str:
     if "epoch" not in partition:
         return f"no owner: {partition.get('error') or partition.get('last_end') or 'starting'}"
-    state = "replaying" if partition["replaying"] else "live"
-    return f"{state}, [red]too many dead letters[/red]" if partition["dead_letter_alarm"] else state
+    parts = ["replaying" if partition["replaying"] else "live"]
+    if partition["dead_letter_alarm"]:
+        parts.append("[red]too many dead letters[/red]")
+    if partition["misrouted_alarm"]:
+        parts.append(f"[red]{partition['misrouted']:,} misrouted records, see docs/producers.md[/red]")
+    return ", ".join(parts)
 
 
 def _figure(value: int | None) -> str:

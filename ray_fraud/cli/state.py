@@ -17,7 +17,7 @@ from rich.text import Text
 
 from cluster.local.failures import LocalStackError
 from cluster.local.stack import load_connections
-from cluster.local.user_lookup import FoundState, newest_state, state_at
+from cluster.local.user_lookup import FoundState, newest_states, state_at
 from ray_fraud.cli.output import Output, data_dir_option, expects, fail, output_option, quiet_libraries, show
 from ray_fraud.domain.user_state import ExactEvent, Lifetime, StateFormatError, Tally, UserState, decode_state
 from ray_fraud.domain.windows import BUCKET_MS, DAY_MS, DAYS_KEPT, HOUR_MS, WEEK_DAYS
@@ -40,36 +40,64 @@ def state() -> None:
     metavar="N",
     help="As it was before offset N of the user's partition, by replay of the log.",
 )
+@click.option(
+    "--partition",
+    type=click.IntRange(0),
+    metavar="P",
+    help="With --at-offset: of this partition, where another partitioner put the user.",
+)
 @data_dir_option
 @output_option
 @expects(LocalStackError, StoreError, ConnectionError, StateFormatError, PermissionError)
-def show_state(user_id: int, at_offset: int | None, data_dir: Path, output: Output) -> None:
-    """The state of USER with the offset for which it holds: transactions, windows, days."""
+def show_state(
+    user_id: int, at_offset: int | None, partition: int | None, data_dir: Path, output: Output
+) -> None:
+    """The state of USER with the offset for which it holds: transactions, windows, days.
+
+    Of every partition that knows the user: more than one does only if a producer misroutes records.
+    """
     quiet_libraries()
+    if partition is not None and at_offset is None:
+        fail("--partition needs --at-offset; without it every partition is looked at")
     connections = load_connections(data_dir)
     if at_offset is None:
-        found = newest_state(connections, user_id)
+        states = newest_states(connections, user_id)
     else:
-        found = state_at(connections, user_id, at_offset)
-    if found.state is None:
+        states = [state_at(connections, user_id, at_offset, partition)]
+    own = states[0].partition.partition
+    known = [(found, found.state) for found in states if found.state is not None]
+    if not known:
         fail(
-            f"user {user_id} is unknown: no accepted transaction in partition {found.partition.partition} "
-            f"below offset {found.offset} (or forgotten as idle)"
+            f"user {user_id} is unknown: no accepted transaction in partition {own} "
+            f"below offset {states[0].offset} (or forgotten as idle)"
+            + (at_offset is not None)
+            * "; --partition P looks in another one"
         )
-    view = decode_state(found.state)
+    first, *others = [state_data(found, packed, decode_state(packed)) for found, packed in known]
     show(
         "state show",
-        state_data(found, found.state, view),
+        {**first, "elsewhere": others},
         output,
-        lambda: Group(
-            _heading(found, view),
-            Text(),
-            _windows_table(view),
-            _high_ones(view.lifetime),
-            Text(),
-            *_details(view),
-        ),
+        lambda: Group(*_warning(known, own), *(part for found in known for part in _view(*found))),
     )
+
+
+def _warning(known: Sequence[tuple[FoundState, bytes]], own: int) -> list[Text]:
+    """Where the user's history is torn apart, says so."""
+    strange = [str(found.partition.partition) for found, _ in known if found.partition.partition != own]
+    if not strange:
+        return []
+    text = (
+        f"The user belongs to partition {own} and was seen in partition {', '.join(strange)}: a producer "
+        "uses another key or partitioner, and each place knows only a part (docs/producers.md)."
+    )
+    return [Text(text, "yellow"), Text()]
+
+
+def _view(found: FoundState, packed: bytes) -> list[Table | Text]:
+    view = decode_state(packed)
+    summary = (_heading(found, view), Text(), _windows_table(view), _high_ones(view.lifetime), Text())
+    return [*summary, *_details(view), Text()]
 
 
 def state_data(found: FoundState, packed: bytes, view: UserState) -> dict[str, Any]:

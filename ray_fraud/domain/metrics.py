@@ -153,6 +153,21 @@ DEAD_LETTER_ALARM = Metric(
     "1 while the share of refused records is above its limit: a producer is broken, or we are.",
     PARTITION,
 )
+MISROUTED = Metric(
+    "fraud_detection_misrouted_total",
+    MetricKind.COUNTER,
+    "records",
+    "Accepted records whose user belongs to another partition, duplicates among them. Any: a producer "
+    "uses another key or partitioner, see docs/producers.md.",
+    PARTITION,
+)
+MISROUTED_ALARM = Metric(
+    "fraud_detection_misrouted_alarm",
+    MetricKind.GAUGE,
+    "bool",
+    "1 while such records come, and for ten minutes after the last: users' histories are torn apart.",
+    PARTITION,
+)
 DEGRADED_SCORES = Metric(
     "fraud_detection_degraded_scores_total",
     MetricKind.COUNTER,
@@ -392,6 +407,8 @@ CATALOGUE: tuple[Metric, ...] = (
     CUT_AGE,
     DEAD_LETTERS,
     DEAD_LETTER_ALARM,
+    MISROUTED,
+    MISROUTED_ALARM,
     DEGRADED_SCORES,
     FENCED_WRITES,
     ID_REUSED,

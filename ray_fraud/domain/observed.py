@@ -71,6 +71,8 @@ class Observed:
     split: Split
     settings: DetectionSettings
     counts: Counts = field(default_factory=Counts)
+    duplicate_users: list[int] = field(default_factory=list)
+    """Users of the accepted records that are duplicates, one entry per record."""
 
 
 @dataclass(frozen=True, slots=True)

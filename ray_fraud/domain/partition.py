@@ -69,13 +69,14 @@ class OffsetOrderError(Exception):
 class _Batch:
     """What `observe` gathers on its way."""
 
-    __slots__ = ("before", "counts", "dead_letters", "feature_rows", "rows")
+    __slots__ = ("before", "counts", "dead_letters", "duplicate_users", "feature_rows", "rows")
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.feature_rows: list[bytes] = []
         self.dead_letters: list[DeadLetter] = []
         self.before: dict[int, bytes | None] = {}
+        self.duplicate_users: list[int] = []
         self.counts = Counts()
 
     def reject(self, record: Record, rejection: Rejection) -> None:
@@ -260,6 +261,7 @@ class PartitionState:
         counts = batch.counts
         if step is None:
             counts.duplicates += 1
+            batch.duplicate_users.append(user_id)
             return
         counts.processed += 1
         counts.late_beyond_state += step.late_beyond_state
@@ -316,4 +318,5 @@ class PartitionState:
             split=self._controls.split,
             settings=self._controls.settings,
             counts=batch.counts,
+            duplicate_users=batch.duplicate_users,
         )

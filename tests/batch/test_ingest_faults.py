@@ -14,6 +14,7 @@ from batch.ingest.plan import Slice
 from batch.ingest.read import read_slice
 from batch.schedule.gap_alarm import gaps_told
 from ray_fraud.domain import metrics
+from ray_fraud.domain.placement import partition_of_user
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.stores.connections import (
@@ -43,6 +44,8 @@ CONFIG = IngestConfig(
     slice_records=7,
     commit_records=40,
 )
+USER = 7
+"""Whose transactions all of them are, in both partitions."""
 RECORDS = 60
 """Of each partition: two commits, nine slices in each."""
 
@@ -62,7 +65,11 @@ class World:
             log = self.broker.topic(TOPICS.transactions).logs[number]
             for _ in range(count):
                 self.sent += 1
-                value = b"?" if self.sent % 7 == 0 else record(0, transaction(f"t{self.sent}")).value
+                value = (
+                    b"?"
+                    if self.sent % 7 == 0
+                    else record(0, transaction(f"t{self.sent}", user_id=USER)).value
+                )
                 log.append(1_700_000_000_000, b"k", value, ())
                 if self.sent % 10 == 0:
                     self.broker.add_hole(TOPICS.transactions, number)
@@ -97,7 +104,7 @@ class World:
     def _one(self, table: MemoryTransactions, plan: FaultPlan, piece: Slice) -> Iterator[Written]:
         reader = self.broker.reader(TOPICS.transactions, piece.partition, plan)
         for rows in read_slice(reader, piece, decoder(), DetectionSettings()):
-            yield from write_rows(table, rows)
+            yield from write_rows(table, rows, TOPICS.partitions)
 
     def expected(self) -> list[tuple[str, int, int]]:
         """Place of every record that the contract accepts."""
@@ -138,6 +145,8 @@ def test_one_ingest_brings_every_accepted_offset(world: World) -> None:
     assert report.accepted == len(world.expected())
     assert report.rejected == {"not_json": 2 * RECORDS // 7}
     assert report.holes == 2 * RECORDS // 10
+    home = partition_of_user(USER, TOPICS.partitions)
+    assert report.misrouted == sum(partition != home for _, partition, _ in world.expected())
     assert report.to_read == sum(end for _, end in world.bounds().values())
 
 
