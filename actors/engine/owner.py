@@ -89,7 +89,7 @@ class PartitionOwner:
         decided = ports.ledger.decided_offset(partition) or 0
         # A log that was cut short gives its offsets to new records, whose effects must not be skipped.
         self._decided_offset = min(decided, taken.bounds.end)
-        self._suspects = self._suspected(base)
+        self._suspects = self._suspected(base, closed=taken.closed)
         self._publisher = Publisher(ports, taken.own, clock)
         self.cuts = CutKeeper(
             ports,
@@ -102,15 +102,16 @@ class PartitionOwner:
         )
         self._start_reading(taken, base)
 
-    def _suspected(self, base: Base) -> Suspects:
-        """What may have killed an earlier owner; nothing if the last one drained the partition."""
+    def _suspected(self, base: Base, *, closed: bool) -> Suspects:
+        """What may have killed an earlier owner; nothing if none left a mark and the last closed its cut."""
         begin = max(base.next_offset, self._decided_offset)
+        deaths = self._ports.ledger.attempts(self.own.partition)
         return Suspects(
             self._ports.ledger,
             self.own,
             begin=begin,
-            end=begin if self.drained else self.own.barrier,
-            deaths=self._ports.ledger.attempts(self.own.partition),
+            end=begin if self.drained or (closed and not deaths) else self.own.barrier,
+            deaths=deaths,
             quarantine=lambda offset: self._timeline.quarantine(self.state, offset),
         )
 

@@ -13,7 +13,7 @@ from actors.engine.ports import Ports
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.cuts.port import CutDamaged, CutHeader
 from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
-from ray_fraud.stores.ledger.port import Ownership
+from ray_fraud.stores.ledger.port import Ownership, Turn
 from ray_fraud.stores.log.port import LogBounds
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ class TakenOver:
     bounds: LogBounds
     undecided: bool
     """Nobody has decided anything in this partition yet."""
+    closed: bool
+    """The last owner closed its cut: it did not die, although its replay may not have been over."""
 
 
 def take_over(ports: Ports, partition: PartitionId, token: str) -> TakenOver:
@@ -54,10 +56,11 @@ def take_over(ports: Ports, partition: PartitionId, token: str) -> TakenOver:
         if undecided:
             barrier = min((row.barrier for row in ports.ledger.epochs(partition)), default=bounds.start)
         else:
-            barrier = _barrier(turn.last_epoch, header, bounds)
+            barrier = _barrier(turn, header, bounds)
         own = turn.confirm(epoch, token, barrier)
     logger.info("partition %s: epoch %d, barrier %d, log %s", partition, epoch, barrier, bounds)
-    return TakenOver(own, header, raised, bounds, undecided)
+    closed = header is not None and _is_closed(header, turn.last_epoch)
+    return TakenOver(own, header, raised, bounds, undecided, closed)
 
 
 def _redis_epoch(ports: Ports, partition: PartitionId) -> int | None:
@@ -85,8 +88,22 @@ def _raise_epoch(
         return None, False
 
 
-def _barrier(last_epoch: int, header: CutHeader | None, bounds: LogBounds) -> int:
-    """The offset below which an earlier owner may have decided something."""
-    if header is not None and header.drained and header.writer_epoch == last_epoch:
-        return header.next_offset
-    return bounds.end
+def _barrier(turn: Turn, header: CutHeader | None, bounds: LogBounds) -> int:
+    """The offset below which an earlier owner may have decided something.
+
+    Not below the last barrier: an owner that closed its cut in the middle of its replay decided nothing above
+    it, but those before it did. Only a log that was cut off below takes it back.
+    """
+    reached = bounds.end
+    if header is not None and _is_closed(header, turn.last_epoch):
+        reached = min(header.next_offset, bounds.end)
+    last = turn.last_barrier
+    if last is None:
+        return reached
+    if last > bounds.end:
+        logger.error("the log was cut off at %d: barrier %d goes back to there", bounds.end, last)
+    return max(reached, min(last, bounds.end))
+
+
+def _is_closed(header: CutHeader, last_epoch: int) -> bool:
+    return header.drained and header.writer_epoch == last_epoch

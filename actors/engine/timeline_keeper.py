@@ -21,6 +21,7 @@ from ray_fraud.domain.timeline import (
     Gap,
     features_event,
     fold_version_event,
+    in_force_order,
     inline_event,
     quarantine_event,
     settings_event,
@@ -56,7 +57,8 @@ class TimelineKeeper:
         self.events = events
 
     def last(self, kind: EventKind) -> ControlEvent | None:
-        return next((event for event in reversed(self.events) if event.kind is kind), None)
+        """The event of this kind that holds once all are due."""
+        return max((event for event in self.events if event.kind is kind), key=in_force_order, default=None)
 
     def reconcile(self, state: PartitionState, desired: Desired, *, drained: bool) -> bool:
         """Appends what is missing; each event holds from the first offset nobody has decided.
@@ -162,4 +164,6 @@ class TimelineKeeper:
         return len(self.events) + 1
 
     def _from(self, state: PartitionState) -> int:
-        return max(self._own.barrier, state.next_offset)
+        """The first offset that a new event may hold from: not observed, not decided, behind all others."""
+        others = (event.from_offset for event in self.events if event.kind is not EventKind.QUARANTINE)
+        return max(self._own.barrier, state.next_offset, *others)

@@ -1,6 +1,7 @@
 """What the control timeline says at the offset that a partition has reached.
 
-Never: an event applied before its offset, or out of the order of its number among those that are due.
+Never: an event applied before its offset, or before one of a lower offset, or of the same offset and a
+lower number.
 """
 
 import sys
@@ -19,6 +20,7 @@ from ray_fraud.domain.timeline import (
     Quarantine,
     TimelineError,
     content_of,
+    in_force_order,
 )
 
 FOLD_VERSION: int = 3
@@ -76,6 +78,7 @@ class Controls:
         self._known_tables = tables
         self._waiting: list[tuple[ControlEvent, Content]] = []
         self._last_seq: int | None = None
+        self._last_from = 0
         for event in timeline:
             self.add(event)
         versions = [event for event, _ in self._due(next_offset) if event.kind is EventKind.FOLD_VERSION]
@@ -92,10 +95,25 @@ class Controls:
             raise TimelineError(f"event {event.seq} ({event.kind}) follows event {self._last_seq}")
         self._waiting.append((event, content_of(event)))
         self._last_seq = event.seq
+        if event.kind is not EventKind.QUARANTINE:
+            self._last_from = max(self._last_from, event.from_offset)
         self.next_due = min(self.next_due, event.from_offset)
 
+    def append(self, event: ControlEvent) -> None:
+        """Puts a new event on the waiting list; of what is stored, older releases left some out of order.
+
+        Raises:
+            TimelineError: it lies below an event before it and is no quarantine; or as `add`.
+        """
+        if event.kind is not EventKind.QUARANTINE and event.from_offset < self._last_from:
+            raise TimelineError(
+                f"event {event.seq} ({event.kind}) from offset {event.from_offset}: an event before it holds "
+                f"from {self._last_from} and would win from there on; append it from there or above"
+            )
+        self.add(event)
+
     def apply_due(self, offset: int) -> int:
-        """Applies all events with `from_offset <= offset`, by number; the end of the farthest gap, or 0.
+        """Applies the events with `from_offset <= offset`, in their order; the end of the farthest gap, or 0.
 
         Raises:
             FoldVersionError: one of them asks for another version; none was applied.
@@ -122,7 +140,9 @@ class Controls:
             raise TablesMissingError(digest) from None
 
     def _due(self, offset: int) -> list[tuple[ControlEvent, Content]]:
-        return [waiting for waiting in self._waiting if waiting[0].from_offset <= offset]
+        due = [waiting for waiting in self._waiting if waiting[0].from_offset <= offset]
+        # As a replay from the log's start meets them, wherever this one begins.
+        return sorted(due, key=lambda waiting: in_force_order(waiting[0]))
 
     def _apply(self, content: Content) -> int:
         match content:

@@ -141,14 +141,15 @@ class PartitionState:
         """Registers an event; `observe` applies it before the first record at or after its offset.
 
         Raises:
-            TimelineError: the event lies below an observed offset, or its number does not follow.
+            TimelineError: the event lies below an observed offset or (a quarantine apart) below an event
+                before it, or its number does not follow.
         """
         if event.from_offset < self.next_offset:
             raise TimelineError(
                 f"event {event.seq} ({event.kind}) from offset {event.from_offset}: "
                 f"records below {self.next_offset} are observed already"
             )
-        self._controls.add(event)
+        self._controls.append(event)
 
     def apply(self, event: ControlEvent) -> None:
         """Registers an event that is due at the offset reached, and applies it at once.

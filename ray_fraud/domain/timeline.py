@@ -145,9 +145,14 @@ def gap_event(seq: int, from_offset: int, to_offset: int, reason: str) -> Contro
     return inline_event(seq, from_offset, EventKind.GAP, canonical_json(Gap(from_offset, to_offset, reason)))
 
 
+def in_force_order(event: ControlEvent) -> tuple[int, int]:
+    """Sorts events as they are applied: by offset, those of one offset by number."""
+    return event.from_offset, event.seq
+
+
 def tables_needed(timeline: Sequence[ControlEvent], next_offset: int) -> list[str]:
     """Digests of the feature tables that hold at `next_offset` or later, in order; without repetition."""
-    refreshes = [event for event in timeline if event.kind is EventKind.FEATURES]
+    refreshes = sorted((event for event in timeline if event.kind is EventKind.FEATURES), key=in_force_order)
     later = [event for event in refreshes if event.from_offset > next_offset]
     due = [event for event in refreshes if event.from_offset <= next_offset][-1:]
     contents = [content_of(event) for event in (*due, *later)]

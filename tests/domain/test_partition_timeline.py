@@ -94,6 +94,21 @@ def test_an_event_below_an_observed_offset_is_refused() -> None:
         state.extend_timeline(split_event(1, 3, ONE))
 
 
+def test_a_new_event_below_one_before_it_is_refused() -> None:
+    state = partition(split_event(1, 100, ONE))
+    with pytest.raises(TimelineError, match=r"event 2 \(split\) from offset 30: .* append it from there"):
+        state.extend_timeline(split_event(2, 30, TWO))
+    state.extend_timeline(quarantine_event(2, 30))
+    state.extend_timeline(split_event(3, 100, TWO))
+
+
+@pytest.mark.parametrize("next_offset", [0, 30, 99, 100, 150])
+def test_stored_events_out_of_order_hold_in_the_order_of_their_offsets(next_offset: int) -> None:
+    state = partition(split_event(1, 100, ONE), split_event(2, 30, TWO), next_offset=next_offset)
+    state.observe([record(max(next_offset, 150), transaction())])
+    assert state.split == ONE
+
+
 def test_an_event_that_is_not_due_cannot_be_applied() -> None:
     with pytest.raises(TimelineError, match="from offset 5 is not due at 4"):
         partition(next_offset=4).apply(split_event(1, 5, ONE))

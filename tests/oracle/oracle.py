@@ -95,7 +95,7 @@ class Oracle:
     new_user: Callable[[], User] = User
 
     def __init__(self, timeline: Sequence[EventLike], score: Score) -> None:
-        self.pending = sorted(timeline, key=lambda event: event.seq)
+        self.pending = sorted(timeline, key=lambda event: (event.from_offset, event.seq))
         self.score = score
         self.settings = Settings()
         self.split = RULES_ONLY

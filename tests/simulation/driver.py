@@ -18,6 +18,7 @@ from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.partition import Observed, PartitionState
 from ray_fraud.domain.record import Record
 from ray_fraud.domain.split import Split
+from ray_fraud.domain.timeline import EventKind
 from ray_fraud.stores.errors import Fenced, SlowDown, StoreError, StoreUnavailable
 from ray_fraud.stores.faults import Crashed, FaultPlan, RefusedByPlan
 from ray_fraud.stores.feature_tables.lookup import TablesFromFiles
@@ -54,6 +55,8 @@ class Happened:
     splits: int = 0
     settings: int = 0
     refreshes: int = 0
+    drains: int = 0
+    drains_in_replay: int = 0
 
 
 class Driver:
@@ -103,6 +106,21 @@ class Driver:
             self.owner = Owner(steps)
             self.happened.lives += 1
         return self.owner
+
+    def drain(self, owner: Owner) -> None:
+        """Closes the owner as its shell does on a revocation, also in the middle of a replay."""
+        while owner.queue:
+            self.settle(owner)
+        try:
+            self.persist(lambda: owner.steps.write_cut(drained=True))
+        except RefusedByPlan:
+            # The shell gives up: an unclean end, as if it had crashed here.
+            self.owner = None
+            raise
+        self.persist(owner.steps.record_progress)
+        self.happened.drains += 1
+        self.happened.drains_in_replay += owner.steps.replaying
+        self.owner = None
 
     def crash(self) -> None:
         self.owner = None
@@ -179,6 +197,7 @@ class Driver:
         self.world.faults = FaultPlan()
         self.owner = None
         owner = self.live()
+        self.persist(owner.steps.reconcile)
         end = self.world.broker.topic(TOPICS.transactions).logs[0].end
         while owner.steps.state.next_offset < end or owner.queue:
             self.read(owner, 50)
@@ -205,6 +224,7 @@ def replayed(world: World) -> tuple[Replayed, PartitionState]:
 def check(world: World, owner: Owner, sent: Sequence[Record]) -> Replayed:
     """Invariants I1, I2 at the end of a run, I3 at its end and wherever a state was stored."""
     expected, state = replayed(world)
+    check_timeline(world, owner)
     topic = topic_alerts(world)
     rows = [row.alert.alert_uid for row in _hot_rows(world)]
     verdict = compare(set(expected.alerts), rows, set(topic))
@@ -228,6 +248,17 @@ def check(world: World, owner: Owner, sent: Sequence[Record]) -> Replayed:
         # A duplicate older than the memory of ids has the same uid; whichever came first is stored.
         assert row.alert == first or row.alert.offset > first.offset
     return expected
+
+
+def check_timeline(world: World, owner: Owner) -> None:
+    """Events stand in the order of their offsets, and what is desired is what holds in the end."""
+    events = MemoryLedger(world.database).events(world.partition)
+    places = [event.from_offset for event in events if event.kind is not EventKind.QUARANTINE]
+    assert places == sorted(places), f"offsets of the events go back: {places}"
+    last = {event.kind: event.digest for event in events}
+    desired = owner.steps.desired
+    assert last[EventKind.SETTINGS] == desired.settings.digest
+    assert last[EventKind.SPLIT] == desired.split.digest
 
 
 def topic_alerts(world: World) -> Counter[UUID]:

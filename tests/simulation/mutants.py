@@ -19,7 +19,8 @@ from actors.engine.sink import Sink
 from actors.engine.timeline_keeper import TimelineKeeper
 from ray_fraud.domain.partition import Observed, PartitionState
 from ray_fraud.domain.record import Record
-from ray_fraud.domain.timeline import ControlEvent
+from ray_fraud.domain.split import Split
+from ray_fraud.domain.timeline import ControlEvent, content_of
 from ray_fraud.stores.cuts.port import Cut
 from ray_fraud.stores.log.port import Pending
 
@@ -106,8 +107,18 @@ def barrier_at_the_cut(patch: pytest.MonkeyPatch) -> None:
     """The barrier is taken from the cut even if its writer went on after it."""
     barrier = take_over_module._barrier
 
-    def low(last_epoch: int, header: Any, bounds: Any) -> int:
-        return header.next_offset if header is not None else barrier(last_epoch, header, bounds)
+    def low(turn: Any, header: Any, bounds: Any) -> int:
+        return header.next_offset if header is not None else barrier(turn, header, bounds)
+
+    patch.setattr(take_over_module, "_barrier", low)
+
+
+def barrier_of_the_last_owner_alone(patch: pytest.MonkeyPatch) -> None:
+    """A cut closed in the middle of a replay takes the barrier back to below what others decided."""
+
+    def low(turn: Any, header: Any, bounds: Any) -> int:
+        closed = header is not None and header.drained and header.writer_epoch == turn.last_epoch
+        return int(header.next_offset if closed else bounds.end)
 
     patch.setattr(take_over_module, "_barrier", low)
 
@@ -128,10 +139,11 @@ def event_not_recorded(patch: pytest.MonkeyPatch) -> None:
     append = TimelineKeeper._append
 
     def silent(self: TimelineKeeper, state: PartitionState, event: ControlEvent) -> None:
-        if len(self.events) < 3:
+        content = content_of(event)
+        if len(self.events) < 3 or not isinstance(content, Split):
             append(self, state, event)
         else:
-            state.extend_timeline(event)
+            state._controls.split = content
 
     patch.setattr(TimelineKeeper, "_append", silent)
 
@@ -170,6 +182,7 @@ MUTANTS: list[Mutant] = [
     freeze_of_a_later_moment,
     split_below_the_barrier,
     barrier_at_the_cut,
+    barrier_of_the_last_owner_alone,
     event_not_applied,
     event_not_recorded,
     base_after_its_offset,
