@@ -141,6 +141,14 @@ class SupervisorPorts:
         self._cuts = RedisCutStore(connections.redis)
         self._scorer = scorer_config(config)
 
+    def connect_log(self) -> KafkaLogAdmin:
+        """A connection of its own, for whoever looks at the log from outside.
+
+        Raises:
+            StoreError: Kafka does not answer, or lets us not in.
+        """
+        return KafkaLogAdmin(self._config.connections.kafka)
+
     def retention_warning(self) -> str | None:
         """What to change if the topic forgets records that a recovery from the lake would need."""
         kept = self._kafka().retention(self._config.connections.topics.transactions)

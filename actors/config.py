@@ -32,10 +32,18 @@ def partition_actor_name(partition: int) -> str:
     return f"ray-fraud-partition-{partition}"
 
 
+def partition_source(partition: int) -> str:
+    """Under which the owner of a partition records its metrics."""
+    return f"partition-{partition}"
+
+
 class Scoring(StrEnum):
     SERVE = "serve"
     LOCAL = "local"
     """In the partition actor: the latency floor that `ray-fraud bench` compares with."""
+
+
+DEFAULT_STALL_SECONDS = 30.0
 
 
 class HotPathConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -49,6 +57,8 @@ class HotPathConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     rest_share: float = 1.0
     """Pause between scoring calls of one partition, as a share of what the calls take on average."""
     snapshot_interval_seconds: float = 3600.0
+    stall_seconds: float = DEFAULT_STALL_SECONDS
+    """A partition with lag that settles nothing for this long is unhealthy, and its owner is ended."""
     partition_cpus: float = 0.0
     """Ray CPUs that one partition actor reserves; 0 on a laptop, 1 on a cluster."""
     batch: BatchSettings = BatchSettings()

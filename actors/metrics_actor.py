@@ -11,9 +11,9 @@ from typing import Any
 import ray
 from prometheus_client import start_http_server
 from prometheus_client.registry import CollectorRegistry
-from ray.exceptions import RayError
+from ray.exceptions import RayActorError, RayError
 
-from actors.config import BATCH, NAMESPACE, SINK, SUPERVISOR, TRAINING, HotPathConfig
+from actors.config import BATCH, NAMESPACE, SINK, SUPERVISOR, TRAINING, HotPathConfig, partition_source
 from actors.metrics_hub import SnapshotCollector
 from ray_fraud.stores.connections import from_json
 from ray_fraud.telemetry.meter import read_snapshot
@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 GATHER_SECONDS = 2.0
 CALL_TIMEOUT_SECONDS = 2.0
+SOURCES = {"supervisor": SUPERVISOR, "sink": SINK, "batch": BATCH, "training": TRAINING}
+"""The names of actors by the source that their snapshots name."""
 
 
 class MetricsActor:
@@ -31,6 +33,7 @@ class MetricsActor:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         self._config = from_json(config, HotPathConfig)
         self._collector = SnapshotCollector()
+        self._last_owners: dict[str, Any] = {}
         registry = CollectorRegistry()
         registry.register(self._collector)
         self._server, self._server_thread = start_http_server(
@@ -48,26 +51,43 @@ class MetricsActor:
                 logger.info("metrics: gathered again soon: %s", str(error).splitlines()[0])
 
     def _gather(self) -> None:
-        supervisor = ray.get_actor(SUPERVISOR, namespace=NAMESPACE)
-        partitions: list[Any] = ray.get(supervisor.handles.remote(), timeout=CALL_TIMEOUT_SECONDS)
-        roles = [supervisor, ray.get_actor(SINK, namespace=NAMESPACE), *_cold_path(), *partitions]
-        # A partition has no owner for a moment, between two of them.
-        calls = [role.metrics.remote() for role in roles if role is not None]
-        ready, _ = ray.wait(calls, num_returns=len(calls), timeout=CALL_TIMEOUT_SECONDS)
+        roles = {**_named_roles(), **self._owners()}
+        calls = {}
+        for source, role in roles.items():
+            if role is None:
+                # A partition has no owner for a moment, between two of them.
+                self._collector.gone(source)
+            else:
+                calls[role.metrics.remote()] = source
+        ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=CALL_TIMEOUT_SECONDS)
         for call in ready:
             try:
                 self._collector.add(read_snapshot(ray.get(call)))
+            except RayActorError as error:
+                self._collector.gone(calls[call])
+                logger.info("metrics: %s is gone: %s", calls[call], str(error).splitlines()[0])
             except RayError as error:
-                logger.info("metrics: one process did not answer: %s", str(error).splitlines()[0])
+                logger.info("metrics: %s did not answer: %s", calls[call], str(error).splitlines()[0])
+
+    def _owners(self) -> dict[str, Any]:
+        """The owners as the supervisor knows them; the last known ones while it does not answer."""
+        try:
+            supervisor: Any = ray.get_actor(SUPERVISOR, namespace=NAMESPACE)
+            handles = ray.get(supervisor.handles.remote(), timeout=CALL_TIMEOUT_SECONDS)
+            self._last_owners = {partition_source(number): role for number, role in enumerate(handles)}
+        except (RayError, ValueError) as error:
+            logger.info("metrics: the supervisor did not answer: %s", str(error).splitlines()[0])
+        return self._last_owners
 
     def port(self) -> int:
         return int(self._server.server_port)
 
 
-def _cold_path() -> list[Any]:
-    """Those of the cold path's actors that there are."""
-    found = []
-    for name in (BATCH, TRAINING):
+def _named_roles() -> dict[str, Any]:
+    """The actors that have a name of their own, by the source of their snapshots; None: there is none now."""
+    found: dict[str, Any] = {}
+    for source, name in SOURCES.items():
+        found[source] = None
         with contextlib.suppress(ValueError):
-            found.append(ray.get_actor(name, namespace=NAMESPACE))
+            found[source] = ray.get_actor(name, namespace=NAMESPACE)
     return found

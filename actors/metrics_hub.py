@@ -1,12 +1,13 @@
 """One `/metrics` endpoint for the whole platform: the hub adds up the snapshots of every process.
 
 A role that starts again (a new incarnation) keeps what earlier incarnations counted, so counters
-never go back while the hub lives.
+never go back while the hub lives. Gauges are what a process says now: one that is silent has none.
 
 Never: recording; a label that is not in the catalogue.
 """
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -22,12 +23,19 @@ from ray_fraud.domain.metric import Metric, MetricKind
 from ray_fraud.domain.metrics import CATALOGUE
 from ray_fraud.telemetry.meter import HistogramState, Snapshot
 
+SILENT_SECONDS = 15.0
+"""A process that has not answered for this long is as good as gone; a busy one misses a round or two."""
+
 
 class SnapshotCollector(Collector):
     """The newest snapshot of every role, as Prometheus families."""
 
-    def __init__(self, catalogue: Iterable[Metric] = CATALOGUE) -> None:
+    def __init__(
+        self, catalogue: Iterable[Metric] = CATALOGUE, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._catalogue = tuple(catalogue)
+        self._clock = clock
+        self._heard: dict[str, float] = {}
         self._newest: dict[str, Snapshot] = {}
         self._past: dict[str, Snapshot] = {}
 
@@ -38,6 +46,11 @@ class SnapshotCollector(Collector):
             past = self._past.get(snapshot.source)
             self._past[snapshot.source] = known if past is None else _added(past, known)
         self._newest[snapshot.source] = snapshot
+        self._heard[snapshot.source] = self._clock()
+
+    def gone(self, source: str) -> None:
+        """The role has no process now: its gauges go at once, what it counted stays."""
+        self._heard.pop(source, None)
 
     def collect(self) -> Iterable[Family]:
         """All metrics of the catalogue, also those without a value yet."""
@@ -68,7 +81,10 @@ class SnapshotCollector(Collector):
 
     def _gauge(self, metric: Metric) -> Family:
         family = GaugeMetricFamily(metric.name, metric.help, labels=list(metric.labels))
-        for snapshot in self._newest.values():
+        heard_since = self._clock() - SILENT_SECONDS
+        for source, snapshot in self._newest.items():
+            if self._heard.get(source, float("-inf")) < heard_since:
+                continue
             for (name, labels), value in snapshot.gauges.items():
                 if name == metric.name:
                     family.add_metric(labels, value)

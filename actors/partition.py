@@ -20,7 +20,7 @@ import tenacity
 from numpy.typing import NDArray
 
 from actors.build import BuiltPorts, build_ports
-from actors.config import HotPathConfig
+from actors.config import HotPathConfig, partition_source
 from actors.engine.owner import PartitionOwner
 from actors.engine.pipeline import Pace, Pipeline
 from actors.engine.rehearsal import prepare_split, rehearse
@@ -41,6 +41,7 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     """What `ray-fraud status` shows of one partition."""
 
     partition: int
+    topic_id: str
     pid: int
     epoch: int
     barrier: int
@@ -61,6 +62,8 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     """Accepted records of users of other partitions since this owner began."""
     misrouted_alarm: bool
     """Such records came within the last minutes: a producer uses another key or partitioner."""
+    waits: dict[str, str]
+    """The outside systems for which a step waits at the moment, and why."""
 
 
 class PartitionEnd(msgspec.Struct, frozen=True):
@@ -85,7 +88,7 @@ class PartitionActor:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         began = time.monotonic()
         self._config = from_json(config, HotPathConfig)
-        self._meter = Meter(f"partition-{partition}", uuid.uuid4().hex)
+        self._meter = Meter(partition_source(partition), uuid.uuid4().hex)
         self._built: BuiltPorts = build_ports(self._config, partition, self._meter)
         desired = Desired(self._config.settings, msgspec.json.decode(split, type=Split), tables)
         self._owner = self._take_over(desired)
@@ -162,6 +165,7 @@ class PartitionActor:
         return msgspec.json.encode(
             PartitionStatus(
                 partition=owner.own.partition.partition,
+                topic_id=owner.own.partition.topic_id,
                 pid=os.getpid(),
                 epoch=owner.own.epoch,
                 barrier=owner.own.barrier,
@@ -179,6 +183,7 @@ class PartitionActor:
                 dead_letter_alarm=self._pipeline.dead_letter_alarm,
                 misrouted=self._pipeline.misrouted,
                 misrouted_alarm=self._pipeline.misrouted_alarm,
+                waits=self._pipeline.waits,
             )
         )
 

@@ -9,8 +9,10 @@ Never: restarting faster than the backoff allows.
 import logging
 import random
 import time
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import ray
 from ray.exceptions import RayActorError, RayError
 
@@ -35,12 +37,23 @@ CONCURRENT_CALLS = 8
 class PartitionSlot:
     """Watches and replaces the actor of one partition. One thread drives it."""
 
-    def __init__(self, config: HotPathConfig, packed_config: bytes, partition: int, meter: Meter) -> None:
+    def __init__(
+        self,
+        config: HotPathConfig,
+        packed_config: bytes,
+        partition: int,
+        meter: Meter,
+        actor: type = PartitionActor,
+    ) -> None:
+        """`actor`: the class of the owner's process."""
+        self._actor = actor
         self._config = config
         self._meter = meter
         self._packed_config = packed_config
-        self._partition = partition
+        self.partition = partition
         self._handle: Any = None
+        self._question: Any = None
+        self._status: Mapping[str, Any] | None = None
         self._probe: Any = None
         self._probed_at = 0.0
         self._started_at = 0.0
@@ -62,7 +75,7 @@ class PartitionSlot:
     def adopt(self) -> bool:
         """Takes over an actor that an earlier supervisor started; whether there is one."""
         try:
-            handle = ray.get_actor(partition_actor_name(self._partition), namespace=NAMESPACE)
+            handle = ray.get_actor(partition_actor_name(self.partition), namespace=NAMESPACE)
         except ValueError:
             return False
         self._watch(handle)
@@ -84,12 +97,33 @@ class PartitionSlot:
     def stop(self, reason: str) -> None:
         """Ends the actor's process without a restart."""
         handle, self._handle, self._probe = self._handle, None, None
+        self._question = self._status = None
         self.last_end = reason
         if handle is not None:
             try:
                 ray.kill(handle)
             except (RayError, ValueError) as error:
-                logger.info("partition %d: already gone: %s", self._partition, error)
+                logger.info("partition %d: already gone: %s", self.partition, error)
+
+    def newest_status(self) -> Mapping[str, Any] | None:
+        """What the owner said last, as `PartitionStatus`; asks again, and does not wait for the answer."""
+        handle = self._handle
+        if handle is None:
+            return None
+        if self._question is not None and ray.wait([self._question], timeout=0)[0]:
+            try:
+                self._status = msgspec.json.decode(ray.get(self._question))
+            except RayError:
+                # It ended, or never began: `step` finds out and says why.
+                self._status = None
+            self._question = None
+        if self._question is None:
+            self._question = handle.status.remote()
+        return self._status
+
+    def end_stalled(self, reason: str) -> None:
+        """Kills the process of an owner that gets on no more, threads that hang included."""
+        self._replace(reason)
 
     def _grace(self) -> float:
         """A starting actor may wait a minute for its stores."""
@@ -99,7 +133,7 @@ class PartitionSlot:
         try:
             end: PartitionEnd | None = ray.get(reference)
         except RayActorError as error:
-            end = PartitionEnd(f"process ended: {str(error).splitlines()[0]}")
+            end = PartitionEnd(f"process ended: {_cause(error)}")
         except RayError as error:
             end = PartitionEnd(f"{type(error).__name__}: {error}")
         if end is None:
@@ -118,7 +152,7 @@ class PartitionSlot:
             backoff = min(MAX_BACKOFF_SECONDS, 0.5 * 2**self._failures) * random.uniform(0.5, 1.0)
         logger.error(
             "partition %d: ended after %.1f s (%s); next owner in %.1f s",
-            self._partition,
+            self.partition,
             lived,
             reason,
             backoff,
@@ -128,8 +162,8 @@ class PartitionSlot:
         self.restarts += 1
 
     def _start(self, split: bytes, tables: str | None) -> None:
-        actor = ray.remote(PartitionActor).options(
-            name=partition_actor_name(self._partition),
+        actor: Any = ray.remote(self._actor).options(
+            name=partition_actor_name(self.partition),
             namespace=NAMESPACE,
             lifetime="detached",
             max_restarts=0,
@@ -138,10 +172,10 @@ class PartitionSlot:
             num_cpus=self._config.partition_cpus,
         )
         try:
-            handle = actor.remote(self._packed_config, self._partition, split, tables)
+            handle = actor.remote(self._packed_config, self.partition, split, tables)
         except ValueError as error:
             # The name of an actor that just died is free a moment later.
-            logger.info("partition %d: %s", self._partition, error)
+            logger.info("partition %d: %s", self.partition, error)
             self._not_before = time.monotonic() + 0.2
             return
         self._started_at = time.monotonic()
@@ -151,3 +185,9 @@ class PartitionSlot:
         self._handle = handle
         self._probe = handle.ended.remote(PROBE_SECONDS)
         self._probed_at = time.monotonic()
+
+
+def _cause(error: RayActorError) -> str:
+    """One line: of what ended a constructor the exception itself, which Ray's text has last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1 if error.actor_init_failed else 0] if lines else type(error).__name__

@@ -18,7 +18,9 @@ from ray.exceptions import RayError
 from actors.build import SupervisorPorts, build_supervisor_ports
 from actors.config import HotPathConfig, Scoring
 from actors.feature_roll_out import FeatureRollOut
+from actors.log_watch import LogWatch
 from actors.partition_slot import PartitionSlot
+from actors.partition_watch import PartitionWatch
 from actors.split_roll_out import SplitRollOut
 from ray_fraud.domain import metrics
 from ray_fraud.domain.metrics import Component
@@ -33,6 +35,8 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 0.25
 REGISTRY_SECONDS = 1.0
 HEALTH_SECONDS = 5.0
+WATCH_SECONDS = 1.0
+"""An owner's answer is a look old, the log's end up to two seconds more."""
 CALL_TIMEOUT_SECONDS = 5.0
 STATUS_SECONDS = 2.0
 """Less than `ray-fraud status` waits for all of it."""
@@ -57,6 +61,15 @@ class Supervisor:
         ]
         for slot in self._slots:
             slot.adopt()
+        self._log_watch = LogWatch(self._ports.connect_log, self._config.connections.topics.transactions)
+        self._watch = PartitionWatch(
+            self._config.connections.topics.transactions,
+            self._slots,
+            self._log_watch.newest,
+            self._meter,
+            self._config.stall_seconds,
+            time.monotonic,
+        )
         self._stopping = threading.Event()
         self._loop = threading.Thread(target=self._run, name="supervising", daemon=True)
         self._loop.start()
@@ -71,7 +84,7 @@ class Supervisor:
 
     def _run(self) -> None:
         self._warn_of_retention()
-        next_registry = next_health = 0.0
+        next_registry = next_health = next_watch = 0.0
         while not self._stopping.is_set():
             now = time.monotonic()
             try:
@@ -87,6 +100,9 @@ class Supervisor:
                     continue
                 else:
                     self._stopping.wait(TICK_SECONDS)
+                if now >= next_watch:
+                    self._look_at_partitions()
+                    next_watch = now + WATCH_SECONDS
                 if now >= next_health:
                     self._check_health()
                     next_health = now + HEALTH_SECONDS
@@ -136,12 +152,22 @@ class Supervisor:
         self._features.offer(digest, contents)
 
     def _check_health(self) -> None:
-        self._health = {component.value: False for component in Component} | self._ports.health()
+        known = {component.value: False for component in Component} | self._ports.health()
+        self._health = known | {Component.PARTITIONS.value: self._watch.healthy}
         for component, healthy in self._health.items():
             self._meter.set(metrics.SYSTEM_HEALTH, float(healthy), component=component)
 
+    def _look_at_partitions(self) -> None:
+        self._watch.look(self._health)
+        if self._health:
+            self._health = self._health | {Component.PARTITIONS.value: self._watch.healthy}
+        self._meter.set(metrics.SYSTEM_HEALTH, float(self._watch.healthy), component=Component.PARTITIONS)
+
     def status(self) -> bytes:
-        """JSON: health by component, the split, and every partition's status."""
+        """JSON: health by component, what is wrong, the split, and every partition's status.
+
+        A partition of the topic that the settings do not name has a row, too, with its `problem`.
+        """
         handles = self.handles()
         calls = {index: actor.status.remote() for index, actor in enumerate(handles) if actor is not None}
         if calls:
@@ -149,18 +175,26 @@ class Supervisor:
             ray.wait(list(calls.values()), num_returns=len(calls), timeout=STATUS_SECONDS)
         partitions: list[dict[str, Any]] = []
         for index, slot in enumerate(self._slots):
-            entry = {"partition": index, "restarts": slot.restarts, "last_end": slot.last_end}
+            entry: dict[str, Any] = {"partition": index, "restarts": slot.restarts, "last_end": slot.last_end}
             if index in calls:
                 try:
                     entry |= msgspec.json.decode(ray.get(calls[index], timeout=0))
                 except RayError as error:
                     entry["error"] = str(error).splitlines()[0]
             partitions.append(entry)
+        problems, ends = self._watch.problems, self._watch.ends
+        partitions += [{"partition": number} for number in sorted(ends) if number >= len(self._slots)]
+        for entry in partitions:
+            number = entry["partition"]
+            entry["problem"] = problems.get(number)
+            if ends.get(number) is not None:
+                entry["log_end"] = ends[number]
         split = self._roll_out.split
         arms = {arm.label: arm.share_bp / 100 for arm in split.arms}
         return msgspec.json.encode(
             {
                 "health": self._health,
+                "problems": self._watch.sentences(),
                 "split": {"digest": split.digest, "arms": arms},
                 "feature_tables": self._features.digest,
                 "partitions": partitions,
@@ -177,6 +211,7 @@ class Supervisor:
     def drain(self) -> bool:
         """Ends the loop and lets every partition settle and close its cut; whether all did."""
         self._stopping.set()
+        self._log_watch.close()
         self._loop.join(CALL_TIMEOUT_SECONDS)
         calls = [slot.handle.drain.remote() for slot in self._slots if slot.handle is not None]
         done, late = (

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from threading import Condition, Event, Thread
+from threading import Condition, Event, Thread, current_thread
 from typing import Generic, TypeVar
 
 import tenacity
@@ -162,6 +162,7 @@ class Pipeline:
         self._to_score: Inbox[InFlight] = Inbox(pace.max_queued_rows)
         self._to_publish: Inbox[InFlight] = Inbox(pace.max_queued_rows)
         self._failure: BaseException | None = None
+        self._waits: dict[str, tuple[str, str]] = {}
         self._published = Event()
         self._ended = Event()
         self._threads = [
@@ -204,6 +205,16 @@ class Pipeline:
     def wait(self, timeout: timedelta) -> bool:
         """Whether the pipeline has ended, by drain or by failure, within the timeout."""
         return self._ended.wait(timeout.total_seconds())
+
+    @property
+    def settled_offset(self) -> int:
+        """Below it everything is decided and its effects are acknowledged."""
+        return self._owner.cuts.next_offset
+
+    @property
+    def waits(self) -> dict[str, str]:
+        """The outside systems for which a thread repeats a step at the moment, each with the last error."""
+        return dict(self._waits.copy().values())
 
     @property
     def arm_counts(self) -> Mapping[str, int]:
@@ -256,12 +267,15 @@ class Pipeline:
             reraise=True,
         ):
             with attempt:
-                return step()
+                result = step()
+                self._waits.pop(current_thread().name, None)
+                return result
         raise AssertionError("tenacity ended without a result")
 
     def _note(self, component: Component, state: tenacity.RetryCallState) -> None:
         self._meter.count(metrics.ERRORS, component=component)
         error = state.outcome.exception() if state.outcome else None
+        self._waits[current_thread().name] = (component, str(error))
         logger.warning("partition %s: %s, again soon: %s", self._owner.own.partition, component, error)
 
     def _read(self) -> None:

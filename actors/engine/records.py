@@ -123,14 +123,11 @@ class BatchRecorder:
         self._cut_at = now
 
     def progress(self, now: float) -> None:
-        """Once a second: lag, cut age, users, and once how long recovery took."""
+        """Once a second: cut age, users, and once how long recovery took."""
         owner, meter = self._owner, self._meter
         if self.recovery_seconds is None and not owner.replaying:
             self.recovery_seconds = now - self._began
             meter.set(metrics.RECOVERY_SECONDS, self.recovery_seconds, partition=self._partition)
-        end = owner.log_end()
-        if end is not None:
-            meter.set(metrics.LAG, max(0, end - owner.state.next_offset), partition=self._partition)
         self.misrouted_alarm = self._misrouted.judge(now)
         meter.set(metrics.MISROUTED_ALARM, float(self.misrouted_alarm), partition=self._partition)
         meter.set(metrics.CUT_AGE, now - self._cut_at, partition=self._partition)

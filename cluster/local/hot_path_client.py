@@ -92,8 +92,10 @@ def _missing(status: dict[str, Any]) -> str:
         parts.append("health checks")
     for partition in status["partitions"]:
         if "epoch" not in partition:
-            why = partition.get("error") or partition.get("last_end")
+            why = partition.get("error") or partition.get("problem") or partition.get("last_end")
             parts.append(f"partition {partition['partition']}" + (f" ({why})" if why else ""))
         elif partition["replaying"]:
             parts.append(f"replay of partition {partition['partition']}")
+        elif partition.get("problem"):
+            parts.append(f"partition {partition['partition']} ({partition['problem']})")
     return ", ".join(parts)

@@ -91,7 +91,11 @@ def _hot_path_health(status: dict[str, Any] | None) -> Health:
     if status is None:
         return Health.DOWN
     partitions = status.get("partitions", [])
-    working = bool(partitions) and all("epoch" in each and not each["replaying"] for each in partitions)
+    working = (
+        bool(partitions)
+        and not status.get("problems")
+        and all("epoch" in each and not each["replaying"] for each in partitions)
+    )
     return Health.HEALTHY if working else Health.UNHEALTHY
 
 

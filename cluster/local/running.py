@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import ray
 
-from actors.config import NAMESPACE, SUPERVISOR, HotPathConfig, Scoring
+from actors.config import DEFAULT_STALL_SECONDS, NAMESPACE, SUPERVISOR, HotPathConfig, Scoring
 from cluster.local.cold_path import batch_config, start_cold_path, start_training, training_config
 from cluster.local.failures import LocalStackError
 from cluster.local.hot_path import prepare_models, prepare_stores, start_hot_path
@@ -19,10 +19,11 @@ from cluster.local.hot_path_client import wait_until_ready
 from cluster.local.platform_state import platform_state, saved_config
 from cluster.local.shut_down import bring_down as bring_down
 from cluster.local.stack import LocalStack
-from cluster.local.stack_record import read_record
+from cluster.local.stack_record import read_record, where_partitions_are_set
 from ray_fraud.domain.batch_settings import BatchSettings
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.stores.connections import Connections, to_json
+from ray_fraud.stores.log.port import WrongPartitionCount
 
 Progress = Callable[[str], None]
 METRICS_SERVICE = "metrics"
@@ -46,14 +47,19 @@ def hot_path_config(
     settings: DetectionSettings,
     scoring: Scoring,
     batch: BatchSettings | None = None,
+    stall_seconds: float | None = None,
 ) -> HotPathConfig:
     """What the actors of this stack are told.
 
     Raises:
         PortInUseError: another program holds the remembered port of the metrics.
     """
+    known = saved_config(stack)
+    if stall_seconds is None:
+        stall_seconds = DEFAULT_STALL_SECONDS if known is None else known.stall_seconds
     return HotPathConfig(
         connections=connections,
+        stall_seconds=stall_seconds,
         settings=settings,
         scoring=scoring,
         batch=batch or BatchSettings(),
@@ -70,8 +76,11 @@ def bring_up(
     scoring: Scoring = Scoring.SERVE,
     batch: BatchSettings | None = None,
     training: bool = True,
+    stall_seconds: float | None = None,
 ) -> Running:
     """Starts what is not running and waits until all of it is healthy; the cold path comes last.
+
+    `stall_seconds`: see `HotPathConfig`; None: as the last start was told.
 
     The calling process is connected to the stack's Ray afterwards.
 
@@ -85,8 +94,13 @@ def bring_up(
             # Ray takes as long as Kafka: start both, and train the first models while Ray comes up.
             ray_node = pool.submit(stack.start_ray)
             connections = stack.start_servers()
-            config = hot_path_config(stack, connections, settings or DetectionSettings(), scoring, batch)
-            prepare_stores(connections, progress)
+            config = hot_path_config(
+                stack, connections, settings or DetectionSettings(), scoring, batch, stall_seconds
+            )
+            try:
+                prepare_stores(connections, progress)
+            except WrongPartitionCount as wrong:
+                raise other_partitions(stack, wrong) from wrong
             prepare_models(config, progress)
             ray_node.result()
         if not ray.is_initialized():
@@ -100,6 +114,15 @@ def bring_up(
         if training:
             start_training(training_config(config))
     return Running(config, status)
+
+
+def other_partitions(stack: LocalStack, wrong: WrongPartitionCount) -> OtherConfigurationError:
+    """For people: what it means that the input topic was grown, where the number is set, and how to go on."""
+    return OtherConfigurationError(
+        f"{wrong}: {where_partitions_are_set(stack.paths, stack.external)}. Records of partitions that are "
+        "not in the settings were not checked, and a user whose key now falls into another partition begins "
+        "there without a history"
+    )
 
 
 def find_running(stack: LocalStack) -> Running | None:

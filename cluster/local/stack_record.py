@@ -61,6 +61,19 @@ def unnamed_topics(record: StackRecord, external: ExternalServers, cores: int) -
     return msgspec.structs.replace(usual, partitions=max(FEWEST_PARTITIONS, min(usual.partitions, cores)))
 
 
+def where_partitions_are_set(paths: StackPaths, external: ExternalServers) -> str:
+    """For people: where the number of the input's partitions comes from, and how to set another."""
+    source = (
+        "that number comes from `topics.partitions` of the connections file, which is remembered in "
+        if external.topics is not None
+        else "no file names that number: it is the one of the first start, remembered in "
+    )
+    return (
+        f"{source}{paths.state}; to go on with another, set `topics.partitions` in a TOML or JSON file and "
+        "start with `ray-fraud up --connections FILE`"
+    )
+
+
 class Health(StrEnum):
     HEALTHY = "healthy"
     UNHEALTHY = "unhealthy"

@@ -75,6 +75,7 @@ def platform_data(stack: LocalStack, state: PlatformState) -> dict[str, Any]:
         "healthy": state.healthy,
         "services": msgspec.to_builtins(state.services),
         "health": hot_path.get("health", {}),
+        "problems": hot_path.get("problems", []),
         "split": hot_path.get("split"),
         "partitions": [{**each, "lag": _lag(each)} for each in hot_path.get("partitions", [])],
     }
@@ -102,13 +103,18 @@ def _hot_path_tables(state: PlatformState) -> list[Table | Text]:
         table.add_row(*(_figure(cell) for cell in cells), _partition_state(each))
     arms = state.hot_path["split"]["arms"]
     shares = ", ".join(f"{label} {percent:g} %" for label, percent in arms.items()) or "rules only"
-    return [Text(), table, Text(), Text(f"models  {shares}")]
+    problems = [Text(problem, "red") for problem in state.hot_path.get("problems", [])]
+    return [Text(), table, Text(), *problems, Text(f"models  {shares}")]
 
 
 def _partition_state(partition: dict[str, Any]) -> str:
+    problem = partition.get("problem")
     if "epoch" not in partition:
-        return f"no owner: {partition.get('error') or partition.get('last_end') or 'starting'}"
+        why = partition.get("error") or partition.get("last_end") or "starting"
+        return "[red]not checked[/red]" if "restarts" not in partition else f"no owner: {why}"
     parts = ["replaying" if partition["replaying"] else "live"]
+    if problem:
+        parts = [f"[red]{problem.partition(':')[0]}[/red]"]
     if partition["dead_letter_alarm"]:
         parts.append("[red]too many dead letters[/red]")
     if partition["misrouted_alarm"]:

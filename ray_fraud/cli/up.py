@@ -67,6 +67,12 @@ ERRORS = (LocalStackError, StoreError, HotPathNotReady, ConnectionError, Timeout
     type=click.FloatRange(0.1, 10_080),
     help="From one run of the cold path to the next, this time; else as the settings say (5).",
 )
+@click.option(
+    "--stall-seconds",
+    type=click.FloatRange(5, 3_600),
+    help="A partition with lag that settles nothing for this long is unhealthy and gets another owner "
+    "(30); remembered.",
+)
 @data_dir_option
 @output_option
 @expects(*ERRORS, ExternalServersError, SettingsFileError)
@@ -79,6 +85,7 @@ def up(
     settings_file: Path | None,
     batch_settings_file: Path | None,
     batch_minutes: float | None,
+    stall_seconds: float | None,
     data_dir: Path,
     output: Output,
 ) -> None:
@@ -99,7 +106,7 @@ def up(
     running = find_running(stack)
     if running is None:
         try:
-            bring_up(stack, progress.print, settings=settings, batch=batch)
+            bring_up(stack, progress.print, settings=settings, batch=batch, stall_seconds=stall_seconds)
         except KeyboardInterrupt:
             fail("interrupted; what did start goes on: `ray-fraud up` continues, `ray-fraud down` ends it")
         if settings_file is not None:
@@ -108,7 +115,10 @@ def up(
             BATCH.remember(stack.paths, batch_settings_file)
     else:
         asked = batch_settings_file is not None or batch_minutes is not None
-        _refuse_other_settings(running, settings, batch if asked else running.config.batch)
+        known = running.config
+        _refuse_other_settings(
+            running, settings, batch if asked else known.batch, stall_seconds or known.stall_seconds
+        )
         progress.print("it runs already; nothing was changed")
     _show(stack, running is not None, output)
 
@@ -124,8 +134,11 @@ def _external(
     return with_addresses(known, **addresses)
 
 
-def _refuse_other_settings(running: Running, settings: DetectionSettings, batch: BatchSettings) -> None:
-    if running.config.settings.digest != settings.digest or running.config.batch != batch:
+def _refuse_other_settings(
+    running: Running, settings: DetectionSettings, batch: BatchSettings, stall_seconds: float
+) -> None:
+    known = running.config
+    if (known.settings.digest, known.batch, known.stall_seconds) != (settings.digest, batch, stall_seconds):
         raise OtherConfigurationError(
             "the stack runs with other settings than the given ones; stop it first with `ray-fraud down`"
         )

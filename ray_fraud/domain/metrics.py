@@ -14,6 +14,7 @@ from ray_fraud.domain.alert import HOT_RULES, RuleName, Severity
 from ray_fraud.domain.drift_metrics import DRIFT_METRICS
 from ray_fraud.domain.live_comparison import Role
 from ray_fraud.domain.metric import Metric, MetricKind
+from ray_fraud.domain.progress_metrics import PROGRESS_METRICS
 from ray_fraud.domain.rejection import RejectionCode
 from ray_fraud.domain.version_metrics import VERSION_METRICS
 
@@ -26,7 +27,11 @@ class Component(StrEnum):
     POSTGRES = "postgres"
     RAY = "ray"
     SERVE = "serve"
+    PARTITIONS = "partitions"
+    """Of the input: each has an owner that gets on. No outside system, so nothing else counts its errors."""
 
+
+SYSTEMS = tuple(component for component in Component if component is not Component.PARTITIONS)
 
 LAKE = "lake"
 """Has errors, but no health of its own: the hot path goes on without it."""
@@ -129,7 +134,7 @@ LAG = Metric(
     "fraud_detection_lag_records",
     MetricKind.GAUGE,
     "records",
-    "Log end minus next offset to read. Growing: the partition is slower than its input.",
+    "Log end, as the brokers tell it, minus settled offset. Growing: the partition is slower than its input.",
     PARTITION,
 )
 CUT_AGE = Metric(
@@ -202,7 +207,7 @@ ERRORS = Metric(
     MetricKind.COUNTER,
     "errors",
     "Failed calls of an outside system; each was retried or a rung of the degradation ladder taken.",
-    {"component": (*Component, LAKE)},
+    {"component": (*SYSTEMS, LAKE)},
 )
 EPOCH = Metric(
     "fraud_detection_epoch", MetricKind.GAUGE, "epoch", "Owner's epoch: counts take-overs.", PARTITION
@@ -404,6 +409,7 @@ CATALOGUE: tuple[Metric, ...] = (
     MODEL_SCORE,
     SYSTEM_HEALTH,
     LAG,
+    *PROGRESS_METRICS,
     CUT_AGE,
     DEAD_LETTERS,
     DEAD_LETTER_ALARM,

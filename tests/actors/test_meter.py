@@ -7,7 +7,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import CollectorRegistry
 
-from actors.metrics_hub import SnapshotCollector
+from actors.metrics_hub import SILENT_SECONDS, SnapshotCollector
 from ray_fraud.domain import metrics
 from ray_fraud.domain.version_metrics import VERSION_SECONDS
 from ray_fraud.telemetry.meter import Meter, read_snapshot
@@ -92,6 +92,40 @@ def test_gauges_of_a_dead_incarnation_disappear() -> None:
     before.set(metrics.LAG, 9, partition="0")
     scrape(before, hub=hub)
     assert ("fraud_detection_lag_records", ("0",)) not in scrape(after, hub=hub)
+
+
+def test_gauges_of_a_process_that_is_gone_disappear_and_its_counts_stay() -> None:
+    hub = SnapshotCollector()
+    owner, other = Meter("partition-0", "a"), Meter("partition-1", "a")
+    for number, meter in enumerate((owner, other)):
+        meter.set(metrics.LAG, 9, partition=str(number))
+        meter.count(metrics.DEGRADED_SCORES, 5)
+    scrape(owner, other, hub=hub)
+    hub.gone("partition-0")
+    samples = scrape(hub=hub)
+    assert ("fraud_detection_lag_records", ("0",)) not in samples
+    assert samples["fraud_detection_lag_records", ("1",)] == 9
+    assert samples["fraud_detection_degraded_scores_total", ()] == 10
+    next_owner = Meter("partition-0", "b")
+    next_owner.count(metrics.DEGRADED_SCORES, 1)
+    assert scrape(next_owner, hub=hub)["fraud_detection_degraded_scores_total", ()] == 11
+    hub.gone("nobody")
+
+
+def test_gauges_of_a_process_that_says_nothing_any_more_disappear() -> None:
+    now = [100.0]
+    hub = SnapshotCollector(clock=lambda: now[0])
+    meter = Meter("partition-0", "a")
+    meter.set(metrics.LAG, 9, partition="0")
+    meter.count(metrics.DEGRADED_SCORES, 5)
+    scrape(meter, hub=hub)
+    now[0] += SILENT_SECONDS
+    assert scrape(hub=hub)["fraud_detection_lag_records", ("0",)] == 9
+    now[0] += 0.1
+    samples = scrape(hub=hub)
+    assert ("fraud_detection_lag_records", ("0",)) not in samples
+    assert samples["fraud_detection_degraded_scores_total", ()] == 5
+    assert scrape(meter, hub=hub)["fraud_detection_lag_records", ("0",)] == 9
 
 
 def test_a_gauge_that_is_forgotten_disappears_with_all_its_series() -> None:

@@ -17,6 +17,7 @@ from cluster.local.running import (
     bring_down,
     find_running,
     hot_path_config,
+    other_partitions,
     refuse_other_servers,
 )
 from cluster.local.stack import LocalStack
@@ -28,8 +29,10 @@ from ray_fraud.stores.connections import (
     LakeLocation,
     PostgresConnection,
     RedisConnection,
+    Topics,
     to_json,
 )
+from ray_fraud.stores.log.port import WrongPartitionCount
 
 CONNECTIONS = Connections(
     KafkaConnection("127.0.0.1:1"),
@@ -120,3 +123,28 @@ def test_the_configuration_of_another_release_is_not_believed(stack: LocalStack)
     assert saved_config(stack) == config
     stack.save_hot_path(b'{"unknown": 1}')
     assert saved_config(stack) is None
+
+
+def test_the_limit_of_a_stall_is_remembered(stack: LocalStack) -> None:
+    def limit(asked: float | None = None) -> float:
+        config = hot_path_config(stack, CONNECTIONS, DetectionSettings(), Scoring.SERVE, stall_seconds=asked)
+        stack.save_hot_path(to_json(config))
+        return config.stall_seconds
+
+    assert (limit(), limit(12.0), limit()) == (30.0, 12.0, 12.0)
+
+
+def test_a_topic_that_was_grown_says_what_to_set_and_where_the_number_is(tmp_path: Path) -> None:
+    wrong = WrongPartitionCount("transactions", 5, 2)
+    unnamed = LocalStack(tmp_path / "data")
+    message = str(other_partitions(unnamed, wrong))
+    for part in (
+        "has 5 partitions, the settings say 2",
+        f"remembered in {unnamed.paths.state}",
+        "`topics.partitions`",
+        "`ray-fraud up --connections FILE`",
+        "were not checked",
+    ):
+        assert part in message
+    named = LocalStack(tmp_path / "data", external=ExternalServers(topics=Topics(partitions=2)))
+    assert "comes from `topics.partitions` of the connections file" in str(other_partitions(named, wrong))

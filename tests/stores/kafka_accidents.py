@@ -90,5 +90,14 @@ class KafkaLogs:
                     return
             raise AssertionError(f"topic {topic} was not deleted")
 
+    def add_partitions(self, topic: str, count: int) -> None:
+        with contextlib.closing(self._client()) as client:
+            client.create_partitions({topic: count})
+            for _ in range(100):
+                if self.admin().partition_count(topic) == count:
+                    return
+                time.sleep(0.05)
+        raise AssertionError(f"topic {topic} did not grow")
+
     def _client(self) -> Any:
         return KafkaAdminClient(**client_settings(self.connection))

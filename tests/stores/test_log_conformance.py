@@ -14,7 +14,15 @@ from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.log.limits import DEAD_LETTER_HEADROOM_BYTES
 from ray_fraud.stores.log.memory import MemoryBroker
 from ray_fraud.stores.log.partitioning import partition_of
-from ray_fraud.stores.log.port import LogAdmin, LogBounds, LogGap, LogReader, LogWriter, TopicReplaced
+from ray_fraud.stores.log.port import (
+    LogAdmin,
+    LogBounds,
+    LogGap,
+    LogReader,
+    LogWriter,
+    TopicReplaced,
+    WrongPartitionCount,
+)
 from tests.stores.kafka_accidents import KafkaLogs
 
 PATIENCE = timedelta(seconds=10)
@@ -36,6 +44,8 @@ class Logs(Protocol):
     def delete_before(self, topic: str, partition: int, offset: int) -> None: ...
 
     def recreate(self, topic: str) -> None: ...
+
+    def add_partitions(self, topic: str, count: int) -> None: ...
 
 
 @pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.servers)])
@@ -272,8 +282,45 @@ def test_topics_are_made_once_and_checked_afterwards(logs: Logs, topics: Topics)
     assert admin.topic_id(topics.alerts) == before
     assert admin.partition_count(topics.dead_letters) == 3
     more = Topics(topics.transactions, topics.dead_letters, topics.alerts, topics.labels, partitions=4)
-    with pytest.raises(StoreRefused, match="3 partitions"):
+    with pytest.raises(WrongPartitionCount, match="has 3 partitions, the settings say 4"):
         admin.ensure_topics(more)
+
+
+def test_only_the_input_must_have_the_partitions_of_the_settings(logs: Logs, topics: Topics) -> None:
+    admin = logs.admin()
+    for written_by_key in (topics.alerts, topics.dead_letters, topics.labels):
+        logs.add_partitions(written_by_key, 5)
+    admin.ensure_topics(topics)
+    logs.add_partitions(topics.transactions, 5)
+    with pytest.raises(WrongPartitionCount, match="has 5 partitions, the settings say 3"):
+        admin.ensure_topics(topics)
+
+
+def test_ends_are_those_of_committed_records_in_every_partition(logs: Logs, topic: str) -> None:
+    fill(logs, topic, b"a", b"b", partition=1)
+    admin = logs.admin()
+    topic_id = admin.topic_id(topic)
+    assert admin.ends(topic) == (topic_id, {0: 0, 1: 2, 2: 0})
+    logs.add_hole(topic, 0)
+    logs.add_partitions(topic, 4)
+    found = admin.ends(topic)
+    assert found.topic_id == topic_id
+    assert found.ends.keys() == {0, 1, 2, 3}
+    assert (found.ends[0], found.ends[3]) == (logs.reader(topic, partition_id(logs, topic)).bounds().end, 0)
+
+
+def test_ends_tell_that_a_topic_was_made_again(logs: Logs, topic: str) -> None:
+    fill(logs, topic, b"a")
+    before = logs.admin().ends(topic)
+    logs.recreate(topic)
+    after = logs.admin().ends(topic)
+    assert before.topic_id != after.topic_id
+    assert after.ends == {0: 0, 1: 0, 2: 0}
+
+
+def test_a_topic_that_is_not_there_has_no_ends(logs: Logs) -> None:
+    with pytest.raises(StoreRefused, match="does not exist"):
+        logs.admin().ends("no-such-topic")
 
 
 def test_a_topic_that_is_not_there_is_refused(logs: Logs) -> None:

@@ -14,7 +14,7 @@ from ray_fraud.stores.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from ray_fraud.stores.log.port import LogGap, TopicReplaced
+from ray_fraud.stores.log.port import LogGap, TopicReplaced, WrongPartitionCount
 from ray_fraud.stores.snapshots.port import SnapshotDamaged
 
 EXAMPLES: list[StoreError] = [
@@ -28,6 +28,7 @@ EXAMPLES: list[StoreError] = [
     Fenced("redis", 3, 4),
     LogGap(10, 20),
     TopicReplaced("transactions", "old", "new"),
+    WrongPartitionCount("transactions", 5, 2),
 ]
 
 

@@ -8,14 +8,16 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, TopicPartition
 from kafka import errors as kafka_errors
-from kafka.admin import ConfigResource
+from kafka.admin import ConfigResource, OffsetSpec
+from kafka.protocol.consumer.offsets import IsolationLevel
 
 from ray_fraud.stores.connections import KafkaConnection, Topics
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.log.kafka_client import kafka_errors_told_apart, opening, topic_id_text
 from ray_fraud.stores.log.limits import DEAD_LETTER_HEADROOM_BYTES
+from ray_fraud.stores.log.port import TopicEnds, WrongPartitionCount
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,9 @@ class KafkaLogAdmin:
 
     def ensure_topics(self, topics: Topics) -> None:
         self._ensure(topics.transactions, topics.partitions, {})
+        found = self.partition_count(topics.transactions)
+        if found != topics.partitions:
+            raise WrongPartitionCount(topics.transactions, found, topics.partitions)
         limit = int(self._configuration(topics.transactions, "max.message.bytes"))
         needed = limit + DEAD_LETTER_HEADROOM_BYTES
         self._ensure(topics.dead_letters, topics.partitions, {"max.message.bytes": str(needed)})
@@ -67,6 +72,19 @@ class KafkaLogAdmin:
     def partition_count(self, topic: str) -> int:
         return len(self._description(topic)["partitions"])
 
+    def ends(self, topic: str) -> TopicEnds:
+        description = self._description(topic)
+        numbers = [each["partition_index"] for each in description["partitions"]]
+        led = [each["partition_index"] for each in description["partitions"] if each["leader_id"] >= 0]
+        with kafka_errors_told_apart():
+            found = self._client.list_partition_offsets(
+                {TopicPartition(topic, number): OffsetSpec.LATEST for number in led},
+                isolation_level=IsolationLevel.READ_COMMITTED,
+            )
+        ends: dict[int, int | None] = dict.fromkeys(numbers)
+        ends |= {place.partition: int(result.offset) for place, result in found.items()}
+        return TopicEnds(topic_id_text(uuid.UUID(description["topic_id"])), ends)
+
     def retention(self, topic: str) -> timedelta | None:
         milliseconds = int(self._configuration(topic, "retention.ms"))
         deletes = "delete" in self._configuration(topic, "cleanup.policy")
@@ -82,12 +100,6 @@ class KafkaLogAdmin:
                 self._client.create_topics({topic: options}, wait_for_metadata=True)
             except kafka_errors.TopicAlreadyExistsError:
                 self._client.wait_for_topics([topic])
-        found = self.partition_count(topic)
-        if found != partitions:
-            raise StoreRefused(
-                "kafka",
-                f"topic {topic!r} has {found} partitions, the settings say {partitions}: set {found} there",
-            )
 
     def _description(self, topic: str) -> dict[str, Any]:
         with kafka_errors_told_apart():

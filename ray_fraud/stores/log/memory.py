@@ -14,7 +14,14 @@ from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
 from ray_fraud.stores.faults import FaultPlan
 from ray_fraud.stores.log.limits import DEAD_LETTER_HEADROOM_BYTES, MAX_RECORD_BYTES
 from ray_fraud.stores.log.partitioning import partition_of
-from ray_fraud.stores.log.port import LogBounds, LogGap, RecordPosition, TopicReplaced
+from ray_fraud.stores.log.port import (
+    LogBounds,
+    LogGap,
+    RecordPosition,
+    TopicEnds,
+    TopicReplaced,
+    WrongPartitionCount,
+)
 
 
 class PartitionLog:
@@ -120,6 +127,11 @@ class MemoryBroker:
         """Delete the topic and make it again: empty, offsets from 0, another topic id."""
         old = self.topic(name)
         self.create(name, len(old.logs), old.max_record_bytes)
+
+    def add_partitions(self, name: str, count: int) -> None:
+        """Grow the topic to `count` partitions: keys go elsewhere from now on."""
+        logs = self.topic(name).logs
+        logs += [PartitionLog() for _ in range(count - len(logs))]
 
 
 class MemoryLogReader:
@@ -262,6 +274,13 @@ class MemoryLogAdmin:
     def partition_count(self, topic: str) -> int:
         return self._faults.step("kafka", "partition_count", lambda: len(self._broker.topic(topic).logs))
 
+    def ends(self, topic: str) -> TopicEnds:
+        def action() -> TopicEnds:
+            found = self._broker.topic(topic)
+            return TopicEnds(found.topic_id, {number: log.end for number, log in enumerate(found.logs)})
+
+        return self._faults.step("kafka", "ends", action)
+
     def retention(self, topic: str) -> timedelta | None:
         def action() -> timedelta | None:
             self._broker.topic(topic)
@@ -278,7 +297,5 @@ class MemoryLogAdmin:
                 headroom = DEAD_LETTER_HEADROOM_BYTES if name == topics.dead_letters else 0
                 self._broker.create(name, topics.partitions, MAX_RECORD_BYTES + headroom)
             found = len(self._broker.topic(name).logs)
-            if found != topics.partitions:
-                raise StoreRefused(
-                    "kafka", f"topic {name!r} has {found} partitions, the settings say {topics.partitions}"
-                )
+            if name == topics.transactions and found != topics.partitions:
+                raise WrongPartitionCount(name, found, topics.partitions)

@@ -3,7 +3,7 @@
 Never: a Kafka client, a consumer group that assigns partitions, a silent skip of offsets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple, Protocol
 
@@ -59,6 +59,28 @@ class TopicReplaced(StoreRefused):
         self.topic = topic
         self.expected_id = expected_id
         self.found_id = found_id
+
+
+class WrongPartitionCount(StoreRefused):
+    """The input has another number of partitions than the settings say: users would change partitions."""
+
+    code = "wrong_partition_count"
+
+    def __init__(self, topic: str, found: int, expected: int) -> None:
+        super().__init__("kafka", f"topic {topic!r} has {found} partitions, the settings say {expected}")
+        self.args = (topic, found, expected)
+        self.topic = topic
+        self.found = found
+        self.expected = expected
+
+
+class TopicEnds(NamedTuple):
+    """One look at a topic from outside of every reader."""
+
+    topic_id: str
+    ends: Mapping[int, int | None]
+    """Of every partition that the topic has: one past the last offset that a reader of committed records can
+    reach now (an open transaction ends it); None: it has no leader at the moment."""
 
 
 class LogReader(Protocol):
@@ -153,8 +175,10 @@ class LogAdmin(Protocol):
     def ensure_topics(self, topics: Topics) -> None:
         """Create the topics that are missing; the dead letters' size limit is the input's + 64 KiB.
 
+        Those that are only written to by key may have any number of partitions.
+
         Raises:
-            StoreRefused: a topic exists with another number of partitions than `topics` says.
+            WrongPartitionCount: of the input, whose partitions hold users' states.
         """
 
     def topic_id(self, topic: str) -> str:
@@ -165,6 +189,14 @@ class LogAdmin(Protocol):
         """
 
     def partition_count(self, topic: str) -> int: ...
+
+    def ends(self, topic: str) -> TopicEnds:
+        """Asks the brokers; says nothing about what any reader of ours does.
+
+        Raises:
+            StoreRefused: there is no such topic.
+            StoreUnavailable: a leader did not answer in time.
+        """
 
     def retention(self, topic: str) -> timedelta | None:
         """How long records are kept at least; None: for ever (or limited by size only)."""

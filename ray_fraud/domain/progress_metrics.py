@@ -1,0 +1,38 @@
+"""The part of the catalogue that tells whether partitions get on, seen from outside of their owners.
+
+Never: recording anything.
+"""
+
+from ray_fraud.domain.metric import Metric, MetricKind
+
+PARTITION_OWNED = Metric(
+    "fraud_detection_partition_owned",
+    MetricKind.GAUGE,
+    "bool",
+    "1 while an owner answers, 0 while none does; also for partitions that were added to the topic. 0 for a "
+    "minute: see `ray-fraud status`.",
+    {"partition": None},
+)
+STALLED = Metric(
+    "fraud_detection_partition_stalled_seconds",
+    MetricKind.GAUGE,
+    "seconds",
+    "How long records wait while nothing settles, from the set limit on; else 0. Above 0: `ray-fraud status` "
+    "says why.",
+    {"partition": None},
+)
+STALLED_OWNERS = Metric(
+    "fraud_detection_stalled_owners_total",
+    MetricKind.COUNTER,
+    "owners",
+    "Owners that were ended because their partition stalled. Each one: see the supervisor's log.",
+)
+TOPICS_REPLACED = Metric(
+    "fraud_detection_topics_replaced_total",
+    MetricKind.COUNTER,
+    "topics",
+    "Times that a topic was found deleted and made again. `transactions`: every user begins anew.",
+    {"topic": ("transactions", "fraud_alerts")},
+)
+
+PROGRESS_METRICS = (PARTITION_OWNED, STALLED, STALLED_OWNERS, TOPICS_REPLACED)
