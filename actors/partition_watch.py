@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from actors.engine.progress import ProgressWatch, Settled, Verdict
 from actors.log_watch import Sight
-from ray_fraud.domain import metrics, progress_metrics
+from ray_fraud.domain import progress_metrics
 from ray_fraud.domain.metrics import Component
 from ray_fraud.stores.log.port import TopicEnds
 from ray_fraud.telemetry.meter import Meter
@@ -156,7 +156,7 @@ class PartitionWatch:
         label = str(partition)
         self._meter.set(progress_metrics.STALLED, verdict.stalled_seconds, partition=label)
         if verdict.lag is not None:
-            self._meter.set(metrics.LAG, verdict.lag, partition=label)
+            self._meter.set(progress_metrics.LAG, verdict.lag, partition=label)
 
     def _added(self) -> dict[int | None, str]:
         """Partitions that the topic has and the settings do not name."""
@@ -166,7 +166,7 @@ class PartitionWatch:
                 continue
             self._meter.set(progress_metrics.PARTITION_OWNED, 0.0, partition=str(number))
             if end is not None:
-                self._meter.set(metrics.LAG, end, partition=str(number))
+                self._meter.set(progress_metrics.LAG, end, partition=str(number))
             problems[number] = (
                 f"not checked: topic {self._topic!r} has {len(self.ends)} partitions, the settings say "
                 f"{len(self._watches)}; producers send users here whose state is elsewhere"

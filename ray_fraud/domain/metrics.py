@@ -130,13 +130,6 @@ SYSTEM_HEALTH = Metric(
     "1 healthy, 0 not. 0 for minutes: see the component's log and `ray-fraud status`.",
     {"component": tuple(Component)},
 )
-LAG = Metric(
-    "fraud_detection_lag_records",
-    MetricKind.GAUGE,
-    "records",
-    "Log end, as the brokers tell it, minus settled offset. Growing: the partition is slower than its input.",
-    PARTITION,
-)
 CUT_AGE = Metric(
     "fraud_detection_cut_age_seconds",
     MetricKind.GAUGE,
@@ -408,7 +401,6 @@ CATALOGUE: tuple[Metric, ...] = (
     ML_INFERENCE_LATENCY,
     MODEL_SCORE,
     SYSTEM_HEALTH,
-    LAG,
     *PROGRESS_METRICS,
     CUT_AGE,
     DEAD_LETTERS,

@@ -5,6 +5,13 @@ Never: recording anything.
 
 from ray_fraud.domain.metric import Metric, MetricKind
 
+LAG = Metric(
+    "fraud_detection_lag_records",
+    MetricKind.GAUGE,
+    "records",
+    "Log end, as the brokers tell it, minus settled offset. Growing: the partition is slower than its input.",
+    {"partition": None},
+)
 PARTITION_OWNED = Metric(
     "fraud_detection_partition_owned",
     MetricKind.GAUGE,
@@ -35,4 +42,4 @@ TOPICS_REPLACED = Metric(
     {"topic": ("transactions", "fraud_alerts")},
 )
 
-PROGRESS_METRICS = (PARTITION_OWNED, STALLED, STALLED_OWNERS, TOPICS_REPLACED)
+PROGRESS_METRICS = (LAG, PARTITION_OWNED, STALLED, STALLED_OWNERS, TOPICS_REPLACED)

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import CollectorRegistry
 
 from actors.metrics_hub import SILENT_SECONDS, SnapshotCollector
-from ray_fraud.domain import metrics
+from ray_fraud.domain import metrics, progress_metrics
 from ray_fraud.domain.version_metrics import VERSION_SECONDS
 from ray_fraud.telemetry.meter import Meter, read_snapshot
 
@@ -89,7 +89,7 @@ def test_histograms_with_labels_add_up_by_their_labels() -> None:
 def test_gauges_of_a_dead_incarnation_disappear() -> None:
     hub = SnapshotCollector()
     before, after = Meter("partition-0", "a"), Meter("partition-0", "b")
-    before.set(metrics.LAG, 9, partition="0")
+    before.set(progress_metrics.LAG, 9, partition="0")
     scrape(before, hub=hub)
     assert ("fraud_detection_lag_records", ("0",)) not in scrape(after, hub=hub)
 
@@ -98,7 +98,7 @@ def test_gauges_of_a_process_that_is_gone_disappear_and_its_counts_stay() -> Non
     hub = SnapshotCollector()
     owner, other = Meter("partition-0", "a"), Meter("partition-1", "a")
     for number, meter in enumerate((owner, other)):
-        meter.set(metrics.LAG, 9, partition=str(number))
+        meter.set(progress_metrics.LAG, 9, partition=str(number))
         meter.count(metrics.DEGRADED_SCORES, 5)
     scrape(owner, other, hub=hub)
     hub.gone("partition-0")
@@ -116,7 +116,7 @@ def test_gauges_of_a_process_that_says_nothing_any_more_disappear() -> None:
     now = [100.0]
     hub = SnapshotCollector(clock=lambda: now[0])
     meter = Meter("partition-0", "a")
-    meter.set(metrics.LAG, 9, partition="0")
+    meter.set(progress_metrics.LAG, 9, partition="0")
     meter.count(metrics.DEGRADED_SCORES, 5)
     scrape(meter, hub=hub)
     now[0] += SILENT_SECONDS
@@ -131,9 +131,9 @@ def test_gauges_of_a_process_that_says_nothing_any_more_disappear() -> None:
 def test_a_gauge_that_is_forgotten_disappears_with_all_its_series() -> None:
     meter = Meter("partition-0", "a")
     for partition in ("0", "1"):
-        meter.set(metrics.LAG, 9, partition=partition)
+        meter.set(progress_metrics.LAG, 9, partition=partition)
         meter.set(metrics.EPOCH, 1, partition=partition)
-    meter.forget(metrics.LAG)
+    meter.forget(progress_metrics.LAG)
     names = {name for name, _ in scrape(meter)}
     assert "fraud_detection_lag_records" not in names
     assert "fraud_detection_epoch" in names
@@ -149,4 +149,4 @@ def test_what_the_catalogue_does_not_know_is_refused(labels: dict[str, Any]) -> 
 
 def test_a_metric_recorded_as_another_kind_is_refused() -> None:
     with pytest.raises(TypeError, match="is a gauge, recorded as a counter"):
-        Meter("partition-0", "a").count(metrics.LAG, partition="0")
+        Meter("partition-0", "a").count(progress_metrics.LAG, partition="0")

@@ -15,7 +15,7 @@ from actors.engine.pipeline import Pace, Pipeline
 from actors.engine.timeline_keeper import Desired
 from actors.log_watch import LogWatch, Sight
 from actors.partition_watch import BLIND_SECONDS, PartitionWatch
-from ray_fraud.domain import metrics, progress_metrics
+from ray_fraud.domain import progress_metrics
 from ray_fraud.domain.metric import Metric
 from ray_fraud.domain.record import Record
 from ray_fraud.stores.faults import Fault, FaultPlan
@@ -103,7 +103,7 @@ def test_partitions_whose_owners_get_on_are_healthy() -> None:
     assert seen.pass_seconds(100) == {}
     assert seen.watch.healthy
     for number in range(2):
-        assert seen.gauge(metrics.LAG, number) == 0
+        assert seen.gauge(progress_metrics.LAG, number) == 0
         assert seen.gauge(progress_metrics.PARTITION_OWNED, number) == 1
         assert seen.gauge(progress_metrics.STALLED, number) == 0
 
@@ -118,7 +118,7 @@ def test_a_stall_is_told_with_its_figures_and_ends_the_owner_with_that_reason() 
     assert not seen.watch.healthy
     assert stuck.ended == [problems[0]]
     assert well.ended == []
-    assert seen.gauge(metrics.LAG, 0) == 6
+    assert seen.gauge(progress_metrics.LAG, 0) == 6
     assert seen.gauge(progress_metrics.STALLED, 0) == 30
     assert seen.count(progress_metrics.STALLED_OWNERS) == 1
     seen.pass_seconds(60)
@@ -159,7 +159,7 @@ def test_a_partition_without_an_owner_is_told_with_its_last_end() -> None:
     seen = Watching(broker, slot)
     assert seen.pass_seconds(2) == {0: "no owner: Fenced: a newer owner"}
     assert seen.gauge(progress_metrics.PARTITION_OWNED, 0) == 0
-    assert seen.gauge(metrics.LAG, 0) == 3
+    assert seen.gauge(progress_metrics.LAG, 0) == 3
     assert "nothing has settled for 40 s" in seen.pass_seconds(39)[0]
     assert slot.ended == []
 
@@ -175,7 +175,7 @@ def test_a_partition_that_was_added_is_told_everywhere() -> None:
     assert "has 5 partitions, the settings say 2" in problems[4]
     assert not seen.watch.healthy
     assert [seen.gauge(progress_metrics.PARTITION_OWNED, number) for number in range(5)] == [1, 1, 0, 0, 0]
-    assert [seen.gauge(metrics.LAG, number) for number in range(5)] == [0, 0, 0, 0, 1]
+    assert [seen.gauge(progress_metrics.LAG, number) for number in range(5)] == [0, 0, 0, 0, 1]
     assert seen.watch.ends[4] == 1
 
 
