@@ -38,7 +38,7 @@ class Cut(msgspec.Struct, frozen=True, gc=False):
     """Bytes of the whole key; 0 for none."""
     header_count: int
     headers_size: int
-    """Bytes of all header names and values."""
+    """Bytes of all headers as they lie in the log, their lengths included."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

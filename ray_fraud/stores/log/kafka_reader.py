@@ -1,6 +1,9 @@
 """One partition of Kafka, assigned by hand and read by offset.
 
-Never: a consumer group that assigns or rewinds, a skipped offset, an aborted transaction's records.
+kafka-python's consumer may never come back from the next call once something went wrong while it unpacked a
+batch. So whatever goes wrong inside a poll costs the consumer: the next call makes another at the position.
+
+Never: a skipped offset; a consumer that has raised.
 """
 
 import logging
@@ -9,38 +12,29 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka import errors as kafka_errors
-from kafka.consumer.subscription_state import SubscriptionState
-from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from kafka.coordinator.consumer import ConsumerCoordinator
 from kafka.structs import OffsetAndMetadata
 
 from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.stores.connections import KafkaConnection
 from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
-from ray_fraud.stores.log.kafka_batches import RecordsOfPartition
-from ray_fraud.stores.log.kafka_client import (
-    REQUEST_TIMEOUT,
-    kafka_errors_told_apart,
-    opening,
-    topic_id_text,
-    topic_uuid,
+from ray_fraud.stores.log.kafka_batches import DamagedBatch
+from ray_fraud.stores.log.kafka_client import kafka_errors_told_apart, topic_id_text, topic_uuid
+from ray_fraud.stores.log.kafka_consumer import (
+    REQUEST_TIMEOUT_MS,
+    close_consumer,
+    lag_commits_of,
+    open_consumer,
+    refresh_metadata,
 )
-from ray_fraud.stores.log.port import LAG_GROUP, LogBounds, LogGap, TopicReplaced
+from ray_fraud.stores.log.port import LogBounds, LogDamaged, LogGap, TopicReplaced
 
 log = logging.getLogger(__name__)
 
-METADATA_AGE = timedelta(seconds=1)
-"""How often the topic's id is looked at: fetch requests name the topic, and one made again is named the same.
-
-Until that is noticed, a record of the new topic passes for an old one only if it lies above the position.
-"""
 SILENCE = timedelta(seconds=3)
 """Without a connection to the leader for longer than this, an empty poll is an outage."""
-CLOSE_TIMEOUT = timedelta(seconds=2)
-MAX_POLL_RECORDS = 10_000
-REQUEST_TIMEOUT_MS = REQUEST_TIMEOUT.total_seconds() * 1000
+NO_EPOCH = -1
 
 
 class KafkaLogReader:
@@ -55,54 +49,39 @@ class KafkaLogReader:
             TopicReplaced: the topic is not the one that `partition` names.
         """
         self.partition = partition
+        self._connection = connection
         self._topic = topic
         self._tp = TopicPartition(topic, partition.partition)
         self._topic_uuid = topic_uuid(partition.topic_id)
         self._silent_since: float | None = None
-        with opening(connection) as settings:
-            self._consumer = KafkaConsumer(
-                group_id=None,
-                auto_offset_reset="none",
-                enable_auto_commit=False,
-                isolation_level="read_committed",
-                max_poll_records=MAX_POLL_RECORDS,
-                metrics_enabled=False,
-                allow_auto_create_topics=False,
-                metadata_max_age_ms=round(METADATA_AGE.total_seconds() * 1000),
-                **settings,
-            )
-        try:
-            self._consumer._fetcher.PartitionRecords = RecordsOfPartition
-            self._consumer.assign([self._tp])
-            self._consumer.seek(self._tp, 0)
-            with kafka_errors_told_apart():
-                self._refresh_metadata()
-                if self._consumer._cluster.topic_id(self._topic) is None:
-                    # kafka-python takes the reply to a request from before the assignment for ours.
-                    self._refresh_metadata()
-            self._check_existence()
-            self._lag_commits = self._new_lag_commits()
-        except BaseException:
-            self.close()
-            raise
+        self._position = OffsetAndMetadata(0, "", NO_EPOCH)
+        """Where the next consumer begins; `position` asks the one there is."""
+        self._end: int | None = None
+        self._consumer: Any = None
+        self._lag_commits: Any = None
+        self._live()
 
     def bounds(self) -> LogBounds:
+        consumer = self._live()
         with kafka_errors_told_apart():
-            start = self._consumer.beginning_offsets([self._tp], timeout_ms=REQUEST_TIMEOUT_MS)[self._tp]
-            end = self._consumer.end_offsets([self._tp], timeout_ms=REQUEST_TIMEOUT_MS)[self._tp]
+            start = consumer.beginning_offsets([self._tp], timeout_ms=REQUEST_TIMEOUT_MS)[self._tp]
+            end = consumer.end_offsets([self._tp], timeout_ms=REQUEST_TIMEOUT_MS)[self._tp]
         self._check_topic_id()
         return LogBounds(start, end)
 
     def seek(self, offset: int) -> None:
-        self._consumer.seek(self._tp, offset)
+        self._position = OffsetAndMetadata(offset, "", NO_EPOCH)
+        if self._consumer is not None:
+            self._consumer.seek(self._tp, offset)
 
     def poll(self, max_records: int, timeout: timedelta) -> Sequence[Record]:
+        self._live()
         timeout_ms = timeout.total_seconds() * 1000
         try:
             with kafka_errors_told_apart():
                 fetched: dict[TopicPartition, list[Record]] = self._poll(timeout_ms, max_records)
         except StoreUnavailable:
-            self._check_topic_id()
+            self._check_topic_id_once_more()
             raise
         self._check_topic_id()
         if not fetched:
@@ -112,28 +91,73 @@ class KafkaLogReader:
         return fetched[self._tp]
 
     def position(self) -> int:
+        if self._consumer is None:
+            return int(self._position.offset)
         return int(self._consumer._subscription.assignment[self._tp].position.offset)
 
     def end_offset(self) -> int | None:
-        end: int | None = self._consumer.highwater(self._tp)
-        return end
+        if self._consumer is not None:
+            end: int | None = self._consumer.highwater(self._tp)
+            # A new consumer knows none before its first fetch.
+            self._end = self._end if end is None else end
+        return self._end
 
     def commit_for_lag_tools(self, offset: int) -> None:
+        if self._consumer is None:
+            return
         try:
             self._lag_commits.commit_offsets_async({self._tp: OffsetAndMetadata(offset)}, _log_failed_commit)
         except kafka_errors.KafkaError as error:
             _log_failed_commit(None, error)
 
     def close(self) -> None:
-        self._consumer.close(autocommit=False, timeout_ms=round(CLOSE_TIMEOUT.total_seconds() * 1000))
+        if self._consumer is not None:
+            close_consumer(self._consumer)
+
+    def _live(self) -> Any:
+        """The consumer; a new one at the same position if the last was thrown away.
+
+        Raises:
+            StoreUnavailable, StoreRefused, TopicReplaced: as the constructor; call again.
+        """
+        if self._consumer is None:
+            self._consumer = open_consumer(self._connection, self._tp, self._position)
+            try:
+                self._check_existence()
+                self._lag_commits = lag_commits_of(self._consumer)
+            except BaseException:
+                self._throw_away()
+                raise
+        return self._consumer
+
+    def _throw_away(self) -> None:
+        self.end_offset()
+        self._position = self._consumer._subscription.assignment[self._tp].position or self._position
+        consumer, self._consumer, self._lag_commits = self._consumer, None, None
+        close_consumer(consumer)
 
     def _poll(self, timeout_ms: float, max_records: int) -> dict[TopicPartition, list[Record]]:
         try:
             polled: dict[TopicPartition, list[Record]] = self._consumer.poll(timeout_ms, max_records)
         except (kafka_errors.OffsetOutOfRangeError, kafka_errors.LogTruncationError) as error:
-            self._refresh_metadata()
-            raise self._gap(error) from error
+            try:
+                refresh_metadata(self._consumer)
+                raise self._gap(error) from error
+            finally:
+                self._throw_away()
+        except DamagedBatch as damage:
+            self._throw_away()
+            raise self._damaged(damage) from damage
+        except BaseException as error:
+            log.warning("kafka: %s gets a new consumer after %r", self.partition, error)
+            self._throw_away()
+            raise
         return polled
+
+    def _damaged(self, damage: DamagedBatch) -> LogDamaged:
+        """The offsets not read yet: the beginning of a batch may have been."""
+        begin = max(self.position(), damage.from_offset)
+        return LogDamaged(self._tp.partition, begin, max(begin + 1, damage.to_offset), damage.cause)
 
     def _gap(self, error: kafka_errors.KafkaError) -> LogGap | StoreUnavailable:
         """What a position outside of the log means; a topic that was made again shows as `TopicReplaced`."""
@@ -161,6 +185,11 @@ class KafkaLogReader:
         if found != self._topic_uuid:
             raise TopicReplaced(self._topic, self.partition.topic_id, topic_id_text(found))
 
+    def _check_topic_id_once_more(self) -> None:
+        """After an outage that may mean that the topic is another one."""
+        if self._consumer is not None:
+            self._check_topic_id()
+
     def _check_connection(self) -> None:
         """kafka-python reports no lost connection: it reconnects in silence while polls return nothing."""
         leader = self._consumer._cluster.leader_for_partition(self._tp)
@@ -172,23 +201,6 @@ class KafkaLogReader:
             self._silent_since = now
         if now - self._silent_since > SILENCE.total_seconds():
             raise StoreUnavailable("kafka", f"no connection to the leader of {self._topic!r}, still trying")
-
-    def _refresh_metadata(self) -> None:
-        consumer = self._consumer
-        consumer._net.run(consumer._manager.wait_for, consumer._cluster.request_update(), REQUEST_TIMEOUT_MS)
-
-    def _new_lag_commits(self) -> Any:
-        """A coordinator for commits alone: a consumer with a group id waits for the group in each poll."""
-        return ConsumerCoordinator(
-            self._consumer._client,
-            SubscriptionState("none"),
-            **{
-                **self._consumer.config,
-                "group_id": LAG_GROUP,
-                "metrics": None,
-                "assignors": (RoundRobinPartitionAssignor,),
-            },
-        )
 
 
 def _log_failed_commit(_: object, result: object) -> None:

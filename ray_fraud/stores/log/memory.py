@@ -6,6 +6,7 @@ Never: a thread, a clock, a random draw, waiting.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from ray_fraud.domain.record import Headers, PartitionId, Record
@@ -16,12 +17,23 @@ from ray_fraud.stores.log.limits import DEAD_LETTER_HEADROOM_BYTES, MAX_RECORD_B
 from ray_fraud.stores.log.partitioning import partition_of
 from ray_fraud.stores.log.port import (
     LogBounds,
+    LogDamaged,
     LogGap,
     RecordPosition,
     TopicEnds,
     TopicReplaced,
     WrongPartitionCount,
 )
+
+
+@dataclass(slots=True)
+class Damage:
+    """Offsets `[from_offset, to_offset)` that cannot be read, `reads` times or for ever."""
+
+    from_offset: int
+    to_offset: int
+    cause: str
+    reads: int | None
 
 
 class PartitionLog:
@@ -31,6 +43,14 @@ class PartitionLog:
         self.records: list[Record] = []
         self.start = 0
         self.end = 0
+
+        self.open_from: int | None = None
+        """First offset of an open transaction: committed records end before it."""
+        self.damage: list[Damage] = []
+
+    @property
+    def committed_end(self) -> int:
+        return self.end if self.open_from is None else self.open_from
 
     def append(self, timestamp_ms: int, key: bytes | None, value: bytes | None, headers: Headers) -> int:
         offset = self.end
@@ -111,6 +131,33 @@ class MemoryBroker:
         """Use up offsets without a record, as transaction markers and compaction do."""
         self.topic(name).logs[partition].end += offsets
 
+    def begin_transaction(self, name: str, partition: int) -> None:
+        """What is appended from now on cannot be read before `end_transaction`."""
+        log = self.topic(name).logs[partition]
+        log.open_from = log.end
+
+    def end_transaction(self, name: str, partition: int, *, commit: bool = True) -> None:
+        """Appends the marker; an aborted transaction's records are holes."""
+        log = self.topic(name).logs[partition]
+        begin, log.open_from = log.open_from, None
+        if not commit and begin is not None:
+            log.records = [record for record in log.records if record.offset < begin]
+        self.add_hole(name, partition)
+
+    def damage(
+        self,
+        name: str,
+        partition: int,
+        from_offset: int,
+        to_offset: int,
+        *,
+        cause: str = "its checksum is wrong",
+        reads: int | None = None,
+    ) -> None:
+        """Makes offsets unreadable; for `reads` polls only, if that is given."""
+        damage = Damage(from_offset, to_offset, cause, reads)
+        self.topic(name).logs[partition].damage.append(damage)
+
     def delete_before(self, name: str, partition: int, offset: int) -> None:
         """Retention: the log starts at `offset` now."""
         log = self.topic(name).logs[partition]
@@ -151,7 +198,7 @@ class MemoryLogReader:
     def bounds(self) -> LogBounds:
         def action() -> LogBounds:
             log = self._log()
-            return LogBounds(log.start, log.end)
+            return LogBounds(log.start, log.committed_end)
 
         return self._faults.step("kafka", "bounds", action)
 
@@ -179,11 +226,18 @@ class MemoryLogReader:
         log = self._log()
         if not log.start <= self._position <= log.end:
             raise LogGap(self._position, log.start if self._position < log.start else log.end)
-        self._end = log.end
-        records = log.from_offset(self._position, max_records)
-        if len(records) < max_records:
-            return records, log.end
-        return records, records[-1].offset + 1
+        end = self._end = log.committed_end
+        records = [one for one in log.from_offset(self._position, max_records) if one.offset < end]
+        reached = end if len(records) < max_records else records[-1].offset + 1
+        for damage in log.damage:
+            if damage.from_offset < reached and self._position < damage.to_offset and damage.reads != 0:
+                readable = [record for record in records if record.offset < damage.from_offset]
+                if readable:
+                    return readable, readable[-1].offset + 1
+                damage.reads = None if damage.reads is None else damage.reads - 1
+                begin = max(self._position, damage.from_offset)
+                raise LogDamaged(self.partition.partition, begin, damage.to_offset, damage.cause)
+        return records, reached
 
     def _log(self) -> PartitionLog:
         topic = self._broker.topic(self._topic)
@@ -277,7 +331,9 @@ class MemoryLogAdmin:
     def ends(self, topic: str) -> TopicEnds:
         def action() -> TopicEnds:
             found = self._broker.topic(topic)
-            return TopicEnds(found.topic_id, {number: log.end for number, log in enumerate(found.logs)})
+            return TopicEnds(
+                found.topic_id, {number: log.committed_end for number, log in enumerate(found.logs)}
+            )
 
         return self._faults.step("kafka", "ends", action)
 

@@ -19,7 +19,7 @@ class LogBounds(NamedTuple):
     start: int
     """The first offset that still exists."""
     end: int
-    """One past the last: the offset the next record will get (high watermark)."""
+    """One past the last committed one: where the oldest open transaction begins, else the high watermark."""
 
 
 class RecordPosition(NamedTuple):
@@ -44,6 +44,27 @@ class LogGap(StoreError):
         self.args = (from_offset, to_offset)
         self.from_offset = from_offset
         self.to_offset = to_offset
+
+
+class LogDamaged(StoreError):
+    """The records of `[from_offset, to_offset)` cannot be read: a checksum, a length or a codec is wrong.
+
+    It may be the connection or one replica: try again a few times (each with a fresh client). Then the
+    offsets are lost until somebody mends the log: put them on record, and seek `to_offset`.
+    """
+
+    code = "log_damaged"
+
+    def __init__(self, partition: int, from_offset: int, to_offset: int, cause: str) -> None:
+        super().__init__(
+            "kafka",
+            f"partition {partition}: offsets {from_offset} to {to_offset - 1} cannot be read: {cause}",
+        )
+        self.args = (partition, from_offset, to_offset, cause)
+        self.partition = partition
+        self.from_offset = from_offset
+        self.to_offset = to_offset
+        self.cause = cause
 
 
 class TopicReplaced(StoreRefused):
@@ -98,9 +119,12 @@ class LogReader(Protocol):
     def poll(self, max_records: int, timeout: timedelta) -> Sequence[Record]:
         """The next records in order of offset; empty if none came within `timeout`.
 
+        Fewer than there are if they are large (`limits.POLL_BYTES`); beginnings of those that are too large.
+
         Raises:
             LogGap: the position lies outside of the log; the position is unchanged.
             TopicReplaced: the topic is not the one that `partition` names.
+            LogDamaged: the next records cannot be read; the position is unchanged.
             StoreUnavailable: the broker did not answer; the position is unchanged.
         """
 
@@ -108,7 +132,7 @@ class LogReader(Protocol):
         """The lowest offset that the next poll can return: past holes that earlier polls went over."""
 
     def end_offset(self) -> int | None:
-        """The high watermark as the newest fetch response told it, without a round trip."""
+        """`LogBounds.end` as the newest fetch response told it, without a round trip."""
 
     def commit_for_lag_tools(self, offset: int) -> None:
         """Send `offset` to the consumer group `ray-fraud`; does not wait, and a failure is only logged."""
