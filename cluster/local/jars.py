@@ -26,6 +26,8 @@ from cluster.local.failures import DownloadError, WrongJarError
 KAFKA = "org.apache.kafka:kafka_2.13:4.1.1"
 LOGGING = "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3"
 """Kafka logs through slf4j; its own distribution adds this binding, its Maven description does not."""
+TOOLS = "org.apache.kafka:kafka-tools:4.1.1"
+"""Of Kafka's command-line tools, for its console producer; without what it needs for Kafka Connect."""
 LOCK = Path(__file__).with_name("kafka-jars.lock")
 DOWNLOADS_AT_ONCE = 4
 ATTEMPTS = 4
@@ -163,7 +165,7 @@ def _progress(what: str) -> Iterator[Any]:
 
 
 def write_lock(lock: Path = LOCK) -> int:
-    """Resolve KAFKA and LOGGING anew, download every jar and write its coordinate and SHA-256.
+    """Resolve KAFKA anew, add LOGGING and TOOLS, download every jar and write its coordinate and SHA-256.
 
     Returns: the number of jars.
     """
@@ -175,7 +177,8 @@ def write_lock(lock: Path = LOCK) -> int:
         root = maven.create_dependency(KAFKA)
         roots, transitive = maven.resolver.resolve([root])
         wanted = [each for each in transitive if each.scope in ("compile", "runtime")]
-        artifacts = [each.artifact for each in [*roots, *wanted, maven.create_dependency(LOGGING)]]
+        added = [maven.create_dependency(coordinate) for coordinate in (LOGGING, TOOLS)]
+        artifacts = [each.artifact for each in [*roots, *wanted, *added]]
         lines = ["# Made by `python -m cluster.local.jars lock`; the order is the class path."]
         for artifact in artifacts:
             coordinate = f"{artifact.groupId}:{artifact.artifactId}:{artifact.version}"

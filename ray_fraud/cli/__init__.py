@@ -23,6 +23,9 @@ COMMANDS = {
     "down": CommandPlace("ray_fraud.cli.stack", "down", "Drain and end what `up` started; data stays."),
     "demo": CommandPlace("ray_fraud.cli.demo", "demo", "The whole platform for a minute, with a check."),
     "generate": CommandPlace("ray_fraud.cli.generate", "generate", "Make transactions with frauds in them."),
+    "connect": CommandPlace(
+        "ray_fraud.cli.connect", "connect", "How your own producer sends transactions here."
+    ),
     "alerts": CommandPlace("ray_fraud.cli.alerts", "alerts", "Alerts: list, show, tail, verdict."),
     "verdicts": CommandPlace(
         "ray_fraud.cli.verdicts", "verdicts", "What was found out: import, list, simulate."
