@@ -24,7 +24,9 @@ from ray_fraud.stores.feature_tables.lake import LakeFeatureTables, NodeFeatureT
 from ray_fraud.stores.feature_tables.postgres import PostgresFeatureRefreshes
 from ray_fraud.stores.lake import lake_filesystem
 from ray_fraud.stores.ledger.postgres import PostgresLedger
+from ray_fraud.stores.ledger.postgres_health import check_writes
 from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
+from ray_fraud.stores.ledger.postgres_session import Session
 from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
 from ray_fraud.stores.log.kafka_reader import KafkaLogReader
 from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
@@ -139,6 +141,7 @@ class SupervisorPorts:
         self.refreshes = PostgresFeatureRefreshes(connections.postgres, name="ray-fraud supervisor")
         self._admin: KafkaLogAdmin | None = None
         self._cuts = RedisCutStore(connections.redis)
+        self._postgres = Session(connections.postgres, name="ray-fraud health")
         self._scorer = scorer_config(config)
 
     def connect_log(self) -> KafkaLogAdmin:
@@ -170,11 +173,15 @@ class SupervisorPorts:
         checks: dict[Component, Callable[[], object]] = {
             Component.KAFKA: self._check_kafka,
             Component.REDIS: self._cuts.check_configuration,
-            Component.POSTGRES: self.registry.fingerprint,
+            Component.POSTGRES: self._check_postgres,
             Component.RAY: lambda: None,
             Component.SERVE: self._check_serve,
         }
         return {component.value: _answers(check) for component, check in checks.items()}
+
+    def _check_postgres(self) -> None:
+        self.registry.fingerprint()
+        check_writes(self._postgres)
 
     def _check_kafka(self) -> None:
         self._kafka().partition_count(self._config.connections.topics.transactions)

@@ -16,6 +16,7 @@ from cluster.local.ray_address import RayAddress
 from cluster.local.stack_record import StackRecord
 from ray_fraud.stores.connections import KafkaConnection, PostgresConnection, RedisConnection
 from ray_fraud.stores.errors import StoreError
+from ray_fraud.stores.ledger.postgres_health import check_writes
 from ray_fraud.stores.ledger.postgres_session import Session
 from ray_fraud.stores.log.kafka_client import kafka_errors_told_apart, opening
 from ray_fraud.stores.redis_client import connect_redis, redis_errors
@@ -75,10 +76,11 @@ def redis_answers(connection: RedisConnection) -> bool:
 
 
 def postgres_answers(connection: PostgresConnection) -> bool:
-    """True if the server lets us into the database."""
+    """True if the server lets us into the database and takes a write."""
     session = Session(connection, name="ray-fraud health")
     try:
-        return session.rows("health", "SELECT 1") == [(1,)]
+        check_writes(session)
+        return True
     except (StoreError, OSError):
         return False
     finally:

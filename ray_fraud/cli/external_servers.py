@@ -6,7 +6,7 @@ Never: a password: one inside an address is refused, and never repeated in a mes
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import msgspec
 
@@ -102,7 +102,8 @@ def _check_url(name: str, url: str) -> None:
         hidden = parts.password is not None or "password" in parse_qs(parts.query, keep_blank_values=True)
         place = parts.path if parts.scheme == "file" else parts.netloc
         usable = parts.scheme in SCHEMES[name] and bool(place)
-        _ = parts.port if name != "lake" else None
+        if name != "lake":
+            _check_ports(parts)
     except ValueError:
         # Not repeated: it may hold a password in a place where none is looked for.
         raise ExternalServersError(f"{name}: the address is no URL") from None
@@ -110,6 +111,13 @@ def _check_url(name: str, url: str) -> None:
         raise ExternalServersError(f"{name}: the address {_USE_A_FILE}")
     if not usable:
         raise ExternalServersError(f"{name}: the address must start with {' or '.join(_forms(name))}")
+
+
+def _check_ports(parts: SplitResult) -> None:
+    """Each of several hosts (`user@a:1,b:2`) on its own; raises ValueError for what is no port."""
+    login, _, hosts = parts.netloc.rpartition("@")
+    for host in hosts.split(","):
+        _ = parts._replace(netloc=f"{login}@{host}").port
 
 
 def _forms(name: str) -> list[str]:

@@ -56,7 +56,9 @@ class RedisConnection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class PostgresConnection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
-    """`postgresql://user@host:port/database`; without a password."""
+    """`postgresql://user@host:port[,host:port]/database`; without a password.
+
+    Of several hosts one that takes writes is chosen (libpq's `target_session_attrs=read-write`)."""
     password_file: Path | None = None
     sslmode: SslMode = SslMode.PREFER
     ca_file: Path | None = None

@@ -52,6 +52,22 @@ def test_the_refusal_says_what_to_do() -> None:
 @pytest.mark.parametrize(
     "address",
     [
+        {"postgres": "postgresql://me@one:5432,two:5433/fraud"},
+        {"postgres": "postgresql://me@one,[::1]:5433/fraud?target_session_attrs=any"},
+        {"redis": "redis://one:6379,two:6379,three:6379/0"},
+    ],
+)
+def test_several_hosts_of_one_system(address: dict[str, str]) -> None:
+    servers = with_addresses(NONE, **address)
+    assert [server.url for server in (servers.postgres, servers.redis) if server is not None] == [
+        *address.values()
+    ]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        {"redis": "redis://one:6379,two:port/0"},
         {"kafka": "broker"},
         {"kafka": "http://broker:9092"},
         {"redis": "cache:6379"},

@@ -28,8 +28,10 @@ Client = TypeVar("Client", bound=Closable)
 class LedgerWorld:
     """One database and as many clients as a test asks for."""
 
-    def __init__(self, database: MemoryDatabase | PostgresConnection) -> None:
+    def __init__(self, database: MemoryDatabase | PostgresConnection, *, listens: bool = True) -> None:
+        """`listens`: whether LISTEN works; behind a pooler that pools transactions it does not."""
         self.database = database
+        self.listens = listens
         self._clients: list[Closable] = []
 
     def ledger(self) -> Ledger:

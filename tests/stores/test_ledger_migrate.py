@@ -60,7 +60,7 @@ def test_processes_that_migrate_at_once_wait_for_each_other(fresh_database: Post
         worker.start()
     for worker in workers:
         worker.join(timeout=30)
-    assert applied == [migration.name for migration in packaged_migrations()]
+    assert sorted(applied) == [migration.name for migration in packaged_migrations()]
 
 
 def test_the_schema_is_checked_before_use(fresh_database: PostgresConnection) -> None:

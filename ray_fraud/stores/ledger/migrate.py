@@ -1,6 +1,7 @@
 """The schema, by numbered migrations: `migrations/0001_….sql`, `0002_….sql`, …
 
 Each file is applied once, in one transaction, by one process at a time, and recorded with its SHA-256.
+The lock belongs to the transaction, so that a pooler cannot leave it with a server process of nobody.
 
 Never: a change of an applied file (write the next one), a way back (restore a backup).
 """
@@ -21,7 +22,7 @@ OLDEST_SERVER = 150000
 """PostgreSQL 15, as the server reports it."""
 
 LOCK_KEY = 0x7261795F6672
-"""Advisory lock of whoever migrates: `ray_fr` in ASCII."""
+"""Advisory lock of whoever applies a file: `ray_fr` in ASCII."""
 
 FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
@@ -63,20 +64,14 @@ def migrate(where: PostgresConnection, migrations: Sequence[Migration] | None = 
     """
     known = packaged_migrations() if migrations is None else list(migrations)
     session = Session(where, name="ray-fraud migrate", limits=PATIENT)
+    applied = []
     try:
         _check_server(session)
-        session.rows("migrate", "SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
-        session.rows(
-            "migrate",
-            "CREATE TABLE IF NOT EXISTS schema_migration (version integer PRIMARY KEY, name text NOT NULL,"
-            " sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())",
-        )
-        pending = _pending(session, known)
-        for migration in pending:
-            _apply(session, migration)
-        return [migration.name for migration in pending]
+        while (name := _apply_next(session, known)) is not None:
+            applied.append(name)
+        return applied
     finally:
-        session.close()  # and with it the advisory lock
+        session.close()
 
 
 def check_schema(where: PostgresConnection) -> None:
@@ -119,11 +114,23 @@ def _pending(session: Session, known: Sequence[Migration]) -> list[Migration]:
     return list(by_version.values())
 
 
-def _apply(session: Session, migration: Migration) -> None:
-    with session.transaction(f"migration {migration.name}"):
+def _apply_next(session: Session, known: Sequence[Migration]) -> str | None:
+    """Applies the first file that is missing, under a lock that ends with its transaction; its name."""
+    with session.transaction("migrate"):
+        session.rows("migrate", "SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
+        session.rows(
+            "migrate",
+            "CREATE TABLE IF NOT EXISTS schema_migration (version integer PRIMARY KEY, name text NOT NULL,"
+            " sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())",
+        )
+        pending = _pending(session, known)
+        if not pending:
+            return None
+        migration = pending[0]
         session.rows(f"migration {migration.name}", migration.sql)
         session.rows(
             f"migration {migration.name}",
             "INSERT INTO schema_migration (version, name, sha256) VALUES (%s, %s, %s)",
             (migration.version, migration.name, migration.digest),
         )
+    return migration.name

@@ -15,6 +15,7 @@ from ray_fraud.domain.verdicts import Origin, VerdictRates
 from ray_fraud.stores.connections import PostgresConnection
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.ledger.errors import STORE
+from ray_fraud.stores.ledger.postgres_pooler import check_own_server
 from ray_fraud.stores.ledger.postgres_session import PATIENT, Limits, Session
 from ray_fraud.stores.ledger.queries import AlertFilter, Feedback, StoredAlert, Verdict
 
@@ -83,9 +84,19 @@ FROM waited LEFT JOIN first ON true GROUP BY alerts, without
 class PostgresAlertFeed:
     """See `queries.AlertFeed`; a connection that listens and does nothing else."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, where: PostgresConnection) -> None:
+        """Listens from now on; `session` goes to `where`.
+
+        Raises:
+            StoreRefused: a pooler in between keeps no connection for us; the message names its setting.
+        """
         self._session = session
-        session.rows("feed", "LISTEN fraud_alerts")
+        try:
+            check_own_server(session, where, "feed of alerts")
+            session.rows("feed", "LISTEN fraud_alerts")
+        except BaseException:
+            session.close()
+            raise
 
     def poll(self, timeout_seconds: float) -> list[int]:
         payloads = self._session.notices("poll", timeout_seconds)
@@ -153,7 +164,8 @@ class PostgresAlertQueries:
         return {UUID(uid) for (uid,) in self._session.rows("alert uids", query, _conditions(where))}
 
     def feed(self) -> PostgresAlertFeed:
-        return PostgresAlertFeed(Session(self._where, name=f"{self._name}: feed", limits=self._limits))
+        session = Session(self._where, name=f"{self._name}: feed", limits=self._limits)
+        return PostgresAlertFeed(session, self._where)
 
     def tail(self, idle_seconds: float = 1.0) -> Iterator[Sequence[StoredAlert]]:
         return self._tail(self.feed(), idle_seconds)

@@ -2,10 +2,15 @@
 
 The connection is driven in psycopg2's asynchronous mode from blocking calls, because only so a server
 that accepts packets and never answers (frozen, or behind a half-open link) cannot hold the caller
-beyond its limit. It is opened at first use, dropped when anything about it is in doubt, and opened
-again by the next call.
+beyond its limit. It is opened at first use, dropped when anything about it is in doubt or it leads to
+a server that takes no writes, and opened again by the next call. Of several hosts in the URL one that
+takes writes is chosen.
 
-Never: a retry; a password in a message or a log line.
+What a transaction needs of its session is set by itself (SET LOCAL, in the message of its first
+statement), so that a pooler may give each of them another server process.
+
+Never: a retry; a password in a message or a log line; a setting, a lock or a statement that outlives its
+transaction (but for LISTEN).
 """
 
 import select
@@ -17,12 +22,12 @@ from typing import Any
 
 import msgspec
 import psycopg2
-from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, connection
+from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, connection, parse_dsn
 
 from ray_fraud.stores.connections import PostgresConnection, read_secret
 from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
 from ray_fraud.stores.ledger.errors import STORE
-from ray_fraud.stores.ledger.postgres_errors import ValueRefused, translated
+from ray_fraud.stores.ledger.postgres_errors import Next, ValueRefused, next_step, translated
 
 Rows = list[tuple[Any, ...]]
 Parameters = Sequence[Any] | dict[str, Any] | None
@@ -58,6 +63,8 @@ class Session:
         self._turn = threading.RLock()
         self._connection: connection | None = None
         self._in_transaction = False
+        self._settings = _settings(limits)
+        self._first_host = 0
 
     def rows(self, operation: str, sql: str, parameters: Parameters = None) -> Rows:
         """Runs one statement, in a transaction of its own unless one is open; [] if it returns nothing.
@@ -72,7 +79,8 @@ class Session:
             opened = self._opened(operation)
             try:
                 cursor = opened.cursor()
-                cursor.execute(sql, parameters)
+                # One message is one transaction: what is set before the statement ends with it.
+                cursor.execute(sql if self._in_transaction else f"{self._settings}{sql}", parameters)
                 self._wait(operation, opened, self._limits.statement_seconds + self._limits.reply_seconds)
                 return cursor.fetchall() if cursor.description else []
             except psycopg2.Error as error:
@@ -109,8 +117,14 @@ class Session:
 
         Outside `transaction` this is for a session that serves one transaction only.
         """
-        self.rows(operation, "BEGIN")
-        self._in_transaction = True
+        with self._own_turn(operation):
+            self._opened(operation)
+            self._in_transaction = True
+            try:
+                self.rows(operation, f"BEGIN;{self._settings}")
+            except BaseException:
+                self._in_transaction = False
+                raise
 
     def commit(self, operation: str) -> None:
         """Ends the transaction; its fate is unknown if this raises `StoreUnavailable`."""
@@ -151,6 +165,11 @@ class Session:
         """Such as 180001; connects if need be."""
         return self._opened("server version").server_version
 
+    @property
+    def announced_process(self) -> int:
+        """The server process as the connection's start named it: a pooler names one that does not exist."""
+        return self._opened("server process").info.backend_pid
+
     def close(self) -> None:
         """Ends the connection; an open transaction is rolled back by the server."""
         opened, self._connection = self._connection, None
@@ -181,17 +200,12 @@ class Session:
             self.close()
             raise translated(operation, error) from error
         except BaseException:
+            self._first_host += 1
             self.close()
             raise
         return opened
 
     def _options(self) -> dict[str, Any]:
-        limits = self._limits
-        server_limits_ms = {
-            "statement_timeout": limits.statement_seconds,
-            "lock_timeout": limits.lock_seconds,
-            "idle_in_transaction_session_timeout": limits.idle_transaction_seconds,
-        }
         options: dict[str, Any] = {
             "async_": True,
             "application_name": self._name,
@@ -200,13 +214,31 @@ class Session:
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
-            # Short statements gain nothing from just-in-time compilation; times are read as UTC.
-            "options": "-c jit=off -c timezone=UTC "
-            + " ".join(f"-c {name}={round(value * 1000)}" for name, value in server_limits_ms.items()),
         }
         if self._where.ca_file is not None:
             options["sslrootcert"] = str(self._where.ca_file)
-        return options
+        return options | self._hosts()
+
+    def _hosts(self) -> dict[str, str]:
+        """Of several hosts: the next one first after each that did not answer, and only one that writes.
+
+        libpq goes on to the next host after an error, but not after silence, which only we notice.
+        """
+        try:
+            asked = parse_dsn(self._where.url)
+        except psycopg2.ProgrammingError:
+            return {}  # `connect` says what is wrong with it
+        hosts = asked.get("host", "").split(",")
+        if len(hosts) < 2:
+            return {}
+        ports = asked.get("port", "").split(",")
+        ports = ports if len(ports) == len(hosts) else ports * len(hosts)
+        first = self._first_host % len(hosts)
+        return {
+            "host": ",".join(hosts[first:] + hosts[:first]),
+            "port": ",".join(ports[first:] + ports[:first]),
+            "target_session_attrs": asked.get("target_session_attrs", "read-write"),
+        }
 
     def _wait(self, operation: str, opened: connection, limit_seconds: float) -> None:
         deadline = time.monotonic() + limit_seconds
@@ -226,5 +258,17 @@ class Session:
             self.close()
 
     def _drop_if_lost(self, opened: connection, error: psycopg2.Error) -> None:
-        if opened.closed or error.pgcode is None or error.pgcode.startswith(("57P", "08", "25P03")):
+        if opened.closed or error.pgcode is None or next_step(error) is Next.NEW_SESSION:
             self.close()
+
+
+def _settings(limits: Limits) -> str:
+    """What each transaction begins with."""
+    milliseconds = {
+        "statement_timeout": limits.statement_seconds,
+        "lock_timeout": limits.lock_seconds,
+        "idle_in_transaction_session_timeout": limits.idle_transaction_seconds,
+    }
+    timeouts = "".join(f"SET LOCAL {name}={round(value * 1000)};" for name, value in milliseconds.items())
+    # Short statements gain nothing from just-in-time compilation; times are read as UTC.
+    return f"{timeouts}SET LOCAL jit=off;SET LOCAL timezone='UTC';"
