@@ -33,9 +33,9 @@ from actors.engine.records import BatchRecorder
 from ray_fraud.domain import metrics
 from ray_fraud.domain.metrics import Component
 from ray_fraud.domain.misrouting import Misrouted
-from ray_fraud.domain.partition import Observed
+from ray_fraud.domain.partition import Effects, Observed
 from ray_fraud.domain.scores import Scores
-from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
+from ray_fraud.stores.errors import SlowDown, StoreError, StoreRefused, StoreUnavailable
 from ray_fraud.telemetry.meter import Meter
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,8 @@ T = TypeVar("T")
 
 AVERAGE_WEIGHT = 0.1
 """Of the newest call in the moving average: the pace follows a change within about twenty calls."""
+
+ERROR_COMPONENTS: tuple[str, ...] = (*Component, metrics.LAKE)
 
 SETTLING_POLL_SECONDS = 0.001
 """How often a reader that has to wait for its batch looks whether it has settled."""
@@ -273,9 +275,11 @@ class Pipeline:
         raise AssertionError("tenacity ended without a result")
 
     def _note(self, component: Component, state: tenacity.RetryCallState) -> None:
-        self._meter.count(metrics.ERRORS, component=component)
         error = state.outcome.exception() if state.outcome else None
         self._waits[current_thread().name] = (component, str(error))
+        store = error.store if isinstance(error, StoreError) else ""
+        # A step may touch several stores: a model file is read from the lake when the scorer is away.
+        self._meter.count(metrics.ERRORS, component=store if store in ERROR_COMPONENTS else component)
         logger.warning("partition %s: %s, again soon: %s", self._owner.own.partition, component, error)
 
     def _read(self) -> None:
@@ -322,14 +326,15 @@ class Pipeline:
         self._to_publish.close()
 
     def _score_run(self, batches: Sequence[InFlight]) -> None:
-        scores, answer = self._owner.score([batch.observed for batch in batches])
+        observed = [batch.observed for batch in batches]
+        scores, answer = self._persist(Component.SERVE, lambda: self._owner.score(observed))
         for batch, part in zip(batches, scores, strict=True):
             batch.scores = part
         self._recorder.scored(batches[0].observed.split, sum(b.records for b in batches), answer)
 
     def _publish(self) -> None:
         while batches := self._to_publish.take():
-            effects = [self._owner.decide(batch.observed, batch.scores) for batch in batches]
+            effects = [self._persist(Component.SERVE, partial(self._decide, batch)) for batch in batches]
             alerts = self._persist(Component.KAFKA, partial(self._owner.publish, effects))
             now = time.monotonic()
             for batch in batches:
@@ -339,6 +344,9 @@ class Pipeline:
                 )
             self._recorder.alerted(alerts)
         self._published.set()
+
+    def _decide(self, batch: InFlight) -> Effects:
+        return self._owner.decide(batch.observed, batch.scores)
 
     def _keep(self) -> None:
         pace = self._pace

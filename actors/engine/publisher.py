@@ -18,7 +18,7 @@ from ray_fraud.domain.alert import Alert
 from ray_fraud.domain.dead_letter import DlqValue, dlq_headers, dlq_value
 from ray_fraud.domain.metrics import Component
 from ray_fraud.domain.rejection import DeadLetter
-from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
+from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
 from ray_fraud.stores.ledger.port import Ownership
 from ray_fraud.stores.log.port import Pending
 
@@ -92,7 +92,7 @@ class Publisher:
             result = self._ports.alert_ledger.insert_hot_alerts(self._own, alerts)
             for invalid in result.invalid:
                 logger.error("alert %s can never be stored: %s", invalid.alert_uid, invalid.reason)
-        except (StoreUnavailable, StoreRefused) as error:
+        except (StoreUnavailable, SlowDown, StoreRefused) as error:
             self._postgres_down_until = self._clock() + POSTGRES_PAUSE_SECONDS
             self._ports.meter.count(metrics.ERRORS, component=Component.POSTGRES)
             logger.warning("partition %s: alerts only on the topic for now: %s", self._own.partition, error)

@@ -33,7 +33,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from ray_fraud.domain.record import Record
-from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
+from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
 from ray_fraud.stores.ledger.port import Ledger, Ownership
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Suspects:
             return
         try:
             self._ledger.clear_attempts(self._own, below_offset)
-        except (StoreUnavailable, StoreRefused) as error:
+        except (StoreUnavailable, SlowDown, StoreRefused) as error:
             # An alert does not wait for PostgreSQL.
             self._give_up(error)
         if below_offset >= self._marked_to:
@@ -165,13 +165,13 @@ class Suspects:
             if self._marked_to:
                 self._ledger.clear_attempts(self._own, first)
             self._ledger.record_attempts(self._own, batch)
-        except (StoreUnavailable, StoreRefused) as error:
+        except (StoreUnavailable, SlowDown, StoreRefused) as error:
             self._give_up(error)
             return len(self._held)
         self._marked_to = max(self._marked_to, batch[-1] + 1)
         return len(batch)
 
-    def _give_up(self, error: StoreUnavailable | StoreRefused) -> None:
+    def _give_up(self, error: StoreUnavailable | SlowDown | StoreRefused) -> None:
         """Detection goes on without PostgreSQL; the next owner is careful again."""
         logger.warning("partition %s: no longer careful: %s", self._own.partition, error)
         self._end = self._marked_to = 0
