@@ -12,8 +12,10 @@ from pathlib import Path
 from ray.exceptions import RayError
 
 from actors.config import HotPathConfig, Scoring
+from actors.engine.alert_topic import AlertTopic
 from actors.engine.ports import Ports
 from actors.engine.sink import Sink
+from actors.engine.sink_letters import SinkLetters
 from ray_fraud.domain.metrics import Component
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.split import Split
@@ -114,21 +116,25 @@ def build_ports(config: HotPathConfig, partition: int, meter: Meter) -> BuiltPor
         return BuiltPorts(ports, own, feature_tables, closing.pop_all())
 
 
-def build_sinks(config: HotPathConfig) -> tuple[list[Sink], Callable[[], None]]:
-    """A sink for every partition of the alert topic, and how to close them all."""
+def build_alert_topic(config: HotPathConfig, meter: Meter) -> tuple[AlertTopic, Callable[[], None]]:
+    """The alert topic with a sink for each partition that a look finds, and how to close them all."""
     connections = config.connections
+    topics = connections.topics
     with ExitStack() as closing:
         admin = KafkaLogAdmin(connections.kafka)
         closing.callback(admin.close)
+        writer = KafkaLogWriter(connections.kafka)
+        closing.callback(writer.close)
         ledger = PostgresLedger(connections.postgres, name="ray-fraud sink")
         closing.callback(ledger.close)
-        sinks = []
-        for partition in range(admin.partition_count(connections.topics.alerts)):
-            own = partition_id(admin, connections.topics.alerts, partition)
-            reader = KafkaLogReader(connections.kafka, connections.topics.alerts, own)
-            closing.callback(reader.close)
-            sinks.append(Sink(ledger, reader, own.cluster_id))
-        return sinks, closing.pop_all().close
+        letters = SinkLetters(writer, topics, meter)
+
+        def open_sink(partition: PartitionId) -> Sink:
+            return Sink(ledger, KafkaLogReader(connections.kafka, topics.alerts, partition), letters)
+
+        topic = AlertTopic(topics.alerts, admin, ledger, open_sink, meter)
+        closing.callback(topic.close)
+        return topic, closing.pop_all().close
 
 
 class SupervisorPorts:

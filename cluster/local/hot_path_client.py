@@ -62,6 +62,17 @@ def hot_path_status(timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> dict[str, 
     return status
 
 
+def sink_status(timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> dict[str, Any]:
+    """The sink's answer; see `actors.sink.SinkStatus`.
+
+    Raises:
+        RayError, ValueError: there is no sink, or it does not answer.
+    """
+    sink: Any = ray.get_actor(SINK, namespace=NAMESPACE)
+    status: dict[str, Any] = msgspec.json.decode(ray.get(sink.status.remote(), timeout=timeout_seconds))
+    return status
+
+
 def drain_hot_path(progress: Progress) -> bool:
     """Lets every partition settle and close its cut; whether all did in time."""
     try:

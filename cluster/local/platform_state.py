@@ -17,9 +17,9 @@ import ray
 from pyarrow import fs
 from ray.exceptions import RayError
 
-from actors.config import BATCH, NAMESPACE, SUPERVISOR, HotPathConfig
+from actors.config import BATCH, NAMESPACE, SINK, SUPERVISOR, HotPathConfig
 from cluster.local.cold_path_client import NoColdPath, batch_status
-from cluster.local.hot_path_client import hot_path_status
+from cluster.local.hot_path_client import hot_path_status, sink_status
 from cluster.local.stack import LocalStack
 from cluster.local.stack_record import Health, ServiceState, StackRecord, read_record
 from ray_fraud.stores.connections import LakeLocation, from_json
@@ -27,14 +27,18 @@ from ray_fraud.stores.lake import lake_filesystem
 
 PATIENCE = timedelta(seconds=3)
 """For one answer: whoever asks for a state waits for it at a terminal."""
+FAILING_SECONDS = 30.0
+"""A sink that has not got through a round for so long is unhealthy; its owners insert meanwhile."""
 
 
 class PlatformState(msgspec.Struct, frozen=True):
     services: dict[str, ServiceState]
-    """`kafka`, `redis`, `postgres`, `lake`, `ray`, `dashboard`, `serve`, `hot_path`, `cold_path` and
+    """`kafka`, `redis`, `postgres`, `lake`, `ray`, `dashboard`, `serve`, `hot_path`, `sink`, `cold_path` and
     `metrics`."""
     hot_path: dict[str, Any]
     """The supervisor's answer (health, split, partitions); empty if there is none."""
+    sink: dict[str, Any] = {}
+    """The sink's answer; empty if there is none."""
 
     @property
     def healthy(self) -> bool:
@@ -54,16 +58,18 @@ def platform_state(stack: LocalStack) -> PlatformState:
         dashboard = pool.submit(_dashboard_state, record)
         metrics = pool.submit(_metrics_state, config)
         hot_path = _hot_path(stack)
+        sink = _sink(hot_path)
         services = {
             **servers.result(),
             "lake": lake.result(),
             "dashboard": dashboard.result(),
             "serve": _serve_state(record, hot_path),
             "hot_path": _own(f"{NAMESPACE}/{SUPERVISOR}", _hot_path_health(hot_path)),
+            "sink": _own(f"{NAMESPACE}/{SINK}", _sink_health(sink)),
             "cold_path": _own(f"{NAMESPACE}/{BATCH}", _cold_path_health(hot_path)),
             "metrics": metrics.result(),
         }
-    return PlatformState(services, hot_path or {})
+    return PlatformState(services, hot_path or {}, sink or {})
 
 
 def saved_config(stack: LocalStack) -> HotPathConfig | None:
@@ -97,6 +103,26 @@ def _hot_path_health(status: dict[str, Any] | None) -> Health:
         and all("epoch" in each and not each["replaying"] for each in partitions)
     )
     return Health.HEALTHY if working else Health.UNHEALTHY
+
+
+def _sink(hot_path: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The sink's answer; None if there is no Ray or no sink, {} if it does not answer."""
+    if hot_path is None:
+        return None
+    try:
+        return sink_status(PATIENCE.total_seconds())
+    except ValueError:
+        return None
+    except RayError:
+        return {}
+
+
+def _sink_health(status: dict[str, Any] | None) -> Health:
+    """Whether it answers, and has got through a round lately."""
+    if status is None:
+        return Health.DOWN
+    gets_on = bool(status) and status["failing_seconds"] < FAILING_SECONDS
+    return Health.HEALTHY if gets_on else Health.UNHEALTHY
 
 
 def _cold_path_health(hot_path: dict[str, Any] | None) -> Health:

@@ -75,7 +75,8 @@ def platform_data(stack: LocalStack, state: PlatformState) -> dict[str, Any]:
         "healthy": state.healthy,
         "services": msgspec.to_builtins(state.services),
         "health": hot_path.get("health", {}),
-        "problems": hot_path.get("problems", []),
+        "problems": [*hot_path.get("problems", []), *_sink_problem(state)],
+        "sink": state.sink,
         "split": hot_path.get("split"),
         "partitions": [{**each, "lag": _lag(each)} for each in hot_path.get("partitions", [])],
     }
@@ -103,8 +104,15 @@ def _hot_path_tables(state: PlatformState) -> list[Table | Text]:
         table.add_row(*(_figure(cell) for cell in cells), _partition_state(each))
     arms = state.hot_path["split"]["arms"]
     shares = ", ".join(f"{label} {percent:g} %" for label, percent in arms.items()) or "rules only"
-    problems = [Text(problem, "red") for problem in state.hot_path.get("problems", [])]
+    told = [*state.hot_path.get("problems", []), *_sink_problem(state)]
+    problems = [Text(problem, "red") for problem in told]
     return [Text(), table, Text(), *problems, Text(f"models  {shares}")]
+
+
+def _sink_problem(state: PlatformState) -> list[str]:
+    """What the sink has failed with lately; nothing if its last round went well."""
+    problem = state.sink.get("problem")
+    return [f"sink: {problem} (for {state.sink['failing_seconds']:.0f} s)"] if problem else []
 
 
 def _partition_state(partition: dict[str, Any]) -> str:

@@ -30,6 +30,8 @@ class RejectionCode(StrEnum):
     TIMESTAMP_IN_MILLISECONDS = "timestamp_in_milliseconds"
     TIMESTAMP_IN_FUTURE = "timestamp_in_future"
     BAD_CARD_NUMBER = "bad_card_number"
+    NOT_AN_ALERT = "not_an_alert"
+    """Of the sink: in topic `fraud_alerts` and no alert of ours, or one that the database can never hold."""
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):

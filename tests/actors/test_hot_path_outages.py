@@ -5,6 +5,7 @@ import signal
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import numpy as np
 import ray
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from actors.build import decoder_of, scorer_config
 from actors.config import NAMESPACE, SINK
 from actors.engine.audit import replay_partition
+from actors.sink import SinkStatus
 from ray_fraud.domain.alert import Alert, RuleName, Source
 from ray_fraud.domain.feature_tables import StateOnly
 from ray_fraud.domain.scores import Scores
@@ -34,8 +36,8 @@ def settled(platform: Platform) -> int:
 
 def inserted_by_sink() -> int:
     sink: Any = ray.get_actor(SINK, namespace=NAMESPACE)
-    status: dict[str, int] = ray.get(sink.status.remote(), timeout=10)
-    return status["inserted"]
+    status = msgspec.json.decode(ray.get(sink.status.remote(), timeout=10), type=SinkStatus)
+    return status.inserted
 
 
 def replica_pid() -> int | None:

@@ -32,7 +32,7 @@ OWN_SERVERS = ("kafka", "redis", "postgres", "ray")
 ACTOR_TITLE = re.compile(r"ray::(?!IDLE)[A-Z]")
 """Ray names a process after its actor's class, or after the function of a task, or IDLE."""
 LEAST_ACTORS = 7
-SERVICES = {"kafka", "redis", "postgres", "lake", "ray", "serve", "hot_path", "cold_path", "metrics"}
+SERVICES = {"kafka", "redis", "postgres", "lake", "ray", "serve", "hot_path", "sink", "cold_path", "metrics"}
 
 
 class Command:

@@ -162,6 +162,9 @@ def test_an_alert_of_somebody_else_stops_no_sink() -> None:
     while sink.step(NO_WAIT) is not None:
         pass
     assert len(world.database.alerts) == before
+    dead = [dict(record.headers) for record in world.broker.records(TOPICS.dead_letters)]
+    codes = [headers["dlq.error.code"] for headers in dead if headers["dlq.topic"] == TOPICS.alerts.encode()]
+    assert codes == [b"not_an_alert"] * 5
 
 
 def test_a_record_without_key_and_value_is_dead_lettered_and_stops_nothing() -> None:

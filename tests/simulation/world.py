@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from actors.engine.ports import Ports
 from actors.engine.sink import Sink
+from actors.engine.sink_letters import SinkLetters
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.features import FEATURE_COUNT, FOLDED_COUNT
 from ray_fraud.domain.record import PartitionId, Record
@@ -158,4 +159,5 @@ class World:
 
     def sink(self) -> Sink:
         reader = self.broker.reader(TOPICS.alerts, self.broker.partition_id(TOPICS.alerts, 0))
-        return Sink(MemoryLedger(self.database), reader, self.broker.cluster_id)
+        letters = SinkLetters(self.broker.writer(), TOPICS, Meter("sink", "simulated"))
+        return Sink(MemoryLedger(self.database), reader, letters)

@@ -95,6 +95,8 @@ class KafkaLogs:
             client.create_partitions({topic: count})
             for _ in range(100):
                 if self.admin().partition_count(topic) == count:
+                    # A writer that knew the topic before refuses its new partitions for a while.
+                    self._writer = None
                     return
                 time.sleep(0.05)
         raise AssertionError(f"topic {topic} did not grow")

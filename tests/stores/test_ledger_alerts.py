@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ray_fraud.domain.alert import Alert, RuleName, Severity, Source, alert_uid
 from ray_fraud.domain.record import PartitionId
-from ray_fraud.stores.ledger.port import Ledger, Ownership, SinkProgress, TopicAlert
+from ray_fraud.stores.ledger.port import END_OF_LOG, DataGap, Ledger, Ownership, SinkProgress, TopicAlert
 from ray_fraud.stores.ledger.queries import AlertFilter
 from tests.stores.ledger_world import LedgerWorld, example_alert
 
@@ -92,7 +92,7 @@ def test_an_impossible_value_is_reported_and_stops_nothing(
         [TopicAlert(alert, partition, 1) for alert in batch], SinkProgress(TOPIC, 3)
     )
     assert [invalid.alert_uid for invalid in sunk.invalid] == [bad.alert_uid]
-    assert ledger.sink_progress(TOPIC) == 3
+    assert ledger.sink_progress(TOPIC) is None
 
 
 def test_text_that_looks_like_an_escaped_nul_is_stored(
@@ -126,6 +126,29 @@ def test_the_sink_moves_on_without_alerts(ledger_world: LedgerWorld) -> None:
     ledger = ledger_world.ledger()
     assert ledger.insert_from_topic([], SinkProgress(TOPIC, 9)).inserted == 0
     assert ledger.sink_progress(TOPIC) == 9
+
+
+def test_progress_waits_for_what_can_never_be_stored(
+    ledger_world: LedgerWorld, partition: PartitionId
+) -> None:
+    ledger = ledger_world.ledger()
+    own(ledger, partition)
+    good, bad = example_alert(0), example_alert(1, reason="a NUL: \0")
+    batch = [TopicAlert(alert, partition, 1) for alert in (good, bad)]
+    first = ledger.insert_from_topic(batch, SinkProgress(TOPIC, 2))
+    assert (first.inserted, [invalid.alert_uid for invalid in first.invalid]) == (1, [bad.alert_uid])
+    assert ledger.sink_progress(TOPIC) is None
+    again = ledger.insert_from_topic(batch[:1], SinkProgress(TOPIC, 2))
+    assert (again.inserted, again.invalid) == (0, ())
+    assert ledger.sink_progress(TOPIC) == 2
+
+
+def test_what_the_sink_passed_over_is_on_record_once(ledger_world: LedgerWorld) -> None:
+    ledger = ledger_world.ledger()
+    gaps = [DataGap(TOPIC, 5, END_OF_LOG, "made again"), DataGap(TOPIC, 2, 3, "retention")]
+    for gap in (*gaps, *gaps):
+        ledger.record_sink_gap(gap)
+    assert ledger.gaps(TOPIC) == sorted(gaps, key=lambda gap: gap.from_offset)
 
 
 def test_the_sink_refuses_an_old_epoch_from_the_next_barrier_on(

@@ -304,8 +304,9 @@ class MemoryLedger:
                 if end is None or item.alert.offset < end:
                     accepted.append(item)
             stored = self.database.store(accepted)
-            before = self.database.sink_offsets.get(progress.partition, 0)
-            self.database.sink_offsets[progress.partition] = max(before, progress.next_offset)
+            if not stored.invalid:
+                before = self.database.sink_offsets.get(progress.partition, 0)
+                self.database.sink_offsets[progress.partition] = max(before, progress.next_offset)
         return SinkResult(stored.inserted, stored.promoted, len(alerts) - len(accepted), stored.invalid)
 
     def sink_progress(self, partition: PartitionId) -> int | None:
@@ -344,6 +345,10 @@ class MemoryLedger:
     def record_gap(self, own: Ownership, gap: DataGap) -> None:
         with self.database.call("record_gap"):
             self.database.fenced_tables(own, "record_gap")
+            self.database.gaps.setdefault((gap.partition, gap.from_offset, gap.to_offset), gap)
+
+    def record_sink_gap(self, gap: DataGap) -> None:
+        with self.database.call("record_sink_gap"):
             self.database.gaps.setdefault((gap.partition, gap.from_offset, gap.to_offset), gap)
 
     def gaps(self, partition: PartitionId) -> list[DataGap]:

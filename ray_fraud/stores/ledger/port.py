@@ -90,6 +90,10 @@ class SinkResult(msgspec.Struct, frozen=True):
     invalid: tuple[InvalidAlert, ...] = ()
 
 
+END_OF_LOG = 2**63 - 1
+"""`to_offset` of a gap that reaches to the end of a log which nobody can ask any more."""
+
+
 class DataGap(msgspec.Struct, frozen=True):
     """Records that were lost before they could be decided: `from_offset` <= offset < `to_offset`."""
 
@@ -168,6 +172,7 @@ class Ledger(Protocol):
     def insert_from_topic(self, alerts: Sequence[TopicAlert], progress: SinkProgress) -> SinkResult:
         """Stores alerts of one partition of the topic together with the sink's progress.
 
+        If some can never be stored, progress stays: keep them elsewhere, then repeat the call without them.
         Progress never goes back. An alert of an epoch that the ledger does not know (a restored
         database) is accepted.
         """
@@ -195,6 +200,9 @@ class Ledger(Protocol):
 
     def record_gap(self, own: Ownership, gap: DataGap) -> None:
         """Declares a gap, in this partition or in an earlier life of it. Repeating changes nothing."""
+
+    def record_sink_gap(self, gap: DataGap) -> None:
+        """Declares that the sink passed over a part of topic `fraud_alerts`. Repeating changes nothing."""
 
     def gaps(self, partition: PartitionId) -> list[DataGap]:
         """Declared gaps by `from_offset`."""

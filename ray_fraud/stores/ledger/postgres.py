@@ -139,13 +139,14 @@ class PostgresLedger:
     def insert_from_topic(self, alerts: Sequence[TopicAlert], progress: SinkProgress) -> SinkResult:
         with self._session.transaction("insert_from_topic"):
             result = insert_accepted(self._session, batch_of(alerts))
-            self._session.rows(
-                "insert_from_topic",
-                "INSERT INTO sink_progress AS present (cluster_id, topic_id, partition, next_offset)"
-                " VALUES (%s, %s, %s, %s) ON CONFLICT (cluster_id, topic_id, partition) DO UPDATE SET"
-                " next_offset = greatest(present.next_offset, excluded.next_offset), updated_at = now()",
-                (*progress.partition, progress.next_offset),
-            )
+            if not result.invalid:
+                self._session.rows(
+                    "insert_from_topic",
+                    "INSERT INTO sink_progress AS present (cluster_id, topic_id, partition, next_offset)"
+                    " VALUES (%s, %s, %s, %s) ON CONFLICT (cluster_id, topic_id, partition) DO UPDATE SET"
+                    " next_offset = greatest(present.next_offset, excluded.next_offset), updated_at = now()",
+                    (*progress.partition, progress.next_offset),
+                )
         return result
 
     def sink_progress(self, partition: PartitionId) -> int | None:
@@ -194,13 +195,10 @@ class PostgresLedger:
 
     def record_gap(self, own: Ownership, gap: DataGap) -> None:
         with self._fenced("record_gap", own):
-            self._session.rows(
-                "record_gap",
-                "INSERT INTO data_gap"
-                " (cluster_id, topic_id, partition, from_offset, to_offset, reason, epoch)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-                (*gap.partition, gap.from_offset, gap.to_offset, gap.reason, own.epoch),
-            )
+            self._add_gap("record_gap", gap, own.epoch)
+
+    def record_sink_gap(self, gap: DataGap) -> None:
+        self._add_gap("record_sink_gap", gap, epoch=0)
 
     def gaps(self, partition: PartitionId) -> list[DataGap]:
         query = f"SELECT from_offset, to_offset, reason FROM data_gap WHERE {_PARTITION} ORDER BY 1, 2"
@@ -208,6 +206,15 @@ class PostgresLedger:
 
     def close(self) -> None:
         self._session.close()
+
+    def _add_gap(self, operation: str, gap: DataGap, epoch: int) -> None:
+        self._session.rows(
+            operation,
+            "INSERT INTO data_gap"
+            " (cluster_id, topic_id, partition, from_offset, to_offset, reason, epoch)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            (*gap.partition, gap.from_offset, gap.to_offset, gap.reason, epoch),
+        )
 
     @contextmanager
     def _fenced(self, operation: str, own: Ownership) -> Iterator[None]:

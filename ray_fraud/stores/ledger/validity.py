@@ -43,10 +43,10 @@ def _bad_number(alert: Alert) -> str | None:
 def _bad_text(alert: Alert) -> str | None:
     try:
         content = msgspec.json.encode(alert)
-    except (UnicodeEncodeError, TypeError, OverflowError) as error:
+        if b"\\u0000" in content and "\0" in _all_text(msgspec.json.decode(content)):
+            return "holds the character NUL, which PostgreSQL cannot store"
+    except (UnicodeEncodeError, TypeError, OverflowError, RecursionError) as error:
         return f"cannot be written as JSON: {type(error).__name__}"
-    if b"\\u0000" in content and "\0" in _all_text(msgspec.json.decode(content)):
-        return "holds the character NUL, which PostgreSQL cannot store"
     return None
 
 
