@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from ray_fraud.domain.feature_tables import NO_TABLES, FeatureTables
+from ray_fraud.domain.fold_version import FOLD_VERSION
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import RULES_ONLY, Split
 from ray_fraud.domain.timeline import (
@@ -22,9 +23,6 @@ from ray_fraud.domain.timeline import (
     content_of,
     in_force_order,
 )
-
-FOLD_VERSION: int = 3
-"""Version of everything that computes state and features; any change of their bytes needs a new one."""
 
 NEVER = sys.maxsize
 

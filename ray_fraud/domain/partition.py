@@ -17,13 +17,14 @@ from typing import TypeVar
 import numpy as np
 
 from ray_fraud.domain.accept import accept
-from ray_fraud.domain.controls import FOLD_VERSION, Controls, FoldVersionError, TablesMissingError
+from ray_fraud.domain.controls import Controls, FoldVersionError, TablesMissingError
 from ray_fraud.domain.decisions import ScoresMismatchError, decide
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.explanation import Explain
 from ray_fraud.domain.feature_tables import FeatureTables, looked_up
 from ray_fraud.domain.features import FOLDED_COUNT
 from ray_fraud.domain.fold import fold
+from ray_fraud.domain.fold_version import FOLD_VERSION
 from ray_fraud.domain.observed import Counts, Effects, Observed, Row
 from ray_fraud.domain.payload import id_hash
 from ray_fraud.domain.record import DecodedRecord, Record

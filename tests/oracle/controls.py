@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ray_fraud.domain.canonical import canonical_json
-from ray_fraud.domain.controls import FOLD_VERSION
+from ray_fraud.domain.fold_version import FOLD_VERSION
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import RULES_ONLY, Arm, Split
 from ray_fraud.domain.timeline import (
