@@ -1,5 +1,7 @@
 """The digests that stand beside the fold version, and the packages of the versions that there were."""
 
+from pathlib import Path
+
 import pytest
 
 from ray_fraud.domain.fold_version import FOLD_DIGESTS, FOLD_VERSION
@@ -62,7 +64,7 @@ def test_a_package_is_whole_and_the_present_release_reads_it(version: int) -> No
 
 
 @pytest.mark.parametrize("version", packages())
-def test_the_snapshot_of_a_package_has_the_same_users(version: int, tmp_path: golden.Path) -> None:
+def test_the_snapshot_of_a_package_has_the_same_users(version: int, tmp_path: Path) -> None:
     package = package_of(version)
     store = package.snapshot_into(tmp_path)
     header = store.newest_valid(PARTITION, lambda _: True)
