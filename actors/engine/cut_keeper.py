@@ -14,7 +14,7 @@ from threading import RLock
 
 from actors.engine.ports import Ports
 from actors.engine.recovery import Base
-from ray_fraud.domain.partition import FOLD_VERSION, Observed
+from ray_fraud.domain.partition import Observed
 from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.domain.user_state import users_digest
 from ray_fraud.stores.cuts.port import Cut, CutDamaged, CutOutcome
@@ -159,7 +159,7 @@ class CutKeeper:
             events=self._events(),
             user_count=self._user_count,
             digest=self._digest,
-            fold_version=FOLD_VERSION,
+            fold_version=self._ports.fold.version,
             changed=changed,
         )
 

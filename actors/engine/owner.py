@@ -29,8 +29,10 @@ from actors.engine.recovery import Base, find_base
 from actors.engine.suspects import Suspects
 from actors.engine.take_over import TakenOver, take_over
 from actors.engine.timeline_keeper import Desired, TimelineKeeper
+from actors.engine.upgrade import check_versions, upgrade
 from ray_fraud.domain.alert import Alert
-from ray_fraud.domain.partition import FOLD_VERSION, Effects, Observed, PartitionState
+from ray_fraud.domain.conversion import fold_began
+from ray_fraud.domain.partition import Effects, Observed, PartitionState
 from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.settings import DetectionSettings
@@ -66,10 +68,12 @@ class PartitionOwner:
         epochs = ports.ledger.epochs(partition)
         events = ports.ledger.events(partition)
         life_start = min((event.from_offset for event in events), default=taken.own.barrier)
-        base = find_base(ports, taken, epochs, life_start)
-        self.base = base
+        check_versions(ports, taken, events)
+        base = find_base(ports, taken, epochs, life_start, events)
         if ports.ledger.restore_events(taken.own, base.events):
             events = ports.ledger.events(partition)
+        base = upgrade(ports, taken, base, events)
+        self.base = base
         self.drained = taken.undecided or base.next_offset == taken.own.barrier
         tables = KnownTables(ports.feature_tables)
         # What the log has lost is not folded: its tables may be gone from the lake, too.
@@ -84,6 +88,7 @@ class PartitionOwner:
             users=base.users,
             timeline=events,
             tables=tables,
+            fold_version=ports.fold.version,
         )
         self._timeline = TimelineKeeper(ports, taken.own, events, tables)
         decided = ports.ledger.decided_offset(partition) or 0
@@ -160,9 +165,7 @@ class PartitionOwner:
     def reconcile(self) -> None:
         """Appends the control events that the desired settings and split need (reading thread only)."""
         desired = self.desired
-        if desired is not self._reconciled and self._timeline.reconcile(
-            self.state, desired, drained=self.drained
-        ):
+        if desired is not self._reconciled and self._timeline.reconcile(self.state, desired):
             self._reconciled = desired
 
     def read(self, max_records: int, timeout: timedelta) -> Sequence[Record]:
@@ -279,10 +282,12 @@ class PartitionOwner:
             events=tuple(self._timeline.events),
             user_count=len(frozen.users),
             digest=users_digest(frozen.users.items()),
-            fold_version=FOLD_VERSION,
+            fold_version=self._ports.fold.version,
         )
         name = self._ports.snapshots.write(self.own.partition, header, frozen.users.items())
-        self._ports.snapshots.prune(self.own.partition, KEPT_SNAPSHOTS)
+        # What lies below the newest upgrade cannot be folded again: whoever looks back begins there.
+        began = fold_began(self._timeline.events, self._ports.fold.version)
+        self._ports.snapshots.prune(self.own.partition, KEPT_SNAPSHOTS, () if began is None else (began,))
         return name
 
     def freeze(self) -> Frozen:

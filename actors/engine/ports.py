@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ray_fraud.domain.conversion import PRESENT, Fold
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.split import Split
 from ray_fraud.scoring.scored_batch import ScoredBatch
@@ -58,3 +59,5 @@ class Ports:
     decoder: Decoder
     meter: Meter
     topics: Topics
+    fold: Fold = PRESENT
+    """This release's fold, and from which it takes states over; only tests have another one."""

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from actors.engine.ports import Ports
-from actors.engine.take_over import TakenOver
-from ray_fraud.domain.partition import FOLD_VERSION
+from actors.engine.take_over import TakenOver, timeline_of
+from ray_fraud.domain.conversion import version_at
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.stores.cuts.port import CutHeader
@@ -32,10 +32,16 @@ class Base:
     cut: CutHeader | None
     """The cut that the state came from; None if Redis must be written anew."""
     snapshot_offset: int
+    fold_version: int
+    """Of the fold that made the state."""
 
 
-def find_base(ports: Ports, taken: TakenOver, epochs: list[EpochRow], life_start: int) -> Base:
+def find_base(
+    ports: Ports, taken: TakenOver, epochs: list[EpochRow], life_start: int, timeline: list[ControlEvent]
+) -> Base:
     """The valid base with the highest offset; one that is damaged or closed to us is passed over.
+
+    It may be of an older fold version, if that one held up to its offset.
 
     Raises:
         StoreUnavailable: Redis broke off while users were read; try again.
@@ -43,8 +49,8 @@ def find_base(ports: Ports, taken: TakenOver, epochs: list[EpochRow], life_start
     partition = taken.own.partition
     header = taken.header
     # A state above the log's end is not a function of this log: the log was cut short.
-    believe = _Belief(epochs, taken.bounds.end)
-    if header is not None and not believe(header.fold_version, header.writer_epoch, header.next_offset):
+    believe = _Belief(epochs, taken.bounds.end, timeline, ports.fold.version)
+    if header is not None and not believe(header, header.writer_epoch):
         header = None
     snapshot = _newest_snapshot(ports, partition, believe)
     if header is not None and (snapshot is None or header.next_offset >= snapshot.next_offset):
@@ -57,28 +63,40 @@ def find_base(ports: Ports, taken: TakenOver, epochs: list[EpochRow], life_start
             return _from_snapshot(ports, snapshot)
         except StoreRefused as error:
             logger.error("partition %s: snapshot refused, reading the log: %s", partition, error)  # noqa: TRY400
-    return Base({}, life_start, 0, 0, (), None, life_start)
+    return Base({}, life_start, 0, 0, (), None, life_start, ports.fold.version)
 
 
 @dataclass(frozen=True, slots=True)
 class _Belief:
-    """Whether a cut or snapshot may be believed: it counts only up to the next epoch's barrier."""
+    """Whether a cut or snapshot may be believed: it counts only up to the next epoch's barrier.
+
+    Its fold version must be the one that held when its last record was decided, or the one that holds for
+    the next: a state that a failed upgrade left behind is neither, once the version before has gone on.
+    """
 
     epochs: list[EpochRow]
     log_end: int
+    timeline: list[ControlEvent]
+    fold_version: int
 
-    def __call__(self, fold_version: int, writer_epoch: int, next_offset: int) -> bool:
+    def __call__(self, header: CutHeader | SnapshotHeader, writer_epoch: int) -> bool:
         limit = valid_until(self.epochs, writer_epoch)
-        return (
-            fold_version == FOLD_VERSION
-            and next_offset <= self.log_end
-            and (limit is None or next_offset <= limit)
-        )
+        offset = header.next_offset
+        believed = offset <= self.log_end and (limit is None or offset <= limit)
+        return believed and self._is_of_its_time(header)
+
+    def _is_of_its_time(self, header: CutHeader | SnapshotHeader) -> bool:
+        offset, version = header.next_offset, header.fold_version
+        timeline = timeline_of(self.timeline, header.events)
+        held = [version_at(timeline, offset), version_at(timeline, offset - 1)]
+        if held == [None, None]:
+            return version == self.fold_version
+        return version in held
 
 
 def _newest_snapshot(ports: Ports, partition: PartitionId, believe: _Belief) -> SnapshotHeader | None:
     def is_valid(header: SnapshotHeader) -> bool:
-        return believe(header.fold_version, header.epoch, header.next_offset)
+        return believe(header, header.epoch)
 
     try:
         return ports.snapshots.newest_valid(partition, is_valid)
@@ -97,6 +115,7 @@ def _from_cut(ports: Ports, partition: PartitionId, header: CutHeader) -> Base:
         header.events,
         header,
         header.base_offset,
+        header.fold_version,
     )
 
 
@@ -110,4 +129,5 @@ def _from_snapshot(ports: Ports, header: SnapshotHeader) -> Base:
         header.events,
         None,
         header.next_offset,
+        header.fold_version,
     )

@@ -7,13 +7,17 @@ Never: reading state before the transaction has committed.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from actors.engine.ports import Ports
+from ray_fraud.domain.conversion import version_events
 from ray_fraud.domain.record import PartitionId
+from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.stores.cuts.port import CutDamaged, CutHeader
 from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
-from ray_fraud.stores.ledger.port import Ownership, Turn
+from ray_fraud.stores.ledger.port import EpochRow, Ownership, Turn
 from ray_fraud.stores.log.port import LogBounds
 
 logger = logging.getLogger(__name__)
@@ -51,16 +55,17 @@ def take_over(ports: Ports, partition: PartitionId, token: str) -> TakenOver:
             header, raised = _raise_epoch(ports, partition, epoch, token)
         bounds = ports.reader.bounds()
         # Nothing is observed before the first events of a timeline exist: without any, nothing was decided.
-        known_to_redis = header is not None and header.events
-        undecided = not known_to_redis and not ports.ledger.events(partition)
-        if undecided:
-            barrier = min((row.barrier for row in ports.ledger.epochs(partition)), default=bounds.start)
+        timeline = timeline_of(ports.ledger.events(partition), () if header is None else header.events)
+        epochs = ports.ledger.epochs(partition)
+        last = _last_decider(turn, epochs, timeline)
+        if not timeline:
+            barrier = min((row.barrier for row in epochs), default=bounds.start)
         else:
-            barrier = _barrier(turn, header, bounds)
-        own = turn.confirm(epoch, token, barrier)
+            barrier = _barrier(last, header, bounds)
+        own = turn.confirm(epoch, token, barrier, fold_version=ports.fold.version)
     logger.info("partition %s: epoch %d, barrier %d, log %s", partition, epoch, barrier, bounds)
-    closed = header is not None and _is_closed(header, turn.last_epoch)
-    return TakenOver(own, header, raised, bounds, undecided, closed)
+    closed = header is not None and _is_closed(header, last.epoch)
+    return TakenOver(own, header, raised, bounds, not timeline, closed)
 
 
 def _redis_epoch(ports: Ports, partition: PartitionId) -> int | None:
@@ -88,16 +93,41 @@ def _raise_epoch(
         return None, False
 
 
-def _barrier(turn: Turn, header: CutHeader | None, bounds: LogBounds) -> int:
+def timeline_of(recorded: Sequence[ControlEvent], carried: Sequence[ControlEvent]) -> list[ControlEvent]:
+    """The recorded events, and those that a cut or snapshot carries and a restored database lacks."""
+    known = len(recorded)
+    return [*recorded, *(event for event in carried if event.seq > known)]
+
+
+class _Decider(NamedTuple):
+    epoch: int
+    barrier: int | None
+
+
+def _last_decider(turn: Turn, epochs: Sequence[EpochRow], timeline: Sequence[ControlEvent]) -> _Decider:
+    """The newest epoch that may have decided something.
+
+    Before its fold version is on record an owner decides nothing: an upgrade that failed leaves the cut as
+    closed as it found it.
+    """
+    last = _Decider(turn.last_epoch, turn.last_barrier)
+    recorded = version_events(timeline)[-1:]
+    if not recorded:
+        return last
+    deciders = [row for row in epochs if row.fold_version in (None, recorded[0].version)]
+    return _Decider(deciders[-1].epoch, deciders[-1].barrier) if deciders else last
+
+
+def _barrier(last_decider: _Decider, header: CutHeader | None, bounds: LogBounds) -> int:
     """The offset below which an earlier owner may have decided something.
 
     Not below the last barrier: an owner that closed its cut in the middle of its replay decided nothing above
     it, but those before it did. Only a log that was cut off below takes it back.
     """
     reached = bounds.end
-    if header is not None and _is_closed(header, turn.last_epoch):
+    if header is not None and _is_closed(header, last_decider.epoch):
         reached = min(header.next_offset, bounds.end)
-    last = turn.last_barrier
+    last = last_decider.barrier
     if last is None:
         return reached
     if last > bounds.end:

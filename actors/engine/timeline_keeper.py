@@ -12,7 +12,7 @@ from actors.engine.ports import Ports
 from ray_fraud.domain import metrics
 from ray_fraud.domain.canonical import canonical_json, content_digest
 from ray_fraud.domain.model import ModelRefused
-from ray_fraud.domain.partition import FOLD_VERSION, PartitionState
+from ray_fraud.domain.partition import PartitionState
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import RULES_ONLY, Split
 from ray_fraud.domain.timeline import (
@@ -43,10 +43,6 @@ class Desired:
     """Digest of the feature tables; None: whatever the timeline says."""
 
 
-class NotDrainedError(Exception):
-    """A release with another fold version found a partition that was not drained."""
-
-
 class TimelineKeeper:
     """The partition's timeline in memory, and the only writer of its table."""
 
@@ -60,7 +56,7 @@ class TimelineKeeper:
         """The event of this kind that holds once all are due."""
         return max((event for event in self.events if event.kind is kind), key=in_force_order, default=None)
 
-    def reconcile(self, state: PartitionState, desired: Desired, *, drained: bool) -> bool:
+    def reconcile(self, state: PartitionState, desired: Desired) -> bool:
         """Appends what is missing; each event holds from the first offset nobody has decided.
 
         Returns whether the timeline says what is desired; if not, a model or tables are not usable yet.
@@ -68,9 +64,8 @@ class TimelineKeeper:
         Raises:
             StoreUnavailable: PostgreSQL does not answer; nothing changed, try again.
             Fenced: a newer owner exists.
-            NotDrainedError: the fold's version changed while records were in flight.
         """
-        self._fold_version(state, drained=drained)
+        self._fold_version(state)
         last_settings = self.last(EventKind.SETTINGS)
         if last_settings is None or last_settings.digest != desired.settings.digest:
             self._append(state, settings_event(self._seq(), self._from(state), desired.settings))
@@ -100,17 +95,11 @@ class TimelineKeeper:
         if not any(known.kind is event.kind and known.digest == event.digest for known in self.events):
             self._append(state, event)
 
-    def _fold_version(self, state: PartitionState, *, drained: bool) -> None:
-        last = self.last(EventKind.FOLD_VERSION)
-        event = fold_version_event(self._seq(), self._from(state), FOLD_VERSION)
-        if last is not None and last.digest == event.digest:
-            return
-        if last is not None and not drained:
-            raise NotDrainedError(
-                f"partition {self._own.partition}: fold version {FOLD_VERSION} can only start from a drained "
-                f"partition; start the previous release, stop it with `ray-fraud down`, then start this one"
-            )
-        self._append(state, event)
+    def _fold_version(self, state: PartitionState) -> None:
+        """Of a new timeline; that of an upgrade is on record before there is a state (see `upgrade`)."""
+        if self.last(EventKind.FOLD_VERSION) is None:
+            version = self._ports.fold.version
+            self._append(state, fold_version_event(self._seq(), self._from(state), version))
 
     def _split(self, state: PartitionState, split: Split) -> bool:
         last = self.last(EventKind.SPLIT)

@@ -30,15 +30,16 @@ NEVER = sys.maxsize
 class FoldVersionError(Exception):
     """The log from here on is folded by another version; the release of that version can go on."""
 
-    def __init__(self, from_offset: int, version: int) -> None:
-        super().__init__(from_offset, version)
+    def __init__(self, from_offset: int, version: int, own_version: int = FOLD_VERSION) -> None:
+        super().__init__(from_offset, version, own_version)
         self.from_offset = from_offset
         self.version = version
+        self.own_version = own_version
 
     def __str__(self) -> str:
         return (
             f"offset {self.from_offset}: the timeline asks for fold version {self.version}, this release has "
-            f"{FOLD_VERSION}; start the release with that version, or recover from a snapshot above"
+            f"{self.own_version}; start the release with that version, or begin with a state above"
         )
 
 
@@ -57,7 +58,11 @@ class Controls:
     """Split, settings, feature tables and quarantined offsets that hold now; the events still to come."""
 
     def __init__(
-        self, timeline: Sequence[ControlEvent], next_offset: int, tables: Mapping[str, FeatureTables]
+        self,
+        timeline: Sequence[ControlEvent],
+        next_offset: int,
+        tables: Mapping[str, FeatureTables],
+        fold_version: int = FOLD_VERSION,
     ) -> None:
         """All events wait. Of the fold versions due at `next_offset` only the last one counts.
 
@@ -74,6 +79,7 @@ class Controls:
         self.next_due: int = NEVER
         """The lowest offset at which a waiting event has to be applied."""
         self._known_tables = tables
+        self._fold_version = fold_version
         self._waiting: list[tuple[ControlEvent, Content]] = []
         self._last_seq: int | None = None
         self._last_from = 0
@@ -120,8 +126,8 @@ class Controls:
         due = self._due(offset)
         tables, digest = self.tables, self.tables_digest
         for event, content in due:
-            if isinstance(content, FoldVersion) and content.version != FOLD_VERSION:
-                raise FoldVersionError(event.from_offset, content.version)
+            if isinstance(content, FoldVersion) and content.version != self._fold_version:
+                raise FoldVersionError(event.from_offset, content.version, self._fold_version)
         # Only the last refresh holds; the tables of those before it may be gone.
         for content in [each for _, each in due if isinstance(each, FeatureRefresh)][-1:]:
             digest = content.tables

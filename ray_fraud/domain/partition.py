@@ -102,11 +102,13 @@ class PartitionState:
         users: dict[int, bytes] | None = None,
         timeline: Sequence[ControlEvent] = (),
         tables: Mapping[str, FeatureTables] = MappingProxyType({}),
+        fold_version: int = FOLD_VERSION,
     ) -> None:
         """State restored from a base, or empty; of `timeline` the part due at `next_offset` is applied.
 
         `users` is taken over, not copied. `tables` is asked for the feature tables of a digest when an event
-        that names them is due (`timeline.tables_needed`); its owner may add to it.
+        that names them is due (`timeline.tables_needed`); its owner may add to it. `fold_version` is this
+        release's; only tests have another one.
 
         Raises:
             TimelineError: the timeline is damaged or has a hole.
@@ -118,7 +120,7 @@ class PartitionState:
         self.watermark_ms = watermark_ms
         self.users: dict[int, bytes] = {} if users is None else users
         self._decode = decoder.decode
-        self._controls = Controls(timeline, next_offset, tables)
+        self._controls = Controls(timeline, next_offset, tables, fold_version)
         self._lowest_allowed = next_offset
         self._oldest_seen_hour: int | None = None
         self._apply_due(next_offset)

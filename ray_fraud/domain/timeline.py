@@ -168,5 +168,5 @@ def settings_at(timeline: Sequence[ControlEvent], offset: int) -> DetectionSetti
     due = [event for event in timeline if event.kind is EventKind.SETTINGS and event.from_offset <= offset]
     if not due:
         return None
-    content = content_of(max(due, key=lambda event: event.seq))
+    content = content_of(max(due, key=in_force_order))
     return content if isinstance(content, DetectionSettings) else None

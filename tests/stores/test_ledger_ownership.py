@@ -47,6 +47,16 @@ def test_confirm_is_seen_by_the_next_turn_and_in_the_history(
     assert (owner.partition, owner.epoch, owner.barrier) == (partition, 7, 30)
 
 
+def test_the_fold_version_of_an_owner_is_in_the_history(
+    ledger_world: LedgerWorld, partition: PartitionId
+) -> None:
+    ledger = ledger_world.ledger()
+    own(ledger, partition)
+    with ledger.take_over(partition) as turn:
+        turn.confirm(2, "b", 0, fold_version=4)
+    assert [row.fold_version for row in ledger.epochs(partition)] == [None, 4]
+
+
 def test_turn_without_confirm_changes_nothing(ledger_world: LedgerWorld, partition: PartitionId) -> None:
     ledger = ledger_world.ledger()
     held = own(ledger, partition)

@@ -154,6 +154,17 @@ def test_pruning_keeps_the_newest(store: SnapshotStore) -> None:
     )
 
 
+def test_pruning_spares_the_snapshots_at_an_offset(store: SnapshotStore) -> None:
+    for next_offset, epoch in [(100, 1), (200, 2), (200, 3), (300, 4), (400, 5)]:
+        write(store, next_offset, epoch)
+    assert store.prune(PARTITION, keep=1, spared=(200,)) == 2
+    assert store.prune(PARTITION, keep=1, spared=(200,)) == 0
+    found = store.newest_valid(PARTITION, lambda header: header.next_offset < 400)
+    assert found is not None
+    assert (found.next_offset, found.epoch) == (200, 3)
+    assert dict(store.read_users(found)) == USERS
+
+
 def test_pruning_everything_is_a_mistake(store: SnapshotStore) -> None:
     with pytest.raises(ValueError, match="keep"):
         store.prune(PARTITION, keep=0)

@@ -227,12 +227,12 @@ class MemoryTurn:
     def last_barrier(self) -> int | None:
         return self._last.barrier if self._last else None
 
-    def confirm(self, epoch: int, token: str, barrier: int) -> Ownership:
+    def confirm(self, epoch: int, token: str, barrier: int, *, fold_version: int | None = None) -> Ownership:
         check_confirm(self._open, self.last_epoch, epoch, barrier)
         self.close()
         with self._database.call("confirm"):
             tables = self._database.partitions[self._partition]
-            tables.epochs.append(EpochRow(epoch, token, barrier, self._database.now_ms()))
+            tables.epochs.append(EpochRow(epoch, token, barrier, self._database.now_ms(), fold_version))
         return Ownership(self._partition, epoch, token, barrier)
 
     def close(self) -> None:

@@ -38,6 +38,8 @@ class EpochRow(msgspec.Struct, frozen=True):
     barrier: int
     taken_at_ms: int
     """Unix milliseconds of the database's clock; for people only."""
+    fold_version: int | None = None
+    """Of the release that took over; None: a release that did not say."""
 
 
 class OwnerRow(msgspec.Struct, frozen=True):
@@ -121,7 +123,7 @@ class Turn(Protocol):
     @property
     def last_barrier(self) -> int | None: ...
 
-    def confirm(self, epoch: int, token: str, barrier: int) -> Ownership:
+    def confirm(self, epoch: int, token: str, barrier: int, *, fold_version: int | None = None) -> Ownership:
         """Writes epoch, token and barrier and commits; the former owner is fenced from here on.
 
         Raises:

@@ -59,7 +59,7 @@ class PostgresTurn:
     def last_barrier(self) -> int | None:
         return None if self._last_barrier is None else int(self._last_barrier)
 
-    def confirm(self, epoch: int, token: str, barrier: int) -> Ownership:
+    def confirm(self, epoch: int, token: str, barrier: int, *, fold_version: int | None = None) -> Ownership:
         check_confirm(self._open, self.last_epoch, epoch, barrier)
         self._open = False
         self._session.rows(
@@ -70,9 +70,10 @@ class PostgresTurn:
         )
         self._session.rows(
             "confirm",
-            "INSERT INTO partition_epoch (cluster_id, topic_id, partition, epoch, owner_token, barrier)"
-            " VALUES (%s, %s, %s, %s, %s, %s)",
-            (*self._partition, epoch, token, barrier),
+            "INSERT INTO partition_epoch"
+            " (cluster_id, topic_id, partition, epoch, owner_token, barrier, fold_version)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            (*self._partition, epoch, token, barrier, fold_version),
         )
         self._session.commit("confirm")
         return Ownership(self._partition, epoch, token, barrier)
@@ -101,7 +102,7 @@ class PostgresLedger:
 
     def epochs(self, partition: PartitionId) -> list[EpochRow]:
         query = (
-            f"SELECT epoch, owner_token, barrier, {_TAKEN_MS}"
+            f"SELECT epoch, owner_token, barrier, {_TAKEN_MS}, fold_version"
             f" FROM partition_epoch WHERE {_PARTITION} ORDER BY epoch"
         )
         return [EpochRow(*row) for row in self._session.rows("epochs", query, partition)]

@@ -9,7 +9,7 @@ Never: changing a finished snapshot; believing users whose checksum, count or di
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 import msgspec
@@ -95,7 +95,7 @@ class LakeSnapshotStore:
             lambda difference: SnapshotDamaged("lake", f"{what}: {difference}"),
         )
 
-    def prune(self, partition: PartitionId, keep: int) -> int:
+    def prune(self, partition: PartitionId, keep: int, spared: Collection[int] = ()) -> int:
         if keep < 1:
             raise ValueError(f"keep: {keep}, must be at least 1")
         with _lake_errors(f"snapshots of {partition}"):
@@ -103,11 +103,15 @@ class LakeSnapshotStore:
             if len(finished) <= keep:
                 return 0
             oldest_kept = _order(finished[-keep])
-            doomed = [file for file in self._files(partition) if _order(file) < oldest_kept]
+            doomed = [
+                file
+                for file in self._files(partition)
+                if _order(file) < oldest_kept and _order(file)[0] not in spared
+            ]
             # Manifests first: a snapshot without one does not exist, users without one are only a stray file.
             for file in sorted(doomed, key=lambda file: not file.endswith(MANIFEST_SUFFIX)):
                 self._filesystem.delete_file(f"{self._folder(partition)}/{file}")
-        return len(finished) - keep
+        return sum(file.endswith(MANIFEST_SUFFIX) for file in doomed)
 
     def _folder(self, partition: PartitionId) -> str:
         return f"{self._root}/checkpoints/{partition.cluster_id}/{partition.topic_id}/{partition.partition}"

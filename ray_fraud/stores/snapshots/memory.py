@@ -3,7 +3,7 @@
 Never: a file, a clock.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.checked_users import checked_users
@@ -59,13 +59,14 @@ class MemorySnapshotStore:
             users.items(), header.user_count, header.digest, lambda what: SnapshotDamaged("lake", what)
         )
 
-    def prune(self, partition: PartitionId, keep: int) -> int:
+    def prune(self, partition: PartitionId, keep: int, spared: Collection[int] = ()) -> int:
         if keep < 1:
             raise ValueError(f"keep: {keep}, must be at least 1")
 
         def action() -> int:
             headers = [header for (of, _), (header, _) in self.contents.items() if of == partition]
-            doomed = sorted(headers, key=lambda header: (header.next_offset, header.epoch))[:-keep]
+            oldest = sorted(headers, key=lambda header: (header.next_offset, header.epoch))[:-keep]
+            doomed = [header for header in oldest if header.next_offset not in spared]
             for header in doomed:
                 del self.contents[partition, header.name]
             return len(doomed)

@@ -3,7 +3,7 @@
 Never: deciding which epoch counts (the caller's `is_valid` does).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Protocol
 
 import msgspec
@@ -67,8 +67,10 @@ class SnapshotStore(Protocol):
             SnapshotDamaged: checksum, count or digest do not match; nothing of it may be used.
         """
 
-    def prune(self, partition: PartitionId, keep: int) -> int:
+    def prune(self, partition: PartitionId, keep: int, spared: Collection[int] = ()) -> int:
         """Delete all but the `keep` (at least one) newest snapshots, and older remains of broken writes.
+
+        Snapshots at one of the offsets `spared` stay however old they are.
 
         Returns:
             How many snapshots it deleted.
