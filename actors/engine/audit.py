@@ -20,7 +20,7 @@ from ray_fraud.domain.explanation import Explain
 from ray_fraud.domain.feature_tables import FeatureTables
 from ray_fraud.domain.partition import Counts, PartitionState
 from ray_fraud.domain.record import PartitionId, Record
-from ray_fraud.domain.replay import Score
+from ray_fraud.domain.replay import Score, replay
 from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.stores.ledger.port import EpochRow, valid_until
 from ray_fraud.stores.log.port import LogReader
@@ -96,17 +96,13 @@ def replay_partition(
     )
     replayed = Replayed(reader.partition)
     for records in read_log(reader, state.next_offset, end):
-        rest: Sequence[Record] = records
-        while rest:
-            observed = state.observe(rest)
-            scores = score(observed.split, observed.user_ids, observed.features)
-            for alert in state.decide(observed, scores, explain).alerts:
+        for observed, scores, effects in replay(records, state, score, MAX_POLL_RECORDS, explain):
+            for alert in effects.alerts:
                 replayed.alerts.setdefault(alert.alert_uid, alert)
             if scores is not None:
                 for arm in scores.arms.tolist():
                     replayed.arms[observed.split.arms[arm].label] += 1
-            _add(replayed.counts, observed.counts)
-            rest = [record for record in rest if record.offset >= observed.next_offset]
+            replayed.counts.add(observed.counts)
         replayed.records += len(records)
         progress(len(records))
     return replayed, state
@@ -140,8 +136,3 @@ def compare(expected: set[UUID], stored: Sequence[UUID], on_topic: set[UUID]) ->
     missing = (expected - distinct) | (expected - on_topic)
     unexpected = (distinct | on_topic) - expected
     return Verdict(len(missing), len(unexpected), len(stored) - len(distinct))
-
-
-def _add(total: Counts, more: Counts) -> None:
-    for name in Counts.__slots__:
-        setattr(total, name, getattr(total, name) + getattr(more, name))

@@ -34,6 +34,7 @@ from ray_fraud.domain.alert import Alert
 from ray_fraud.domain.conversion import fold_began
 from ray_fraud.domain.partition import Effects, Observed, PartitionState
 from ray_fraud.domain.record import PartitionId, Record
+from ray_fraud.domain.replay import in_batches
 from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import Split
@@ -201,15 +202,13 @@ class PartitionOwner:
 
     def observe(self, records: Sequence[Record]) -> list[Observed]:
         """Folds all of the records; several batches where a control event lies between them."""
-        batches: list[Observed] = []
-        rest = records
-        while rest:
-            with self._lock:
-                observed = self.state.observe(rest)
-                self._unsettled.append(observed)
-            batches.append(observed)
-            rest = [record for record in rest if record.offset >= observed.next_offset]
-        return batches
+        return list(in_batches(self._observe, records))
+
+    def _observe(self, records: Sequence[Record]) -> Observed:
+        with self._lock:
+            observed = self.state.observe(records)
+            self._unsettled.append(observed)
+        return observed
 
     def score(self, batches: Sequence[Observed]) -> tuple[list[Scores | None], ScoredBatch | None]:
         """One call for batches of one split; the scores of each, and the call's own figures."""

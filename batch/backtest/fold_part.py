@@ -27,6 +27,7 @@ from ray_fraud.domain.labelled_past import LabelledPast, TablesOfThePast, first_
 from ray_fraud.domain.observed import Observed
 from ray_fraud.domain.partition import PartitionState
 from ray_fraud.domain.record import DecodedRecord
+from ray_fraud.domain.replay import in_batches
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.timeline import features_event, settings_event
 
@@ -142,9 +143,9 @@ def fold_part(
             known[str(moment)] = source.at(int(history.event_ms[moment]))
             state.extend_timeline(features_event(sequence, moment + 1, str(moment)))
         for piece in records.within(segment):
-            observed = state.observe_decoded(piece)
-            duplicates += observed.counts.duplicates
-            _write(observed, outcome)
+            for observed in in_batches(state.observe_decoded, piece):
+                duplicates += observed.counts.duplicates
+                _write(observed, outcome)
         tell(segment.stop)
     return duplicates
 

@@ -24,6 +24,7 @@ from ray_fraud.domain.explanation import Explain
 from ray_fraud.domain.observed import Counts, Observed
 from ray_fraud.domain.partition import PartitionState
 from ray_fraud.domain.record import DecodedRecord
+from ray_fraud.domain.replay import in_batches
 from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.split import Arm, Split
 from ray_fraud.domain.windows import DAY_MS
@@ -81,11 +82,8 @@ def fold_records(
         StoreError, ModelRefused: a model cannot be loaded.
     """
     folded = Folded()
-    position = 0
-    while position < len(records):
-        observed = state.observe_decoded(records[position : position + BATCH_RECORDS])
-        position = _behind(records, position, observed.next_offset)
-        _add(folded.counts, observed.counts)
+    for observed in in_batches(state.observe_decoded, records, BATCH_RECORDS):
+        folded.counts.add(observed.counts)
         if observed.rows:
             scored = _ScoredBatch(observed, scoring)
             _decide(state, observed, scored, folded, made)
@@ -98,18 +96,8 @@ def fold_records(
 
 def skip_records(state: PartitionState, records: Sequence[DecodedRecord]) -> None:
     """Moves the state past records whose features are in the table already."""
-    position = 0
-    while position < len(records):
-        observed = state.observe_decoded(records[position : position + BATCH_RECORDS])
-        position = _behind(records, position, observed.next_offset)
-
-
-def _behind(records: Sequence[DecodedRecord], position: int, next_offset: int) -> int:
-    """Where the records go on; a declared gap may lie in between."""
-    end = min(position + BATCH_RECORDS, len(records))
-    while position < end and records[position].offset < next_offset:
-        position += 1
-    return position
+    for _ in in_batches(state.observe_decoded, records, BATCH_RECORDS):
+        pass
 
 
 class _ScoredBatch:
@@ -199,8 +187,3 @@ def _score_rows(observed: Observed, places: Mapping[str, pa.Array], scored: _Sco
         }
         tables.append(pa.table({name: known[name] for name in SCORE_SCHEMA.names}, schema=SCORE_SCHEMA))
     return tables
-
-
-def _add(total: Counts, more: Counts) -> None:
-    for name in Counts.__slots__:
-        setattr(total, name, getattr(total, name) + getattr(more, name))

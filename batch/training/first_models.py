@@ -13,6 +13,7 @@ from batch.training.bootstrap import bootstrap_models
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.partition import PartitionState
 from ray_fraud.domain.record import Record
+from ray_fraud.domain.replay import in_batches
 from ray_fraud.generator.encode import encode_transaction
 from ray_fraud.generator.stream import StreamSettings, transactions
 from ray_fraud.stores.ledger.registry import ModelStatus, NewModel, Registry, Share
@@ -88,5 +89,5 @@ def generated_history() -> tuple[NDArray[np.float32], tuple[float, float]]:
             Record(offset, round(made.event_time * 1000), None, encode_transaction(made.transaction))
             for offset, made in chunk
         ]
-        parts.append(state.observe(records).features)
+        parts += [observed.features for observed in in_batches(state.observe, records)]
     return np.concatenate(parts), (HISTORY_START, HISTORY_START + 30 * 86_400.0)

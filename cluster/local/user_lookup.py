@@ -13,6 +13,7 @@ from ray_fraud.domain.feature_tables import StateOnly
 from ray_fraud.domain.partition import FOLD_VERSION, PartitionState
 from ray_fraud.domain.placement import partition_of_user
 from ray_fraud.domain.record import PartitionId
+from ray_fraud.domain.replay import in_batches
 from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.stores.connections import Connections
 from ray_fraud.stores.cuts.port import CutStore
@@ -129,9 +130,8 @@ class _Past:
                 f"replaces the records from {state.next_offset} on; ask for a later offset",
             )
         for records in read_log(self.reader, state.next_offset, offset):
-            while records:
-                observed = state.observe(records)
-                records = [record for record in records if record.offset >= observed.next_offset]
+            for _ in in_batches(state.observe, records):
+                pass
         if self.reader.position() < offset:
             raise StoreUnavailable(
                 "kafka", f"the log of {self.own} stopped answering below {offset}; try again"

@@ -1,6 +1,6 @@
 """What one micro-batch brought: plain data between the steps of the hot path.
 
-Never: behaviour.
+Never: behaviour, sums apart.
 """
 
 from dataclasses import dataclass, field
@@ -32,6 +32,11 @@ class Counts:
     late_beyond_state: int = 0
     """Processed records 24 h or more older than the user's newest."""
     expired_users: int = 0
+
+    def add(self, more: "Counts") -> None:
+        """Adds those of another batch to these."""
+        for name in Counts.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(more, name))
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):

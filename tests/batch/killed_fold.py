@@ -8,7 +8,7 @@ Never: a step that is only imagined; the tables and states are real files, the a
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -116,8 +116,8 @@ class DeadlyStates:
     def read_users(self, header: SnapshotHeader) -> Iterator[tuple[int, bytes]]:
         return self._states.read_users(header)
 
-    def prune(self, partition: PartitionId, keep: int) -> int:
-        return self._steps.step(lambda: self._states.prune(partition, keep))
+    def prune(self, partition: PartitionId, keep: int, spared: Collection[int] = ()) -> int:
+        return self._steps.step(lambda: self._states.prune(partition, keep, spared))
 
 
 class DeadlyReview:

@@ -67,3 +67,27 @@ def test_only_accept_compares_a_transaction_with_its_kafka_timestamp() -> None:
         if isinstance(node, ast.Attribute) and node.attr == "max_future_skew_seconds"
     }
     assert users == {"ray_fraud/domain/accept.py"}
+
+
+def folding_loops(tree: ast.Module) -> Iterator[ast.Call]:
+    """Calls of a state's `observe` that some loop repeats."""
+    loops = (ast.For, ast.While, ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
+    for loop in ast.walk(tree):
+        if isinstance(loop, loops):
+            for node in ast.walk(loop):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                    of_a_state = "state" in ast.unparse(node.func.value).rpartition(".")[2]
+                    if of_a_state and node.func.attr in ("observe", "observe_decoded"):
+                        yield node
+
+
+def test_a_loop_over_observe_is_seen() -> None:
+    for code in ("while rest:\n    self.state.observe(rest)", "[state.observe_decoded(x) for x in y]"):
+        assert len(list(folding_loops(ast.parse(code)))) == 1
+    assert not list(folding_loops(ast.parse("meter.observe(x)\nstate.observe(y)")))
+
+
+def test_only_the_replay_s_loop_folds_records() -> None:
+    """Whoever repeats `observe` by hand decides a second time where a batch ends and where a gap goes on."""
+    users = {name for name, tree in modules() if list(folding_loops(tree))}
+    assert users == set()

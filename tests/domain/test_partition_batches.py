@@ -17,7 +17,6 @@ from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.settings import DetectionSettings, HighAmountSettings, StateSettings
 from ray_fraud.domain.split import Arm, Split
 from ray_fraud.domain.timeline import (
-    ControlEvent,
     fold_version_event,
     gap_event,
     quarantine_event,
@@ -119,8 +118,8 @@ def test_the_size_of_batches_does_not_matter(seed: int) -> None:
 def test_a_replay_is_the_same_run(seed: int) -> None:
     log = make_log(seed)
     for batch_records in (1, 13, 5000):
-        state = PartitionState(0, decoder())
-        effects = list(replay(log, TIMELINE, state, score, batch_records))
+        state = PartitionState(0, decoder(), timeline=TIMELINE)
+        effects = [each.effects for each in replay(log, state, score, batch_records)]
         assert summary(state, effects) == whole_run(log, lambda: 50)
 
 
@@ -169,10 +168,3 @@ def test_a_change_of_the_timeline_changes_the_effects() -> None:
     state = PartitionState(0, decoder(), timeline=TIMELINE[:-1])
     effects = [effects for _, effects in run(log, state, lambda: 50)]
     assert summary(state, effects) != whole_run(log, lambda: 50)
-
-
-def test_replay_takes_events_that_the_state_does_not_know() -> None:
-    events: list[ControlEvent] = [split_event(1, 0, OLD)]
-    state = PartitionState(0, decoder())
-    (effects,) = replay([record(0, transaction(amount=3000.0))], events, state, score)
-    assert effects.alerts[0].model_version == "forest:1"

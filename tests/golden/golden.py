@@ -10,7 +10,7 @@ Never: a value of its own invention; the files in this folder are the log.
 import gzip
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from ray_fraud.domain.fold_version import FOLD_VERSION
 from ray_fraud.domain.observed import Observed
 from ray_fraud.domain.partition import PartitionState
 from ray_fraud.domain.record import Record
+from ray_fraud.domain.replay import in_batches
 from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.split import Split
 from ray_fraud.domain.timeline import ControlEvent, fold_version_event
@@ -39,7 +40,7 @@ TIMELINE_FILE = FOLDER / "timeline.json"
 
 CUT_AT = 1_170
 """Where packages of a release were taken: its owner drained the partition there."""
-BATCH_RECORDS = 100
+LOOK_EVERY = 100
 DISTANCES = [15, 16, 31]
 """Features made with sines: their last bits are the C library's, so six digits of them count."""
 
@@ -115,13 +116,13 @@ class Folded:
     def add(self, state: PartitionState, observed: Observed) -> None:
         scores = score_rows(observed.split, observed.user_ids, observed.features)
         effects = state.decide(observed, scores)
-        self.features.update(b"".join(b"%d," % row.offset for row in observed.rows))
-        self.features.update(_rounded(observed.features).tobytes())
-        for alert in effects.alerts:
-            self.alerts.update(_canonical(msgspec.to_builtins(alert)))
+        for row, features in zip(observed.rows, _rounded(observed.features), strict=True):
+            self.features.update(b"%d " % row.offset + features.tobytes())
+        said = [(alert.offset, _canonical(msgspec.to_builtins(alert))) for alert in effects.alerts]
         for letter in effects.dead_letters:
-            refused = letter.rejection
-            self.alerts.update(f"{letter.record.offset} {refused.code} {refused.field};".encode())
+            refused, offset = letter.rejection, letter.record.offset
+            said.append((offset, f"{offset} {refused.code} {refused.field};".encode()))
+        self.alerts.update(b"".join(text for _, text in sorted(said, key=lambda each: each[0])))
 
     def digests(self) -> dict[str, str]:
         return {name: getattr(self, name).hexdigest() for name in ("states", "features", "alerts")}
@@ -140,27 +141,13 @@ def _canonical(content: Any) -> bytes:
     return json.dumps(short(content), sort_keys=True).encode()
 
 
-def batches(records: Sequence[Record], state: PartitionState) -> Iterator[Observed]:
-    """The log in micro-batches; one ends where a control event is due."""
-    for begin in range(0, len(records), BATCH_RECORDS):
-        rest = [
-            record for record in records[begin : begin + BATCH_RECORDS] if record.offset >= state.next_offset
-        ]
-        while rest:
-            observed = state.observe(rest)
-            yield observed
-            rest = [record for record in rest if record.offset >= observed.next_offset]
-
-
-def fold_log(
-    state: PartitionState, records: Sequence[Record], look: Callable[[PartitionState], None] = lambda _: None
-) -> Folded:
-    """Folds the records in; `look` sees the state after each micro-batch."""
+def fold_log(state: PartitionState, records: Sequence[Record], batch_records: int = LOOK_EVERY) -> Folded:
+    """Folds the records in; the states are looked at behind every `LOOK_EVERY` of them."""
     folded = Folded.nothing()
-    for observed in batches(records, state):
-        folded.add(state, observed)
+    for begin in range(0, len(records), LOOK_EVERY):
+        for observed in in_batches(state.observe, records[begin : begin + LOOK_EVERY], batch_records):
+            folded.add(state, observed)
         folded.add_states(state)
-        look(state)
     return folded
 
 

@@ -104,8 +104,8 @@ def test_a_drained_package_is_converted_and_goes_on_as_the_converted_state_does(
         fold_version=fold.version,
     )
     later = [record for record in golden.log() if record.offset >= golden.CUT_AT]
-    effects = list(replay(later, (), state, score_rows, explain=explain_row))
-    alerts = {alert.alert_uid for each in effects for alert in each.alerts}
+    decided = replay(later, state, score_rows, explain=explain_row)
+    alerts = {alert.alert_uid for each in decided for alert in each.effects.alerts}
     assert len(alerts) > 20
     assert set(topic_alerts(world)) == set(world.database.alerts) == alerts
     stored = world.contents.of(world.partition)

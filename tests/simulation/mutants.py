@@ -163,6 +163,7 @@ def base_after_its_offset(patch: pytest.MonkeyPatch) -> None:
             found.events,
             found.cut,
             found.snapshot_offset,
+            found.fold_version,
         )
 
     patch.setattr("actors.engine.owner.find_base", late)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import pytest
@@ -82,9 +83,9 @@ def log() -> list[Record]:
 def decide(driver: Driver, until: int) -> None:
     """Lets owners, however often they die, settle the records below `until`."""
     while driver.live().steps.cuts.next_offset < until:
-        owner = driver.live()
-        left = until - owner.steps.state.next_offset
-        driver.do(lambda each, left=left: driver.read(each, min(2, left)) if left else None)
+        left = until - driver.live().steps.state.next_offset
+        if left:
+            driver.do(partial(driver.read, limit=min(2, left)))
         driver.do(driver.settle)
         driver.do(driver.progress)
 
@@ -101,8 +102,8 @@ def drained_world(faults: FaultPlan | None = None) -> tuple[Releases, Driver]:
 
 
 def part(world: World, state: PartitionState, records: Sequence[Record]) -> set[str]:
-    effects = replay(records, (), state, score_rows, explain=explain_row)
-    return {str(alert.alert_uid) for each in effects for alert in each.alerts}
+    decided = replay(records, state, score_rows, explain=explain_row)
+    return {str(alert.alert_uid) for each in decided for alert in each.effects.alerts}
 
 
 def state_of(world: World, fold: Fold, base: FoldState, next_offset: int) -> PartitionState:

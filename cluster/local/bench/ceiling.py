@@ -22,6 +22,7 @@ from actors.build import decoder_of, partition_id
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.partition import FOLD_VERSION, Observed, PartitionState
 from ray_fraud.domain.record import PartitionId
+from ray_fraud.domain.replay import in_batches
 from ray_fraud.domain.user_state import users_digest
 from ray_fraud.generator.connections_file import read_connections
 from ray_fraud.stores.cuts.port import Cut
@@ -112,7 +113,8 @@ def measure(reader: KafkaLogReader, cuts: _Cuts, decoder: Decoder, seconds: floa
     first = reader.poll(BATCH_RECORDS, FIRST_POLL_TIMEOUT)
     result.read = len(first)
     if first:
-        cuts.write(state.observe(first))
+        for observed in in_batches(state.observe, first):
+            cuts.write(observed)
     began = clock()
     with ThreadPoolExecutor(1, "keeping") as keeping:
         writing = keeping.submit(float)
@@ -122,7 +124,7 @@ def measure(reader: KafkaLogReader, cuts: _Cuts, decoder: Decoder, seconds: floa
             polled = clock()
             if not records:
                 break
-            observed = state.observe(records)
+            (observed,) = in_batches(state.observe, records)
             folded = clock()
             result.commit += writing.result()
             writing = keeping.submit(cuts.write, observed)
