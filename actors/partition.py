@@ -62,6 +62,10 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     """Accepted records of users of other partitions since this owner began."""
     misrouted_alarm: bool
     """Such records came within the last minutes: a producer uses another key or partitioner."""
+    unreadable: int
+    """Offsets of the log that cannot be read and were passed over, in all its life."""
+    unreadable_last: str
+    """The last of them, and why."""
     waits: dict[str, str]
     """The outside systems for which a step waits at the moment, and why."""
 
@@ -162,6 +166,7 @@ class PartitionActor:
     def status(self) -> bytes:
         """`PartitionStatus` as JSON."""
         owner = self._owner
+        unreadable = owner.unreadable
         return msgspec.json.encode(
             PartitionStatus(
                 partition=owner.own.partition.partition,
@@ -183,6 +188,8 @@ class PartitionActor:
                 dead_letter_alarm=self._pipeline.dead_letter_alarm,
                 misrouted=self._pipeline.misrouted,
                 misrouted_alarm=self._pipeline.misrouted_alarm,
+                unreadable=sum(each.end - each.offset for each in unreadable),
+                unreadable_last="".join(f"{u.offset} to {u.end - 1}: {u.cause}" for u in unreadable[-1:]),
                 waits=self._pipeline.waits,
             )
         )

@@ -21,9 +21,10 @@ from ray_fraud.domain.feature_tables import FeatureTables
 from ray_fraud.domain.partition import Counts, PartitionState
 from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.replay import Score, replay
-from ray_fraud.domain.timeline import ControlEvent
+from ray_fraud.domain.timeline import ControlEvent, Quarantine, damage_in
 from ray_fraud.stores.ledger.port import EpochRow, valid_until
-from ray_fraud.stores.log.port import LogReader
+from ray_fraud.stores.log.damage import DamageTries
+from ray_fraud.stores.log.port import LogDamaged, LogReader
 
 POLL_TIMEOUT = timedelta(seconds=1)
 MAX_POLL_RECORDS = 2_000
@@ -58,16 +59,29 @@ class Verdict:
         return not (self.missing or self.unexpected or self.duplicates)
 
 
-def read_log(reader: LogReader, start: int, end: int) -> Iterator[Sequence[Record]]:
-    """The records of `[start, end)` in batches.
+def read_log(
+    reader: LogReader, start: int, end: int, unreadable: Sequence[Quarantine] = ()
+) -> Iterator[Sequence[Record]]:
+    """The records of `[start, end)` in batches; an empty one after what is `unreadable` and was passed over.
 
     Raises:
         StoreUnavailable: the log stopped answering.
+        LogDamaged: other records cannot be read.
     """
     reader.seek(start)
     idle = 0
+    tries = DamageTries()
     while reader.position() < end and idle < 30:
-        records = reader.poll(MAX_POLL_RECORDS, POLL_TIMEOUT)
+        try:
+            records = reader.poll(MAX_POLL_RECORDS, POLL_TIMEOUT)
+        except LogDamaged as damage:
+            known = [each.end for each in unreadable if each.offset <= damage.from_offset < each.end]
+            if known:
+                reader.seek(max(known))
+                yield ()
+            elif not tries.again(damage):
+                raise
+            continue
         idle = 0 if records else idle + 1
         wanted = [record for record in records if record.offset < end]
         if wanted:
@@ -95,7 +109,11 @@ def replay_partition(
         reader.partition.partition, decoder, next_offset=start, timeline=timeline, tables=tables
     )
     replayed = Replayed(reader.partition)
-    for records in read_log(reader, state.next_offset, end):
+    for records in read_log(reader, state.next_offset, end, damage_in(timeline)):
+        if not records:
+            passed = state.pass_over(min(reader.position(), end)).counts
+            replayed.records += passed.quarantined
+            replayed.counts.add(passed)
         for observed, scores, effects in replay(records, state, score, MAX_POLL_RECORDS, explain):
             for alert in effects.alerts:
                 replayed.alerts.setdefault(alert.alert_uid, alert)

@@ -22,6 +22,7 @@ from threading import RLock
 import numpy as np
 
 from actors.engine.cut_keeper import CutKeeper, Frozen
+from actors.engine.damage import Damage
 from actors.engine.known_tables import KnownTables
 from actors.engine.ports import Ports
 from actors.engine.publisher import Publisher
@@ -38,11 +39,11 @@ from ray_fraud.domain.replay import in_batches
 from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import Split
-from ray_fraud.domain.timeline import tables_needed
+from ray_fraud.domain.timeline import Quarantine, damage_in, tables_needed
 from ray_fraud.domain.user_state import users_digest
 from ray_fraud.scoring.scored_batch import ScoredBatch
 from ray_fraud.stores.ledger.port import DataGap, Ownership
-from ray_fraud.stores.log.port import LogGap
+from ray_fraud.stores.log.port import LogDamaged, LogGap
 from ray_fraud.stores.snapshots.port import SnapshotHeader
 
 logger = logging.getLogger(__name__)
@@ -95,6 +96,12 @@ class PartitionOwner:
         decided = ports.ledger.decided_offset(partition) or 0
         # A log that was cut short gives its offsets to new records, whose effects must not be skipped.
         self._decided_offset = min(decided, taken.bounds.end)
+        self._damage = Damage(
+            partition,
+            ports.meter,
+            lambda: self._timeline.events,
+            lambda begin, end, cause: self._timeline.quarantine(self.state, begin, end, cause),
+        )
         self._suspects = self._suspected(base, closed=taken.closed)
         self._publisher = Publisher(ports, taken.own, clock)
         self.cuts = CutKeeper(
@@ -142,6 +149,11 @@ class PartitionOwner:
         return len(self._timeline.events)
 
     @property
+    def unreadable(self) -> list[Quarantine]:
+        """What was passed over because it cannot be read."""
+        return damage_in(self._timeline.events)
+
+    @property
     def replaying(self) -> bool:
         """Below the barrier: an earlier owner may have decided these offsets."""
         return self.state.next_offset < self.own.barrier
@@ -187,6 +199,9 @@ class PartitionOwner:
                 raise
             self.skip_gap(gap.from_offset, gap.to_offset, "the log lost these records")
             return []
+        except LogDamaged as damage:
+            self._ports.reader.seek(self._damage.end_of(damage))
+            return []
 
     def log_end(self) -> int | None:
         """The log's high watermark as last seen; None before the first fetch."""
@@ -199,6 +214,21 @@ class PartitionOwner:
         gap = DataGap(self.own.partition, lost_from, lost_to, reason)
         self._ports.ledger.record_gap(self.own, gap)
         self._ports.reader.seek(self.state.next_offset)
+
+    def observe_holes(self) -> list[Observed]:
+        """A batch without rows if the reader has come past offsets without a record; for use after `read`.
+
+        So positions decide where a partition is, not its last record: behind it may be transaction markers.
+        """
+        position = max(self._ports.reader.position(), self.state.next_offset)
+        with self._lock:
+            reached = self._unsettled[-1].next_offset if self._unsettled else self.cuts.next_offset
+            if self._suspects.holds_records or position <= reached:
+                return []
+            observed = self.state.pass_over(position)
+            self._unsettled.append(observed)
+        self._suspects.passed_over(position)
+        return [observed]
 
     def observe(self, records: Sequence[Record]) -> list[Observed]:
         """Folds all of the records; several batches where a control event lies between them."""

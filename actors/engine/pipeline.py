@@ -80,7 +80,8 @@ class InFlight:
     observed: Observed
     read_at: float
     records: int
-    newest_timestamp_ms: int
+    newest_timestamp_ms: int | None
+    """None: no record, only offsets without one."""
     misrouted: Misrouted
     scores: Scores | None = None
 
@@ -297,6 +298,7 @@ class Pipeline:
                 Component.KAFKA, lambda: owner.read(pace.max_poll_records, pace.poll_timeout)
             )
             if not records:
+                self._pass_over_holes()
                 if owner.awaits_settling:
                     self._stop_reading.wait(SETTLING_POLL_SECONDS)
                 continue
@@ -311,6 +313,11 @@ class Pipeline:
                 self._stop_reading.wait(linger)
                 self._to_score.wait_for_taker(pace.longest_linger - pace.linger)
         self._to_score.close()
+
+    def _pass_over_holes(self) -> None:
+        """Settles offsets without a record like those of one: in their order, through the same queues."""
+        for observed in self._owner.observe_holes():
+            self._to_score.put(InFlight(observed, time.monotonic(), 0, None, Misrouted()), 0)
 
     def _score(self) -> None:
         rest = Rest(self._pace.rest_share, self._pace.max_rest.total_seconds())
@@ -330,6 +337,8 @@ class Pipeline:
         scores, answer = self._persist(Component.SERVE, lambda: self._owner.score(observed))
         for batch, part in zip(batches, scores, strict=True):
             batch.scores = part
+        if batches[-1].newest_timestamp_ms is None and not any(batch.records for batch in batches):
+            return
         self._recorder.scored(batches[0].observed.split, sum(b.records for b in batches), answer)
 
     def _publish(self) -> None:
@@ -339,6 +348,9 @@ class Pipeline:
             now = time.monotonic()
             for batch in batches:
                 self._owner.settle(batch.observed)
+                if batch.newest_timestamp_ms is None:
+                    self._recorder.passed_over(batch.observed)
+                    continue
                 self._recorder.settled(
                     batch.observed, batch.misrouted, now - batch.read_at, batch.newest_timestamp_ms
                 )

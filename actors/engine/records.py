@@ -104,6 +104,11 @@ class BatchRecorder:
         lags = [(now_ms - row.timestamp_ms) / 1000 for row in observed.rows[::step]]
         meter.observe(metrics.EVENT_LAG, lags or [(now_ms - newest_timestamp_ms) / 1000])
 
+    def passed_over(self, observed: Observed) -> None:
+        """Offsets without a record; what cannot be read ends as quarantined."""
+        quarantined = observed.counts.quarantined
+        self._meter.count(metrics.TRANSACTIONS, quarantined, status=TransactionStatus.QUARANTINED)
+
     def _judge_share(self, alarm: bool) -> None:
         if alarm and not self.dead_letter_alarm:
             logger.error(

@@ -17,11 +17,13 @@ from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.rejection import DeadLetter, Rejection, RejectionCode
 from ray_fraud.stores.ledger.port import DataGap, InvalidAlert, Ledger, SinkProgress, SinkResult, TopicAlert
 from ray_fraud.stores.ledger.validity import why_invalid
-from ray_fraud.stores.log.port import LogGap, LogReader
+from ray_fraud.stores.log.damage import DamageTries
+from ray_fraud.stores.log.port import LogDamaged, LogGap, LogReader
 
 logger = logging.getLogger(__name__)
 
 MAX_RECORDS = 500
+LOST = "the topic lost these alerts before the sink read them; the owners inserted most of them"
 
 Read = tuple[Record, TopicAlert]
 
@@ -34,6 +36,7 @@ class Sink:
         self._reader = reader
         self._letters = letters
         self._positioned = False
+        self._tries = DamageTries()
         self._next_offset = 0
         self.dead_letters = 0
         """Records that were dead letters since the sink began."""
@@ -73,6 +76,11 @@ class Sink:
         except LogGap as gap:
             self._pass(gap)
             return None
+        except LogDamaged as damage:
+            if not self._tries.again(damage):
+                cause = f"they cannot be read ({damage.cause}); the owners inserted most of them"
+                self._pass(LogGap(damage.from_offset, damage.to_offset), cause)
+            return None
         except BaseException:
             self._positioned = False
             raise
@@ -88,10 +96,9 @@ class Sink:
         self._reader.seek(self._next_offset)
         self._positioned = True
 
-    def _pass(self, gap: LogGap) -> None:
+    def _pass(self, gap: LogGap, reason: str = LOST) -> None:
         """Goes on where the log does, after the gap is on record."""
         low, high = sorted((gap.from_offset, gap.to_offset))
-        reason = "the topic lost these alerts before the sink read them; the owners inserted most of them"
         self._positioned = False
         if gap.to_offset < gap.from_offset:
             # Offsets are given anew, and progress in the ledger never goes back: all is read again.

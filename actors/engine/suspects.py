@@ -123,6 +123,15 @@ class Suspects:
         if below_offset >= self._marked_to:
             self._marked_to = 0
 
+    @property
+    def holds_records(self) -> bool:
+        """Records were read that have not been let through."""
+        return bool(self._held)
+
+    def passed_over(self, to_offset: int) -> None:
+        """No record is left below `to_offset`: one that is not there needs no care."""
+        self._released_to = max(self._released_to, to_offset)
+
     def forget(self, settled_offset: int) -> None:
         """Takes the last marks away once the records with them have settled; costs a call only then.
 

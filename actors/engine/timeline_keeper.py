@@ -84,14 +84,18 @@ class TimelineKeeper:
         from_offset = max(self._from(state), lost_to)
         self._append(state, inline_event(self._seq(), from_offset, EventKind.GAP, content))
 
-    def quarantine(self, state: PartitionState, offset: int) -> None:
-        """Passes the record at `offset` over: the only event that may name an offset below the barrier.
+    def quarantine(
+        self, state: PartitionState, offset: int, to_offset: int | None = None, cause: str = ""
+    ) -> None:
+        """Passes the record at `offset` (or all below `to_offset`) over.
+
+        The only event that may name an offset below the barrier.
 
         Raises:
             StoreUnavailable: PostgreSQL does not answer; nothing changed, try again.
             Fenced: a newer owner exists.
         """
-        event = quarantine_event(self._seq(), offset)
+        event = quarantine_event(self._seq(), offset, to_offset, cause)
         if not any(known.kind is event.kind and known.digest == event.digest for known in self.events):
             self._append(state, event)
 

@@ -1,6 +1,6 @@
 """From records of the log to rows of the table, in columns.
 
-Every offset becomes exactly one row: an accepted transaction, a refused record or a hole. What is no
+Every offset becomes exactly one row: an accepted transaction, a refused record, a hole or damage. What is no
 transaction has nulls in all other columns and says in `outcome` why, so that offsets can be counted wherever
 the rows go.
 
@@ -22,8 +22,9 @@ from ray_fraud.domain.windows import DAY_MS
 from ray_fraud.stores.tables.columns import PARTITION_COLUMN, SCHEMA
 
 OUTCOME = "outcome"
-"""Null for an accepted record, `hole`, or the rejection code."""
+"""Null for an accepted record, `hole`, `unreadable`, or the rejection code."""
 HOLE = "hole"
+UNREADABLE = "unreadable"
 ROWS: pa.Schema = pa.schema(
     [*(field.with_nullable(True) for field in SCHEMA), pa.field(OUTCOME, pa.string())]
 )
@@ -92,6 +93,11 @@ def _accepted(records: Sequence[DecodedRecord], partition: PartitionId) -> pa.Ta
         OUTCOME: pa.nulls(count, pa.string()),
     }
     return pa.table(columns, schema=ROWS)
+
+
+def unreadable_rows(partition: PartitionId, from_offset: int, to_offset: int) -> pa.Table:
+    """One row per offset of `[from_offset, to_offset)` of a log that is damaged there."""
+    return _others([(offset, UNREADABLE) for offset in range(from_offset, to_offset)], partition)
 
 
 def _others(offsets: Sequence[tuple[int, str]], partition: PartitionId) -> pa.Table:

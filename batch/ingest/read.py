@@ -3,18 +3,22 @@
 Never: an offset left out in silence; a wait without a limit.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pyarrow as pa
 
-from batch.ingest.columns import rows_of
+from batch.ingest.columns import rows_of, unreadable_rows
 from batch.ingest.plan import Slice
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.stores.errors import StoreUnavailable
-from ray_fraud.stores.log.port import LogReader
+from ray_fraud.stores.log.damage import DamageTries
+from ray_fraud.stores.log.port import LogDamaged, LogReader
+
+logger = logging.getLogger(__name__)
 
 POLL_RECORDS = 10_000
 POLL_TIMEOUT = timedelta(seconds=1)
@@ -29,7 +33,7 @@ def read_slice(
     settings: DetectionSettings,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Iterator[pa.Table]:
-    """Rows of all offsets of the slice, some thousand at a time.
+    """Rows of all offsets of the slice, some thousand at a time; what stays unreadable is a row that says so.
 
     Raises:
         LogGap, TopicReplaced: the log no longer has these offsets.
@@ -38,8 +42,19 @@ def read_slice(
     reader.seek(piece.from_offset)
     expected = piece.from_offset
     progress_at = monotonic()
+    tries = DamageTries()
     while expected < piece.to_offset:
-        polled = reader.poll(POLL_RECORDS, POLL_TIMEOUT)
+        try:
+            polled = reader.poll(POLL_RECORDS, POLL_TIMEOUT)
+        except LogDamaged as damage:
+            if not tries.again(damage):
+                begin, reached = (min(piece.to_offset, at) for at in (damage.from_offset, damage.to_offset))
+                logger.error("ingest: %s: %s; they are counted as unreadable", piece.partition, damage)  # noqa: TRY400
+                yield rows_of([], piece.partition, expected, begin, decoder, settings)
+                yield unreadable_rows(piece.partition, begin, reached)
+                reader.seek(reached)
+                expected, progress_at = reached, monotonic()
+            continue
         records = [record for record in polled if record.offset < piece.to_offset]
         # The position lies past holes at the end of what was polled, too.
         reached = min(piece.to_offset, reader.position())

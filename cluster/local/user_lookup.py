@@ -14,7 +14,7 @@ from ray_fraud.domain.partition import FOLD_VERSION, PartitionState
 from ray_fraud.domain.placement import partition_of_user
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.replay import in_batches
-from ray_fraud.domain.timeline import ControlEvent
+from ray_fraud.domain.timeline import ControlEvent, damage_in
 from ray_fraud.stores.connections import Connections
 from ray_fraud.stores.cuts.port import CutStore
 from ray_fraud.stores.cuts.redis_store import RedisCutStore
@@ -129,7 +129,9 @@ class _Past:
                 f"the log of {self.own} starts at offset {bounds.start} and no snapshot at or below {offset} "
                 f"replaces the records from {state.next_offset} on; ask for a later offset",
             )
-        for records in read_log(self.reader, state.next_offset, offset):
+        for records in read_log(self.reader, state.next_offset, offset, damage_in(self.timeline)):
+            if not records:
+                state.pass_over(min(self.reader.position(), offset))
             for _ in in_batches(state.observe, records):
                 pass
         if self.reader.position() < offset:

@@ -127,6 +127,11 @@ def _partition_state(partition: dict[str, Any]) -> str:
         parts.append("[red]too many dead letters[/red]")
     if partition["misrouted_alarm"]:
         parts.append(f"[red]{partition['misrouted']:,} misrouted records, see docs/producers.md[/red]")
+    if partition["unreadable"]:
+        parts.append(
+            f"[red]{partition['unreadable']:,} offsets cannot be read, the last ones "
+            f"{partition['unreadable_last']}[/red]"
+        )
     return ", ".join(parts)
 
 

@@ -76,6 +76,8 @@ class Controls:
         self.tables: FeatureTables = NO_TABLES
         self.tables_digest: str | None = None
         self.quarantined: set[int] = set()
+        self.unreadable: list[tuple[int, int]] = []
+        """Quarantined ranges `[from, to)` besides."""
         self.next_due: int = NEVER
         """The lowest offset at which a waiting event has to be applied."""
         self._known_tables = tables
@@ -137,6 +139,20 @@ class Controls:
         self.next_due = min((event.from_offset for event, _ in self._waiting), default=NEVER)
         return max((self._apply(content) for _, content in due), default=0)
 
+    def is_unreadable(self, offset: int) -> bool:
+        """Whether it lies in a quarantined range: it may have become readable again."""
+        return any(begin <= offset < end for begin, end in self.unreadable)
+
+    def unreadable_between(self, from_offset: int, to_offset: int) -> int:
+        """How many offsets of `[from_offset, to_offset)` lie in quarantined ranges."""
+        reached, total = from_offset, 0
+        for begin, end in sorted(self.unreadable):
+            begin, end = max(begin, reached), min(end, to_offset)
+            if begin < end:
+                total += end - begin
+                reached = end
+        return total
+
     def _find(self, digest: str) -> FeatureTables:
         try:
             return self._known_tables[digest]
@@ -154,8 +170,10 @@ class Controls:
                 self.split = content
             case DetectionSettings():
                 self.settings = content
-            case Quarantine(offset=offset):
+            case Quarantine(offset=offset, to_offset=None):
                 self.quarantined.add(offset)
+            case Quarantine(offset=offset, end=end):
+                self.unreadable.append((offset, end))
             case Gap(to_offset=to_offset):
                 return to_offset
             case FoldVersion() | FeatureRefresh():

@@ -192,6 +192,24 @@ class PartitionState:
         """
         return self._observe(records, self._fold_in)
 
+    def pass_over(self, to_offset: int) -> Observed:
+        """Goes on to `to_offset`, below which no record is left: a batch without rows.
+
+        What lies between are transaction markers, records of aborted transactions, what compaction took, and
+        what is quarantined because it cannot be read. The events due within are applied.
+
+        Raises:
+            FoldVersionError, TablesMissingError: as `observe`; nothing was passed over.
+        """
+        from_offset = self.next_offset
+        batch = _Batch()
+        if to_offset > from_offset:
+            self._apply_due(to_offset - 1)
+            batch.counts.quarantined = self._controls.unreadable_between(from_offset, to_offset)
+            self.next_offset = max(self.next_offset, to_offset)
+            self._lowest_allowed = max(self._lowest_allowed, to_offset)
+        return self._observed(from_offset, batch)
+
     def _observe(self, records: Sequence[R], take: "Callable[[R, _Batch], None]") -> Observed:
         self._check_order(records)
         from_offset = self.next_offset
@@ -208,7 +226,7 @@ class PartitionState:
                 batch.counts.in_gap += 1
                 continue
             self.next_offset = offset + 1
-            if offset in controls.quarantined:
+            if offset in controls.quarantined or (controls.unreadable and controls.is_unreadable(offset)):
                 batch.counts.quarantined += 1
             else:
                 take(record, batch)

@@ -41,5 +41,13 @@ TOPICS_REPLACED = Metric(
     "Times that a topic was found deleted and made again. `transactions`: every user begins anew.",
     {"topic": ("transactions", "fraud_alerts")},
 )
+UNREADABLE = Metric(
+    "fraud_detection_unreadable_offsets",
+    MetricKind.GAUGE,
+    "offsets",
+    "Offsets of the log that cannot be read and are passed over, on record. Above 0: look at the brokers' "
+    "disks; `ray-fraud status` and the partition's log say which and why.",
+    {"partition": None},
+)
 
-PROGRESS_METRICS = (LAG, PARTITION_OWNED, STALLED, STALLED_OWNERS, TOPICS_REPLACED)
+PROGRESS_METRICS = (LAG, PARTITION_OWNED, STALLED, STALLED_OWNERS, TOPICS_REPLACED, UNREADABLE)

@@ -45,10 +45,23 @@ class FoldVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: int
 
 
-class Quarantine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The record at `offset` is passed over: it kept killing its process."""
+class Quarantine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The records from `offset` on are passed over: they kept killing their process, or cannot be read."""
 
     offset: int
+    to_offset: int | None = None
+    """One past the last; None: the one at `offset` alone."""
+    cause: str = ""
+    """Why they cannot be read; empty for what killed its process."""
+
+    def __post_init__(self) -> None:
+        if self.to_offset is not None and self.to_offset <= self.offset:
+            raise ValueError(f"offset < to_offset must hold, got {self.offset}, {self.to_offset}")
+
+    @property
+    def end(self) -> int:
+        """One past the last offset."""
+        return self.offset + 1 if self.to_offset is None else self.to_offset
 
 
 _GAP_NAMES = {"from_offset": "from", "to_offset": "to"}
@@ -135,9 +148,16 @@ def features_event(seq: int, from_offset: int, tables: str) -> ControlEvent:
     return inline_event(seq, from_offset, EventKind.FEATURES, FeatureRefresh(tables).canonical())
 
 
-def quarantine_event(seq: int, offset: int) -> ControlEvent:
-    """The record at `offset` is not processed."""
-    return inline_event(seq, offset, EventKind.QUARANTINE, canonical_json(Quarantine(offset)))
+def quarantine_event(seq: int, offset: int, to_offset: int | None = None, cause: str = "") -> ControlEvent:
+    """The record at `offset`, or all below `to_offset`, are not processed."""
+    content = canonical_json(Quarantine(offset, to_offset, cause))
+    return inline_event(seq, offset, EventKind.QUARANTINE, content)
+
+
+def damage_in(timeline: Sequence[ControlEvent]) -> list[Quarantine]:
+    """What was quarantined because it cannot be read, in the order of the events."""
+    contents = [content_of(event) for event in timeline if event.kind is EventKind.QUARANTINE]
+    return [each for each in contents if isinstance(each, Quarantine) and each.to_offset is not None]
 
 
 def gap_event(seq: int, from_offset: int, to_offset: int, reason: str) -> ControlEvent:

@@ -12,9 +12,10 @@ import msgspec
 
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.connections import Connections
+from ray_fraud.stores.log.damage import DamageTries
 from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
 from ray_fraud.stores.log.kafka_reader import KafkaLogReader
-from ray_fraud.stores.log.port import LogGap, LogReader
+from ray_fraud.stores.log.port import LogDamaged, LogGap, LogReader
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class LabelLog:
 
     def __init__(self, readers: Sequence[LogReader]) -> None:
         self._readers = readers
+        self._tries = {reader.partition.partition: DamageTries() for reader in readers}
         for reader in readers:
             reader.seek(0)
 
@@ -83,6 +85,11 @@ class LabelLog:
             # Labels that retention took: their transactions count as ordinary ones.
             logger.warning("labels of partition %d: %s", reader.partition.partition, gap)
             reader.seek(gap.to_offset)
+            return
+        except LogDamaged as damage:
+            if not self._tries[reader.partition.partition].again(damage):
+                logger.error("labels: %s; their transactions count as ordinary ones", damage)  # noqa: TRY400
+                reader.seek(damage.to_offset)
             return
         for record in records:
             try:

@@ -27,6 +27,7 @@ from ray_fraud.stores.connections import (
 )
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.faults import Crashed, Fault, FaultPlan, RefusedByPlan
+from ray_fraud.stores.log.damage import TRIES
 from ray_fraud.stores.log.memory import MemoryBroker
 from ray_fraud.stores.log.port import LogBounds
 from ray_fraud.stores.tables.memory import MemoryTransactions, TableContents
@@ -333,3 +334,17 @@ def test_a_gap_is_told_before_the_commit_that_passes_it(world: World) -> None:
         world.ingest(FaultPlan(names)).run()
     assert MemoryTransactions(world.contents).gaps()
     assert world.stored() == []
+
+
+def test_what_cannot_be_read_is_told_as_no_row_and_what_follows_is_read() -> None:
+    world = World()
+    world.send(RECORDS)
+    world.broker.damage(TOPICS.transactions, 0, 10, 24)
+    world.broker.damage(TOPICS.transactions, 1, 3, 5, reads=TRIES - 1)
+    report = world.ingest().run()
+    assert report.complete
+    assert report.rejected["unreadable"] == 14
+    ends = sum(bound.end for bound in world.bounds().values())
+    assert report.accepted + sum(report.rejected.values()) + report.holes == ends
+    again = world.ingest().run()
+    assert (again.accepted, again.commits) == (0, 0)

@@ -131,6 +131,36 @@ def test_a_quarantined_offset_is_passed_over() -> None:
     assert state.watermark_ms == NOW_MS + 2000
 
 
+def test_a_range_that_cannot_be_read_is_passed_over_even_if_it_can_be_read_again() -> None:
+    state = partition(quarantine_event(1, 1, 4, "its checksum is wrong"))
+    assert offsets(state.observe([good(0)])) == [0]
+    passed = state.pass_over(4)
+    assert (passed.from_offset, passed.next_offset, passed.counts.quarantined, passed.rows) == (1, 4, 3, [])
+    assert offsets(state.observe([good(4)])) == [4]
+    again = partition(quarantine_event(1, 1, 4, "its checksum is wrong"))
+    seen = [again.observe([good(0)]), again.observe([good(offset) for offset in range(1, 5)])]
+    assert [offsets(one) for one in seen] == [[0], [4]]
+    assert seen[1].counts.quarantined == 3
+    assert again.users == state.users
+
+
+def test_one_quarantined_offset_is_written_as_it_always_was() -> None:
+    assert quarantine_event(1, 7).reference == '{"offset":7}'
+
+
+def test_passing_over_offsets_applies_the_events_within_and_goes_never_back() -> None:
+    later = DetectionSettings(max_future_skew_seconds=7)
+    state = partition(settings_event(1, 3, later), settings_event(2, 6, DetectionSettings()))
+    state.observe([good(0)])
+    passed = state.pass_over(5)
+    assert (passed.from_offset, passed.next_offset) == (1, 5)
+    assert state.settings == later
+    assert state.pass_over(2).next_offset == 5
+    with pytest.raises(OffsetOrderError):
+        state.observe([good(4)])
+    assert offsets(state.observe([good(5)])) == [5]
+
+
 @pytest.mark.parametrize("size", [1, 2, 10])
 def test_records_in_a_declared_gap_are_passed_over_in_any_batches(size: int) -> None:
     state = partition(gap_event(1, 2, 5, "lost"))

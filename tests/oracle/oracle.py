@@ -149,7 +149,9 @@ class Oracle:
             elif event.kind == "split":
                 self.split = event.reference
             elif event.kind == "quarantine":
-                self.quarantined.add(json.loads(event.reference)["offset"])
+                content = json.loads(event.reference)
+                end = content.get("to_offset", content["offset"] + 1)
+                self.quarantined.update(range(content["offset"], end))
             elif event.kind == "features":
                 self.tables = plain_tables(json.loads(event.reference)["tables"])
             elif event.kind == "gap":

@@ -1,7 +1,9 @@
 """A foreign client: librdkafka, which the clients of Go, .NET and Node are built on, too.
 
-Never: our own client."""
+Never: our own client.
+"""
 
+import struct
 import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,3 +77,17 @@ def new_topic(admin: KafkaLogAdmin, **settings: str) -> tuple[str, PartitionId]:
 def segment_of(kafka_data: Path, topic: str) -> Path:
     """The file that the broker keeps the first records of partition 0 in."""
     return kafka_data / "log" / f"{topic}-0" / f"{0:020d}.log"
+
+
+def damage_batch(segment: Path, number: int) -> None:
+    """Flips a byte at the end of one batch, in the broker's own file."""
+    with segment.open("r+b") as file:
+        end = 0
+        for _ in range(number + 1):
+            file.seek(end + 8)
+            (length,) = struct.unpack(">i", file.read(4))
+            end += 12 + int(length)
+        file.seek(end - 1)
+        (last,) = file.read(1)
+        file.seek(end - 1)
+        file.write(bytes([last ^ 0xFF]))

@@ -1,7 +1,6 @@
 """What foreign producers write, read by hot and cold path: librdkafka against a real Kafka."""
 
 import hashlib
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,7 +20,7 @@ from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
 from ray_fraud.stores.log.limits import KEPT_VALUE_BYTES
 from ray_fraud.stores.log.port import LogDamaged
 from tests.domain.samples import decoder, record, transaction
-from tests.stores.librdkafka import Sent, new_topic, producer_of, segment_of, send
+from tests.stores.librdkafka import Sent, damage_batch, new_topic, producer_of, segment_of, send
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 NOW_MS = 1_790_000_000_000
@@ -173,21 +172,6 @@ def test_transactions_end_where_their_markers_end(
         assert (reader.position(), reader.bounds().end, reader.end_offset()) == (9, 9, 9)
 
 
-def flip_last_byte_of_batch(path: str, number: int) -> None:
-    """Damages one batch in the broker's own file."""
-    with open(path, "r+b") as file:  # noqa: PTH123
-        at = 0
-        for _ in range(number + 1):
-            file.seek(at + 8)
-            (length,) = struct.unpack(">i", file.read(4))
-            begin, at = at, at + 12 + length
-        file.seek(at - 1)
-        (last,) = file.read(1)
-        file.seek(at - 1)
-        file.write(bytes([last ^ 0xFF]))
-        assert begin < at
-
-
 def test_a_damaged_batch_has_a_name_and_the_log_goes_on_behind_it(
     kafka_server: KafkaConnection, admin: KafkaLogAdmin, server_paths: StackPaths
 ) -> None:
@@ -196,7 +180,7 @@ def test_a_damaged_batch_has_a_name_and_the_log_goes_on_behind_it(
     producer = producer_of(kafka_server, compression_type="lz4")
     for begin in (0, 3, 6):
         send(producer, topic, *sent[begin : begin + 3])
-    flip_last_byte_of_batch(str(segment_of(server_paths.kafka, topic)), 1)
+    damage_batch(segment_of(server_paths.kafka, topic), 1)
     with closing(KafkaLogReader(kafka_server, topic, partition)) as reader:
         assert [one.offset for one in reader.poll(100, timedelta(seconds=10))] == [0, 1, 2]
         for _ in range(2):

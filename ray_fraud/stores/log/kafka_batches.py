@@ -102,7 +102,7 @@ class RecordsOfPartition(Fetcher.PartitionRecords):  # type: ignore[misc] # kafk
         taken: list[Record] = []
         room = POLL_BYTES
         try:
-            while len(taken) < n and room > 0:
+            while len(taken) < n and (room > 0 or not taken):
                 if self._begin < len(self._records):
                     end = self._begin + n - len(taken)
                     taken += self._records[self._begin : end]

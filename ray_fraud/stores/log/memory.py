@@ -230,13 +230,14 @@ class MemoryLogReader:
         records = [one for one in log.from_offset(self._position, max_records) if one.offset < end]
         reached = end if len(records) < max_records else records[-1].offset + 1
         for damage in log.damage:
-            if damage.from_offset < reached and self._position < damage.to_offset and damage.reads != 0:
+            to_offset = min(end, damage.to_offset)
+            if damage.from_offset < reached and self._position < to_offset and damage.reads != 0:
                 readable = [record for record in records if record.offset < damage.from_offset]
                 if readable:
                     return readable, readable[-1].offset + 1
                 damage.reads = None if damage.reads is None else damage.reads - 1
                 begin = max(self._position, damage.from_offset)
-                raise LogDamaged(self.partition.partition, begin, damage.to_offset, damage.cause)
+                raise LogDamaged(self.partition.partition, begin, to_offset, damage.cause)
         return records, reached
 
     def _log(self) -> PartitionLog:
