@@ -66,6 +66,8 @@ class PartitionWatch:
         self.ends: Mapping[int, int | None] = {}
         """The log's end of every partition of the topic, as the brokers told last."""
         self.looked = False
+        # From the start: a counter that appears with its first event hides it from a rate.
+        meter.count(progress_metrics.TOPICS_REPLACED, 0, topic="transactions")
 
     @property
     def healthy(self) -> bool:

@@ -36,6 +36,7 @@ class AlertTopic:
         self._meter = meter
         self._sinks: dict[PartitionId, Sink] = {}
         self._dead_letters = 0
+        meter.count(progress_metrics.TOPICS_REPLACED, 0, topic="fraud_alerts")
 
     @property
     def sinks(self) -> list[Sink]:

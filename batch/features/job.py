@@ -48,6 +48,8 @@ class FeatureReport(msgspec.Struct):
     stretches: int = 0
     behind: int = 0
     """Offsets of the lake that the hot path had not decided."""
+    unowned: int = 0
+    """Of them those of partitions that no owner ever had: nobody has checked them."""
     seconds: float = 0.0
 
 
@@ -90,6 +92,7 @@ class FeatureJob:
         facts = {partition: self._facts(partition) for partition in positions}
         ends = {partition: min(positions[partition], facts[partition].decided_offset) for partition in facts}
         report.behind = sum(max(0, positions[partition] - end) for partition, end in ends.items())
+        report.unowned = _unowned(positions, facts)
         present = self._present()
         while stretches := self._stretches(facts, ends, present):
             reports = list(self._fold_all(stretches))
@@ -137,6 +140,19 @@ class FeatureJob:
         folded = [Move(position_name(one.partition), one.before, one.to_offset) for one in stretches]
         files = [file for report in reports for file in report.feature_files]
         repeated(self._features.name, lambda: self._features.commit(run_id, folded, files, facts))
+
+
+def _unowned(positions: Mapping[PartitionId, int], facts: Mapping[PartitionId, PartitionFacts]) -> int:
+    """Offsets of the lake in partitions without a timeline; said once a run."""
+    unowned = {one: positions[one] for one, known in facts.items() if not known.timeline and positions[one]}
+    for partition, offsets in sorted(unowned.items()):
+        logger.error(
+            "features: %s: no owner ever had this partition; its %d offsets are in the lake and were not "
+            "checked: was the topic grown? See `ray-fraud status`",
+            partition,
+            offsets,
+        )
+    return sum(unowned.values())
 
 
 def position_name(partition: PartitionId) -> str:

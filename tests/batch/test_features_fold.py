@@ -292,3 +292,14 @@ def test_the_newest_features_of_each_user_are_kept_for_review(tmp_path: Path) ->
         assert features is not None
         kept = np.array([np.nan if v is None else v for v in features.values()], np.float32)
         np.testing.assert_array_equal(kept, online.features[offset])
+
+
+def test_a_partition_that_nobody_owns_is_told_and_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = world(tmp_path)
+    made.timeline, made.decided = [], 0
+    made.ingest(100)
+    report = made.fold()
+    assert (report.rows, report.behind, report.unowned) == (0, 100, 100)
+    assert "no owner ever had this partition; its 100 offsets are in the lake" in caplog.text

@@ -25,7 +25,8 @@ def test_status_says_down_and_fails(data_dir: Path) -> None:
     assert (answer["command"], answer["status"]) == ("status", "failed")
     services = answer["data"]["services"]
     assert set(services) == {
-        "kafka", "redis", "postgres", "lake", "ray", "dashboard", "serve", "hot_path", "sink", "cold_path", "metrics"
+        "kafka", "redis", "postgres", "lake", "ray", "dashboard", "serve",
+        "hot_path", "sink", "cold_path", "metrics",
     }  # fmt: skip
     assert {service["health"] for service in services.values()} == {"down"}
     assert not data_dir.exists()

@@ -1,5 +1,6 @@
 """What only a real Kafka can show: logins, outages, what lag tools see."""
 
+import contextlib
 import gc
 import time
 import uuid
@@ -12,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.cluster import ClusterMetadata
 
 from ray_fraud.domain.record import PartitionId
@@ -203,3 +204,24 @@ def test_records_of_an_aborted_transaction_are_not_read(logs: KafkaLogs, topic: 
 
 def test_retention_is_the_topics(logs: KafkaLogs, topic: str) -> None:
     assert logs.admin().retention(topic) == timedelta(days=7)
+
+
+def test_an_open_transaction_ends_what_can_be_read(logs: KafkaLogs, topic: str) -> None:
+    """Else a partition would seem to stall for as long as somebody's transaction is open."""
+    producer = KafkaProducer(
+        transactional_id=topic, metrics_enabled=False, **client_settings(logs.connection)
+    )
+    with contextlib.closing(producer):
+        producer.init_transactions()
+        producer.begin_transaction()
+        producer.send(topic, value=b"open", partition=0).get(10)
+        logs.writer().send(topic, key=b"k", value=b"beside it", partition=0).wait(timedelta(seconds=10))
+        reader = logs.reader(topic, partition_id(logs, topic))
+        assert logs.admin().ends(topic).ends[0] == reader.bounds().end == 0
+        producer.commit_transaction()
+    for _ in range(100):
+        if (end := logs.admin().ends(topic).ends[0]) == 3:
+            break
+        time.sleep(0.05)
+    # The transaction's record, the one beside it, and the marker.
+    assert end == 3
