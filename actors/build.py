@@ -178,12 +178,16 @@ class SupervisorPorts:
         """By component: whether it answered just now."""
         checks: dict[Component, Callable[[], object]] = {
             Component.KAFKA: self._check_kafka,
-            Component.REDIS: self._cuts.check_configuration,
+            Component.REDIS: self._check_redis,
             Component.POSTGRES: self._check_postgres,
             Component.RAY: lambda: None,
             Component.SERVE: self._check_serve,
         }
         return {component.value: _answers(check) for component, check in checks.items()}
+
+    def _check_redis(self) -> None:
+        self._cuts.check_configuration()
+        self._cuts.check_writes()
 
     def _check_postgres(self) -> None:
         self.registry.fingerprint()

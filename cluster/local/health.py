@@ -1,6 +1,6 @@
-"""Whether a server answers and lets us in, for embedded and external ones alike.
+"""Whether a server answers, lets us in and takes writes, for embedded and external ones alike.
 
-Never: an exception for a server that is down; a change on the server.
+Never: an exception for a server that is down; a write that anyone reads.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.ledger.postgres_health import check_writes
 from ray_fraud.stores.ledger.postgres_session import Session
 from ray_fraud.stores.log.kafka_client import kafka_errors_told_apart, opening
-from ray_fraud.stores.redis_client import connect_redis, redis_errors
+from ray_fraud.stores.redis_server import RedisServer
 
 CONNECT_TIMEOUT = timedelta(seconds=2)
 KAFKA_PATIENCE_MS = 2000
@@ -67,10 +67,11 @@ def kafka_answers(connection: KafkaConnection) -> bool:
 
 
 def redis_answers(connection: RedisConnection) -> bool:
-    """True if the server lets us log in and has loaded its data."""
+    """True if the server, or every master of the cluster, lets us log in and takes a write."""
     try:
-        with redis_errors(), connect_redis(connection) as client:
-            return bool(client.ping())
+        with contextlib.closing(RedisServer(connection)) as server:
+            server.check_writes()
+            return True
     except (StoreError, OSError):
         return False
 

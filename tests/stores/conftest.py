@@ -12,12 +12,13 @@ import pytest
 
 from cluster.local.paths import StackPaths
 from ray_fraud.domain.record import PartitionId
-from ray_fraud.stores.connections import PostgresConnection, read_secret
+from ray_fraud.stores.connections import PostgresConnection, RedisConnection, read_secret
 from ray_fraud.stores.ledger.memory import MemoryDatabase
 from ray_fraud.stores.ledger.migrate import migrate
 from ray_fraud.stores.ledger.postgres_session import PATIENT, Session
 from tests.stores.ledger_world import LedgerWorld
 from tests.stores.pgbouncer import pooled
+from tests.stores.valkey_nodes import ValkeyCluster, valkey_nodes
 
 RESET = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -47,6 +48,21 @@ def migrated_database(ledger_database: PostgresConnection) -> PostgresConnection
     operator.close()
     migrate(ledger_database)
     return ledger_database
+
+
+@pytest.fixture(scope="session")
+def valkey_cluster(server_paths: StackPaths) -> Iterator[ValkeyCluster]:
+    """Six processes, three masters and a replica of each, which no test may change for another."""
+    with valkey_nodes(server_paths) as nodes:
+        yield ValkeyCluster(nodes)
+
+
+@pytest.fixture
+def fresh_redis_cluster(valkey_cluster: ValkeyCluster) -> RedisConnection:
+    """The cluster, emptied."""
+    for master in valkey_cluster.nodes[:3]:
+        master.ask("FLUSHALL")
+    return valkey_cluster.where
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,10 @@ class TcpProxy:
         self.cut()
         self._listener.close()
 
+    def lead_to(self, port: int) -> None:
+        """New connections go there, open ones stay where they are."""
+        self._target = (self._target[0], port)
+
     def cut(self) -> None:
         """Ends all connections."""
         for one in self._sockets:

@@ -13,12 +13,19 @@ from ray_fraud.stores.errors import Fenced, StoreRefused
 from tests.stores.cut_samples import EVENTS, PARTITION, USERS, cut_of
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.servers)])
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("redis", marks=pytest.mark.servers),
+        pytest.param("cluster", marks=pytest.mark.servers),
+    ]
+)
 def store(request: pytest.FixtureRequest) -> Iterator[CutStore]:
     if request.param == "memory":
         yield MemoryCutStore()
         return
-    with closing(RedisCutStore(request.getfixturevalue("fresh_redis"))) as real:
+    fixture = {"redis": "fresh_redis", "cluster": "fresh_redis_cluster"}[request.param]
+    with closing(RedisCutStore(request.getfixturevalue(fixture))) as real:
         real.check_configuration()
         yield real
 

@@ -1,4 +1,4 @@
-"""Cuts in Redis 7 or newer, or Valkey: each step is one call of a function that runs inside the server.
+"""Cuts in Redis 7 or newer, Valkey, or a cluster of them: each step is one call of a function in the server.
 
 Never: WATCH/MULTI, a key outside of the partition's hash tag, a retry that nobody asked for.
 """
@@ -18,7 +18,7 @@ from ray_fraud.stores.cuts.encoding import decode_header, header_arguments, user
 from ray_fraud.stores.cuts.layout import BUCKETS, bucket_keys, cut_key, next_generation
 from ray_fraud.stores.cuts.port import Cut, CutDamaged, CutHeader, CutOutcome
 from ray_fraud.stores.errors import Fenced, StoreRefused, StoreUnavailable
-from ray_fraud.stores.redis_client import connect_redis, redis_errors
+from ray_fraud.stores.redis_server import RedisServer
 
 log = logging.getLogger(__name__)
 
@@ -39,26 +39,16 @@ class RedisCutStore:
     """One owner's client; safe to use from several threads for different partitions."""
 
     def __init__(self, connection: RedisConnection) -> None:
-        self._redis = connect_redis(connection)
+        self._server = RedisServer(connection)
         self._generations: dict[PartitionId, str] = {}
         self._warned = False
 
     def check_configuration(self) -> None:
-        with redis_errors():
-            version, policy, durable = self._server_facts()
-            if version < OLDEST_VERSION:
-                raise StoreRefused(
-                    "redis",
-                    f"version {'.'.join(map(str, version))} has no functions: use Redis >= 7",
-                )
-            if policy != "noeviction":
-                raise StoreRefused(
-                    "redis",
-                    f"maxmemory-policy is {policy!r}, which loses user state silently; "
-                    "run CONFIG SET maxmemory-policy noeviction and write it to the server's configuration",
-                )
+        with self._server.masters() as masters:
+            durable = sum(map(_is_durable, masters)) == len(masters)
             try:
-                self._load_functions()
+                for master in masters:
+                    _load_functions(master)
             except redis.exceptions.NoPermissionError:
                 log.debug("redis: this user may not load functions, an administrator has to")
         if not durable and not self._warned:
@@ -67,6 +57,10 @@ class RedisCutStore:
                 "redis: appendonly is off, a restart of the server loses the cuts and recovery takes longer; "
                 "run CONFIG SET appendonly yes and write it to the server's configuration"
             )
+
+    def check_writes(self) -> None:
+        """Raises `StoreError` if the server, or a master of the cluster, takes no writes."""
+        self._server.check_writes()
 
     def epoch(self, partition: PartitionId) -> int:
         return int(self._field(partition, "epoch") or 0)
@@ -122,8 +116,9 @@ class RedisCutStore:
         return CutOutcome.WRITTEN
 
     def header(self, partition: PartitionId) -> CutHeader | None:
-        with redis_errors():
-            header = decode_header(self._redis.hgetall(cut_key(partition)))  # type: ignore[arg-type] # bytes
+        with self._server.client() as client:
+            fields: Any = client.hgetall(cut_key(partition))
+        header = decode_header(fields)
         self._remember(partition, header)
         return header
 
@@ -141,20 +136,20 @@ class RedisCutStore:
             if not generation:
                 return None
             key = bucket_keys(partition, generation)[user_id % BUCKETS]
-            with redis_errors():
-                state: Any = self._redis.hget(key, str(user_id))
+            with self._server.client() as client:
+                state: Any = client.hget(key, str(user_id))
             if state is not None or generation == _text(self._field(partition, "generation")):
                 return bytes(state) if state is not None else None
         raise StoreUnavailable("redis", f"generation of {partition} changed again and again during a read")
 
     def close(self) -> None:
-        self._redis.close()
+        self._server.close()
 
     def _begin(self, partition: PartitionId, cut: Cut) -> tuple[str, str] | None:
         """Names the new generation and the one it replaces; None if fenced."""
         for _ in range(ATTEMPTS):
-            with redis_errors():
-                found: Any = self._redis.hmget(cut_key(partition), ["pending", "generation"])
+            with self._server.client() as client:
+                found: Any = client.hmget(cut_key(partition), ["pending", "generation"])
             abandoned, old = _text(found[0]), _text(found[1])
             generation = next_generation(cut.epoch, abandoned, old)
             arguments: list[Argument] = [str(cut.epoch), cut.token, abandoned, generation]
@@ -179,14 +174,14 @@ class RedisCutStore:
 
     def _stored_users(self, partition: PartitionId, header: CutHeader) -> Iterator[tuple[int, bytes]]:
         for key in bucket_keys(partition, header.generation):
-            with redis_errors():
-                users: Any = self._redis.hgetall(key)
+            with self._server.client() as client:
+                users: Any = client.hgetall(key)
             for user_id, state in users.items():
                 yield int(user_id), state
 
     def _field(self, partition: PartitionId, name: str) -> Any:
-        with redis_errors():
-            return self._redis.hget(cut_key(partition), name)
+        with self._server.client() as client:
+            return client.hget(cut_key(partition), name)
 
     def _keys(self, partition: PartitionId, generation: str) -> list[Key]:
         return [cut_key(partition), *(bucket_keys(partition, generation) if generation else ())]
@@ -196,30 +191,60 @@ class RedisCutStore:
             self._generations[partition] = header.generation
 
     def _call(self, name: str, keys: Iterable[Key], arguments: Iterable[Argument]) -> Any:
-        """One call of a function; a server that lost its functions (flushed, replaced) gets them again."""
+        """One call of a function; a server without its functions (flushed, replaced, new) gets them."""
         keys = list(keys)
         command = ("FCALL", f"{LIBRARY_NAME}_{name}", len(keys), *keys, *arguments)
-        with redis_errors():
+        with self._server.client() as client:
             try:
-                return self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
+                return client.execute_command(*command)  # type: ignore[no-untyped-call]
             except redis.ResponseError as error:
                 if "Function not found" not in str(error):
                     raise
-            self._load_functions()
-            return self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
+        self._load_where_possible()
+        with self._server.client() as client:
+            return client.execute_command(*command)  # type: ignore[no-untyped-call]
 
-    def _load_functions(self) -> None:
-        """Load the library unless this very text is loaded."""
-        code = LIBRARY.read_text()
-        loaded: Any = self._redis.function_list(library=LIBRARY_NAME, withcode=True)
-        if code.encode() not in (item for library in loaded for item in library):
-            self._redis.function_load(code, replace=True)
+    def _load_where_possible(self) -> None:
+        """On every master that answers: one that is down has no part in the call that lacked its function."""
+        with self._server.masters() as masters:
+            for master in masters:
+                try:
+                    _load_functions(master)
+                except (redis.ConnectionError, redis.TimeoutError) as error:
+                    if len(masters) == 1:
+                        raise
+                    log.warning("redis: no functions loaded on a master that does not answer: %s", error)
 
-    def _server_facts(self) -> tuple[tuple[int, ...], str, bool]:
-        """Version, eviction policy, append-only file; by INFO, since hosted servers refuse CONFIG."""
-        info: Any = {section: self._redis.info(section) for section in ("server", "memory", "persistence")}
-        version = tuple(int(part) for part in str(info["server"]["redis_version"]).split(".")[:2])
-        return version, str(info["memory"]["maxmemory_policy"]), bool(info["persistence"]["aof_enabled"])
+
+def _is_durable(server: "redis.Redis") -> bool:
+    """Whether it writes an append-only file; by INFO, since hosted servers refuse CONFIG.
+
+    Raises:
+        StoreRefused: it is too old, or may evict keys.
+    """
+    info: Any = {section: server.info(section) for section in ("server", "memory", "persistence")}
+    version = tuple(int(part) for part in str(info["server"]["redis_version"]).split(".")[:2])
+    policy = str(info["memory"]["maxmemory_policy"])
+    at = f"port {info['server'].get('tcp_port', '?')}: "
+    if version < OLDEST_VERSION:
+        raise StoreRefused(
+            "redis", f"{at}version {'.'.join(map(str, version))} has no functions: use Redis >= 7"
+        )
+    if policy != "noeviction":
+        raise StoreRefused(
+            "redis",
+            f"{at}maxmemory-policy is {policy!r}, which loses user state silently; run CONFIG SET "
+            "maxmemory-policy noeviction (on every node of a cluster) and write it to the configuration",
+        )
+    return bool(info["persistence"]["aof_enabled"])
+
+
+def _load_functions(server: "redis.Redis") -> None:
+    """Load the library unless this very text is loaded."""
+    code = LIBRARY.read_text()
+    loaded: Any = server.function_list(library=LIBRARY_NAME, withcode=True)
+    if code.encode() not in (item for library in loaded for item in library):
+        server.function_load(code, replace=True)
 
 
 def _text(value: bytes | None) -> str:
