@@ -6,8 +6,10 @@ event of its control timeline, so a replay uses the values of that time.
 Never: addresses, secrets, anything about where the platform runs.
 """
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -45,7 +47,23 @@ class MlAnomalySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     severity: Severity = Severity.MEDIUM
 
 
+class Added(NamedTuple):
+    """A rule or a field that came after the first version of the rules."""
+
+    version: int
+    """The version of the rules that it came with."""
+    before: Any
+    """What the code before it did, in the file's own values: None for a rule, which was off."""
+
+
 class DetectionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+    """The values of all rules; a rule that may be off (`… | None`) is off if it is None."""
+
+    rules_version: ClassVar[int] = 1
+    """Of the fields below; one more with every rule or field that comes, which `added` then names."""
+    added: ClassVar[Mapping[str, Added]] = MappingProxyType({})
+    """By path (`rule` or `rule.field`). Events that were recorded before read by this, never by a default."""
+
     max_future_skew_seconds: Positive = 300.0
     """A transaction dated later than its Kafka timestamp plus this is refused."""
     state: StateSettings = StateSettings()
@@ -54,8 +72,9 @@ class DetectionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     ml_anomaly: MlAnomalySettings = MlAnomalySettings()
 
     def canonical(self) -> bytes:
-        """The bytes that the control timeline refers to."""
-        return canonical_json(self)
+        """The bytes that the control timeline refers to: all values, and the version of the rules."""
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        return canonical_json({**values, "rules_version": self.rules_version})
 
     @cached_property
     def digest(self) -> str:

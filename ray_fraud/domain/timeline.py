@@ -9,6 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from ray_fraud.domain.canonical import canonical_json, content_digest
+from ray_fraud.domain.recorded_settings import RecordedSettingsError, decode_recorded
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import Split
 
@@ -109,7 +110,8 @@ def content_of(event: ControlEvent) -> Content:
     """The decoded inline content of an event, of the type that its kind says.
 
     Raises:
-        TimelineError: the content does not have the event's digest, or is not of that type.
+        TimelineError: the content does not have the event's digest, is not of that type, or not complete:
+            what an event does not say is not filled in.
     """
     content = event.reference.encode()
     if content_digest(content) != event.digest:
@@ -117,9 +119,12 @@ def content_of(event: ControlEvent) -> Content:
             f"event {event.seq} ({event.kind}): its content has SHA-256 {content_digest(content)}, "
             f"the event says {event.digest}; restore the timeline from a cut or snapshot"
         )
+    kind = CONTENT_TYPES[event.kind]
     try:
-        return msgspec.json.decode(content, type=CONTENT_TYPES[event.kind])
-    except msgspec.MsgspecError as error:
+        if issubclass(kind, DetectionSettings):
+            return decode_recorded(content, kind)
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.MsgspecError, RecordedSettingsError) as error:
         raise TimelineError(f"event {event.seq} ({event.kind}): content not understood: {error}") from error
 
 

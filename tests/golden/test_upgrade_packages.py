@@ -124,7 +124,11 @@ def test_a_package_that_was_not_drained_is_refused(version: int, fold: Fold, tmp
 
 
 def test_the_manual_says_what_a_refused_upgrade_says() -> None:
-    manual = " ".join(
-        (Path(__file__).parents[2] / "docs" / "upgrades.md").read_text(encoding="utf-8").split()
+    docs = Path(__file__).parents[2] / "docs"
+    manual, scenarios = (
+        " ".join((docs / name).read_text(encoding="utf-8").split())
+        for name in ("upgrades.md", "failure-scenarios.md")
     )
-    assert str(NotDrainedError("P", 3, 4)) in manual
+    refusal = str(NotDrainedError("P", 3, 4))
+    assert refusal in manual
+    assert refusal[refusal.index("can only") :] in scenarios
