@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
 from ray_fraud.domain.alert import Alert
+from ray_fraud.domain.conversion import FoldState
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.explanation import Explain
 from ray_fraud.domain.feature_tables import FeatureTables
@@ -30,11 +32,20 @@ POLL_TIMEOUT = timedelta(seconds=1)
 MAX_POLL_RECORDS = 2_000
 
 
+class ReplayBase(NamedTuple):
+    """A state to replay from: the effect of all records below `next_offset`."""
+
+    next_offset: int
+    state: FoldState
+
+
 @dataclass(slots=True)
 class Replayed:
     """What a partition's alerts must be."""
 
     partition: PartitionId
+    from_offset: int = 0
+    """What lies below is not replayed."""
     records: int = 0
     counts: Counts = field(default_factory=Counts)
     alerts: dict[UUID, Alert] = field(default_factory=dict)
@@ -99,16 +110,28 @@ def replay_partition(
     tables: Mapping[str, FeatureTables],
     progress: Callable[[int], None] = lambda _: None,
     explain: Explain | None = None,
+    base: ReplayBase | None = None,
 ) -> tuple[Replayed, PartitionState]:
-    """Folds the log from where the partition's life began up to offset `end`, one record after another.
+    """Folds the log up to offset `end`, one record after another, from `base` on.
 
-    Without `explain` the alerts carry no explanation.
+    Without a base from where the partition's life began; without `explain` the alerts carry no explanation.
+
+    Raises:
+        FoldVersionError: the replay meets what another fold version has decided; give a base above it.
     """
-    start = max(reader.bounds().start, min((event.from_offset for event in timeline), default=0))
+    if base is None:
+        base = ReplayBase(min((event.from_offset for event in timeline), default=0), FoldState({}, 0))
+    start = max(reader.bounds().start, base.next_offset)
     state = PartitionState(
-        reader.partition.partition, decoder, next_offset=start, timeline=timeline, tables=tables
+        reader.partition.partition,
+        decoder,
+        next_offset=start,
+        watermark_ms=base.state.watermark_ms,
+        users=dict(base.state.users),
+        timeline=timeline,
+        tables=tables,
     )
-    replayed = Replayed(reader.partition)
+    replayed = Replayed(reader.partition, base.next_offset)
     for records in read_log(reader, state.next_offset, end, damage_in(timeline)):
         if not records:
             passed = state.pass_over(min(reader.position(), end)).counts

@@ -15,9 +15,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from batch.features.stretch import Stretch, StretchReport
+from ray_fraud.domain.conversion import fold_began
+from ray_fraud.domain.fold_version import FOLD_VERSION
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.split import Split
 from ray_fraud.domain.timeline import ControlEvent
+from ray_fraud.stores.ledger.port import EpochRow
 from ray_fraud.stores.tables.positioned import Move, PositionedTable
 from ray_fraud.stores.tables.retry import repeated
 
@@ -46,6 +49,8 @@ class FeatureReport(msgspec.Struct):
     found: int = 0
     """New alerts among those, by the present models."""
     stretches: int = 0
+    passed_over: int = 0
+    """Offsets that get no features: an older fold version has decided them, and no batch had folded them."""
     behind: int = 0
     """Offsets of the lake that the hot path had not decided."""
     unowned: int = 0
@@ -58,6 +63,7 @@ class PartitionFacts(msgspec.Struct, frozen=True):
 
     timeline: tuple[ControlEvent, ...]
     decided_offset: int
+    epochs: tuple[EpochRow, ...] = ()
 
 
 class FeatureJob:
@@ -95,6 +101,7 @@ class FeatureJob:
         report.unowned = _unowned(positions, facts)
         present = self._present()
         while stretches := self._stretches(facts, ends, present):
+            report.passed_over += sum(map(_passed_over, stretches))
             reports = list(self._fold_all(stretches))
             self._commit(stretches, reports)
             _add(report, reports)
@@ -110,11 +117,19 @@ class FeatureJob:
                 # Nobody has owned it yet.
                 continue
             before = self._features.position(position_name(partition))
+            began = fold_began(known.timeline, FOLD_VERSION)
+            if began is None:
+                logger.warning("features: %s is another fold version's; its release folds it", partition)
+                continue
             begin = min(event.from_offset for event in known.timeline) if before is None else before
+            # What an older version has decided is not folded again.
+            begin = max(begin, began)
             end = min(ends[partition], begin + self._stretch_records)
             if begin < end:
                 scored = self._scores.position(position_name(partition))
-                stretches.append(Stretch(partition, begin, end, before, scored, known.timeline, present))
+                stretches.append(
+                    Stretch(partition, begin, end, before, scored, known.timeline, present, known.epochs)
+                )
         return stretches
 
     def _commit(self, stretches: Sequence[Stretch], reports: Sequence[StretchReport]) -> None:
@@ -160,6 +175,22 @@ def position_name(partition: PartitionId) -> str:
     return f"fold:{partition}"
 
 
+def _passed_over(stretch: Stretch) -> int:
+    """Offsets between what is folded and the begin of a stretch."""
+    life_start = min(event.from_offset for event in stretch.timeline)
+    reached = life_start if stretch.before is None else stretch.before
+    passed_over = stretch.from_offset - reached
+    if passed_over:
+        logger.error(
+            "features: %s: offsets %d to %d get none: an older fold version has decided them, and no batch "
+            "of its release had folded them",
+            stretch.partition,
+            reached,
+            stretch.from_offset,
+        )
+    return passed_over
+
+
 def _add(total: FeatureReport, reports: Sequence[StretchReport]) -> None:
     for each in reports:
         total.rows += each.rows
@@ -169,4 +200,5 @@ def _add(total: FeatureReport, reports: Sequence[StretchReport]) -> None:
         total.unexpected += each.unexpected
         total.without_model += each.without_model
         total.found += each.found
+        total.passed_over += each.passed_over
     total.stretches += len(reports)

@@ -82,7 +82,9 @@ def run_features(connections: Connections, config: FeatureConfig) -> FeatureRepo
             tables.features,
             tables.scores,
             lambda partition: PartitionFacts(
-                tuple(ledger.events(partition)), ledger.decided_offset(partition) or 0
+                tuple(ledger.events(partition)),
+                ledger.decided_offset(partition) or 0,
+                tuple(ledger.epochs(partition)),
             ),
             registry.current_split,
             lambda stretches: fold_all(connections, config, stretches),
@@ -139,6 +141,7 @@ def open_ports(connections: Connections, config: FeatureConfig) -> tuple[Stretch
         features=tables.features,
         scores=tables.scores,
         states=LakeSnapshotStore(filesystem, f"{root}/{STATES}"),
+        checkpoints=LakeSnapshotStore(filesystem, root),
         review=review,
         tables=TablesFromFiles(table_files(connections, config)),
         scoring=lambda present: model_scoring(connections, config, present),

@@ -25,13 +25,16 @@ from ray_fraud.domain.alert import Alert, Source
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.feature_tables import FeatureTables, StateOnly
 from ray_fraud.domain.features import FEATURE_NAMES
-from ray_fraud.domain.partition import FOLD_VERSION, PartitionState
+from ray_fraud.domain.fold_version import FOLD_VERSION
+from ray_fraud.domain.partition import PartitionState
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.split import Split
 from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.domain.user_state import users_digest
 from ray_fraud.stores.errors import StoreRefused
+from ray_fraud.stores.ledger.port import EpochRow
 from ray_fraud.stores.review_data.port import NewestFeatures, ReviewData
+from ray_fraud.stores.snapshots.foldable import Foldable
 from ray_fraud.stores.snapshots.port import SnapshotHeader, SnapshotStore
 from ray_fraud.stores.tables.port import DataFile, TransactionRows
 from ray_fraud.stores.tables.positioned import PositionedTable
@@ -57,6 +60,8 @@ class Stretch(msgspec.Struct, frozen=True):
     timeline: tuple[ControlEvent, ...]
     present: Split
     """The versions that are live now."""
+    epochs: tuple[EpochRow, ...] = ()
+    """Of the hot path: whether its snapshots may be believed."""
 
     @property
     def scores_from(self) -> int:
@@ -83,6 +88,8 @@ class StretchReport(msgspec.Struct, frozen=True):
     feature_files: list[DataFile]
     score_files: list[DataFile]
     seconds: float
+    passed_over: int = 0
+    """Offsets without features: no state is left that this release's fold could begin with below them."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,8 @@ class StretchPorts:
     scores: PositionedTable
     states: SnapshotStore
     """The cold path's own states: a snapshot per stretch."""
+    checkpoints: SnapshotStore
+    """The hot path's: what to begin with above a change of the fold version."""
     review: ReviewData
     tables: Mapping[str, FeatureTables]
     scoring: Callable[[Split], Scoring]
@@ -109,6 +118,9 @@ def fold_stretch(ports: StretchPorts, stretch: Stretch) -> StretchReport:
     """
     began = time.monotonic()
     state = _state_at_begin(ports, stretch)
+    if state is None:
+        return _nothing(stretch, time.monotonic() - began)
+    passed_over, stretch = _from_state(stretch, state)
     rows = ports.transactions.rows_of(stretch.partition, stretch.from_offset, stretch.to_offset, COLUMNS)
     topic_id = stretch.partition.topic_id
     # Those that come meanwhile are counted by `_compare`; that they are explained once more does no harm.
@@ -137,18 +149,62 @@ def fold_stretch(ports: StretchPorts, stretch: Stretch) -> StretchReport:
         feature_files=feature_files,
         score_files=score_files,
         seconds=time.monotonic() - began,
+        passed_over=passed_over,
     )
+
+
+def _nothing(stretch: Stretch, seconds: float) -> StretchReport:
+    """Of a stretch that no state is left for; the next one may have one."""
+    offsets = stretch.to_offset - stretch.from_offset
+    logger.error(
+        "features: %s: offsets %d to %d get none: no state of this fold version below them is left",
+        stretch.partition,
+        stretch.from_offset,
+        stretch.to_offset,
+    )
+    nothing = {"rows": 0, "duplicates": 0, "expected": 0, "missed": 0, "unexpected": 0, "found": 0}
+    return StretchReport(
+        stretch.partition,
+        **nothing,
+        without_model=0,
+        feature_files=[],
+        score_files=[],
+        seconds=seconds,
+        passed_over=offsets,
+    )
+
+
+def _from_state(stretch: Stretch, state: PartitionState) -> tuple[int, Stretch]:
+    """How many offsets lie below the state, and what is left of the stretch."""
+    passed_over = state.next_offset - stretch.from_offset
+    if passed_over > 0:
+        logger.error(
+            "features: %s: offsets %d to %d get none: the first state above the change of the fold version "
+            "is that of %d",
+            stretch.partition,
+            stretch.from_offset,
+            state.next_offset,
+            state.next_offset,
+        )
+        return passed_over, msgspec.structs.replace(stretch, from_offset=state.next_offset)
+    return 0, stretch
 
 
 def _joined(parts: Sequence[pa.Table]) -> pa.Table | None:
     return pa.concat_tables(parts).combine_chunks() if parts else None
 
 
-def _state_at_begin(ports: StretchPorts, stretch: Stretch) -> PartitionState:
-    """The newest sound state at or below the stretch, folded on to its begin."""
+def _state_at_begin(ports: StretchPorts, stretch: Stretch) -> PartitionState | None:
+    """The newest sound state at or below the stretch, folded on to its begin.
+
+    Above a change of the fold version it may be one of the hot path, even one within the stretch; None if
+    there is none.
+    """
+    # Its own states have no owner who could be replaced.
+    foldable = Foldable(stretch.partition, stretch.timeline, ())
 
     def usable(header: SnapshotHeader) -> bool:
-        return header.fold_version == FOLD_VERSION and header.next_offset <= limit
+        return foldable(header) and header.next_offset <= limit
 
     limit = stretch.from_offset
     life_start = min((event.from_offset for event in stretch.timeline), default=0)
@@ -162,6 +218,13 @@ def _state_at_begin(ports: StretchPorts, stretch: Stretch) -> PartitionState:
             logger.warning("features: %s: an older state is taken: %s", stretch.partition, error)
             limit = header.next_offset - 1
             header = ports.states.newest_valid(stretch.partition, usable)
+    if header is None and foldable.began != 0:
+        found = _checkpoint(ports.checkpoints, stretch)
+        if found is None:
+            return None
+        header, users = found
+        if header.next_offset > stretch.from_offset:
+            return _state(stretch, header.next_offset, header.watermark_ms, users, ports.tables)
     begin = header.next_offset if header else life_start
     watermark_ms = header.watermark_ms if header else 0
     if begin == stretch.from_offset:
@@ -174,6 +237,20 @@ def _state_at_begin(ports: StretchPorts, stretch: Stretch) -> PartitionState:
             state, decoded_records(ports.transactions.rows_of(stretch.partition, start, end, COLUMNS))
         )
     return _state(stretch, stretch.from_offset, state.watermark_ms, dict(state.users), ports.tables)
+
+
+def _checkpoint(
+    checkpoints: SnapshotStore, stretch: Stretch
+) -> tuple[SnapshotHeader, dict[int, bytes]] | None:
+    """The hot path's lowest state above the change of the fold version, if below the stretch's end."""
+    header = Foldable(stretch.partition, stretch.timeline, stretch.epochs).lowest(checkpoints)
+    if header is None or header.next_offset >= stretch.to_offset:
+        return None
+    try:
+        return header, dict(checkpoints.read_users(header))
+    except StoreRefused as error:
+        logger.warning("features: %s: no state to begin with: %s", stretch.partition, error)
+        return None
 
 
 def _state(

@@ -3,6 +3,7 @@
 Never: stopping or disturbing the hot path; it reads only.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -14,18 +15,32 @@ from numpy.typing import NDArray
 
 from actors.build import decoder_of, feature_table_files, partition_id, scorer_config
 from actors.config import HotPathConfig
-from actors.engine.audit import Replayed, Verdict, accepted_topic_alerts, compare, replay_partition
+from actors.engine.audit import (
+    ReplayBase,
+    Replayed,
+    Verdict,
+    accepted_topic_alerts,
+    compare,
+    replay_partition,
+)
 from ray_fraud.domain.alert import Source
+from ray_fraud.domain.conversion import FoldState
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.split import Split
+from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.stores.feature_tables.lookup import TablesFromFiles
+from ray_fraud.stores.lake import lake_filesystem
 from ray_fraud.stores.ledger.postgres import PostgresLedger
 from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
 from ray_fraud.stores.ledger.queries import AlertFilter
 from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
 from ray_fraud.stores.log.kafka_reader import KafkaLogReader
+from ray_fraud.stores.snapshots.foldable import Foldable
+from ray_fraud.stores.snapshots.lake import LakeSnapshotStore
 from serve.loaded_splits import LoadedSplits
+
+logger = logging.getLogger(__name__)
 
 
 class StackAudit(msgspec.Struct, frozen=True):
@@ -46,6 +61,10 @@ class StackAudit(msgspec.Struct, frozen=True):
     missing: int
     unexpected: int
     duplicate_rows: int
+    not_replayed: int
+    """Alerts in PostgreSQL of records that an older fold version decided: they are not compared."""
+    replayed_from: dict[int, int]
+    """By partition: the offset above which this release's fold decided, and the replay began."""
 
     @property
     def agrees(self) -> bool:
@@ -59,8 +78,10 @@ class _Expected:
         self.totals: Counter[str] = Counter()
         self.arms: Counter[str] = Counter()
         self.rules: dict[UUID, str] = {}
+        self.began: dict[int, int] = {}
 
     def add(self, replayed: Replayed) -> None:
+        self.began[replayed.partition.partition] = replayed.from_offset
         self.totals["records"] += replayed.records
         for name in ("processed", "duplicates", "rejected", "quarantined"):
             self.totals[name] += getattr(replayed.counts, name)
@@ -76,6 +97,7 @@ class StackAuditor:
         self._decoder = decoder_of(config.connections)
         self._splits = LoadedSplits(scorer_config(config).model_files())
         self._tables = TablesFromFiles(feature_table_files(config))
+        self._snapshots = LakeSnapshotStore(*lake_filesystem(config.connections.lake))
         self._admin = KafkaLogAdmin(config.connections.kafka)
         self._ledger = PostgresLedger(config.connections.postgres, name="ray-fraud audit")
         self._queries = PostgresAlertQueries(config.connections.postgres)
@@ -90,14 +112,21 @@ class StackAuditor:
         expected = _Expected()
         stored: set[UUID] = set()
         on_topic: set[UUID] = set()
+        not_replayed: set[UUID] = set()
         for number in range(topics.partitions):
             own = partition_id(self._admin, topics.transactions, number)
-            expected.add(self.replay(own, None if ends is None else ends[number], progress))
-            stored |= self._queries.uids(AlertFilter(source=Source.HOT, partition=own))
+            replayed = self.replay(own, None if ends is None else ends[number], progress)
+            expected.add(replayed)
+            uids = self._queries.uids(AlertFilter(source=Source.HOT, partition=own))
+            later = AlertFilter(source=Source.HOT, partition=own, from_offset=replayed.from_offset)
+            not_replayed |= uids - self._queries.uids(later)
+            stored |= uids
         for number in range(self._admin.partition_count(topics.alerts)):
             on_topic |= self._topic_alerts(partition_id(self._admin, topics.alerts, number))
         rows = self._queries.count(AlertFilter(source=Source.HOT))
-        verdict = compare(set(expected.rules), list(stored), on_topic)
+        # One of them may come again above, when its first time is forgotten.
+        not_replayed -= expected.rules.keys()
+        verdict = compare(set(expected.rules), list(stored - not_replayed), on_topic - not_replayed)
         scored = sum(expected.arms.values())
         return StackAudit(
             records=expected.totals["records"],
@@ -113,15 +142,21 @@ class StackAuditor:
             missing=verdict.missing,
             unexpected=verdict.unexpected,
             duplicate_rows=rows - len(stored),
+            not_replayed=len(not_replayed),
+            replayed_from=expected.began,
         )
 
     def replay(self, own: PartitionId, end: int | None, progress: Callable[[int], None]) -> Replayed:
-        """The replay of one partition up to `end`, None: its decided offset."""
+        """The replay of one partition up to `end`, None: its decided offset.
+
+        What another fold version has decided is not replayed: the replay begins with a state above.
+        """
         if end is None:
             end = self._ledger.decided_offset(own) or 0
         reader = KafkaLogReader(self._connections.kafka, self._connections.topics.transactions, own)
         with closing(reader):
             timeline = self._ledger.events(own)
+            base = self._base(own, timeline)
             replayed, _ = replay_partition(
                 reader,
                 timeline,
@@ -131,8 +166,24 @@ class StackAuditor:
                 self._tables,
                 progress,
                 self._splits.explain,
+                base,
             )
         return replayed
+
+    def _base(self, own: PartitionId, timeline: list[ControlEvent]) -> ReplayBase | None:
+        foldable = Foldable(own, timeline, self._ledger.epochs(own))
+        if foldable.began == 0:
+            return None
+        header = foldable.lowest(self._snapshots)
+        if header is None:
+            raise foldable.refusal()
+        state = FoldState(dict(self._snapshots.read_users(header)), header.watermark_ms)
+        logger.warning(
+            "audit of %s: it begins at offset %d, an older fold version decided what lies below",
+            own,
+            header.next_offset,
+        )
+        return ReplayBase(header.next_offset, state)
 
     def _topic_alerts(self, own: PartitionId) -> set[UUID]:
         reader = KafkaLogReader(self._connections.kafka, self._connections.topics.alerts, own)

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from actors.engine.audit import read_log
 from ray_fraud.domain.feature_tables import StateOnly
-from ray_fraud.domain.partition import FOLD_VERSION, PartitionState
+from ray_fraud.domain.partition import PartitionState
 from ray_fraud.domain.placement import partition_of_user
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.replay import in_batches
@@ -20,13 +20,14 @@ from ray_fraud.stores.cuts.port import CutStore
 from ray_fraud.stores.cuts.redis_store import RedisCutStore
 from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
 from ray_fraud.stores.lake import lake_filesystem
-from ray_fraud.stores.ledger.port import EpochRow, valid_until
+from ray_fraud.stores.ledger.port import EpochRow
 from ray_fraud.stores.ledger.postgres import PostgresLedger
 from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
 from ray_fraud.stores.log.kafka_reader import KafkaLogReader
 from ray_fraud.stores.partition_facts import decoder_of, partition_id
+from ray_fraud.stores.snapshots.foldable import Foldable
 from ray_fraud.stores.snapshots.lake import LakeSnapshotStore
-from ray_fraud.stores.snapshots.port import SnapshotHeader, SnapshotStore
+from ray_fraud.stores.snapshots.port import SnapshotStore
 
 CUT_ATTEMPTS = 50
 """A busy partition writes a cut every 50 ms or more slowly; reading one user takes a millisecond."""
@@ -142,7 +143,12 @@ class _Past:
 
     def _base(self, offset: int) -> PartitionState:
         """The newest snapshot at or below `offset`, else the beginning of the partition's life."""
-        header = self.snapshots.newest_valid(self.own, lambda each: self._is_valid(each, offset))
+        foldable = Foldable(self.own, self.timeline, self.epochs)
+        header = self.snapshots.newest_valid(
+            self.own, lambda each: each.next_offset <= offset and foldable(each)
+        )
+        if header is None and foldable.began != 0:
+            raise foldable.refusal()
         life_start = min((event.from_offset for event in self.timeline), default=0)
         return PartitionState(
             self.own.partition,
@@ -153,11 +159,6 @@ class _Past:
             timeline=self.timeline,
             tables=StateOnly(),
         )
-
-    def _is_valid(self, header: SnapshotHeader, offset: int) -> bool:
-        limit = valid_until(self.epochs, header.epoch)
-        believed = limit is None or header.next_offset <= limit
-        return believed and header.fold_version == FOLD_VERSION and header.next_offset <= offset
 
 
 @contextmanager

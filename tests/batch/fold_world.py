@@ -104,6 +104,7 @@ class FoldWorld:
         self.features = PositionedTable(location, ML_FEATURES, FEATURE_SCHEMA)
         self.scores = PositionedTable(location, SCORES, SCORE_SCHEMA)
         self.states = MemorySnapshotStore()
+        self.checkpoints = MemorySnapshotStore()
         self.database = MemoryDatabase()
         self.review = MemoryReviewData(self.database)
         self.tables: Mapping[str, FeatureTables] = DRAWN
@@ -135,7 +136,14 @@ class FoldWorld:
 
     def ports(self) -> StretchPorts:
         return StretchPorts(
-            self.transactions, self.features, self.scores, self.states, self.review, self.tables, scoring
+            self.transactions,
+            self.features,
+            self.scores,
+            self.states,
+            self.checkpoints,
+            self.review,
+            self.tables,
+            scoring,
         )
 
     def fold_all(self, stretches: list[Stretch]) -> list[StretchReport]:

@@ -152,7 +152,9 @@ def fold(place: FoldPlace, kill_at: int = NEVER, stretch_records: int = STRETCH)
     states = DeadlyStates(LakeSnapshotStore(*local_folder(place.lake / "cold")), steps)
     review = DeadlyReview(PostgresReviewData(place.postgres), steps)
     ledger = PostgresLedger(place.postgres, name="test fold")
-    ports = StretchPorts(DeltaTransactions(location), features, scores, states, review, DRAWN, scoring)
+    ports = StretchPorts(
+        DeltaTransactions(location), features, scores, states, states, review, DRAWN, scoring
+    )
 
     def facts(partition: PartitionId) -> PartitionFacts:
         return PartitionFacts(tuple(ledger.events(partition)), ledger.decided_offset(partition) or 0)

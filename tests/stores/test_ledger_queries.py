@@ -50,6 +50,7 @@ def filled(ledger_world: LedgerWorld, held: Ownership) -> LedgerWorld:
         (AlertFilter(since_ms=example_alert(2).record_timestamp_ms), [5, 4, 3, 2]),
         (AlertFilter(until_ms=example_alert(2).record_timestamp_ms), [1, 0]),
         (AlertFilter(partition=PartitionId("cluster-1", "another", 1)), []),
+        (AlertFilter(from_offset=example_alert(3).offset), [5, 4, 3]),
         (AlertFilter(feedback=Verdict.TRUE_FRAUD), []),
         (AlertFilter(user_id=99), []),
     ],

@@ -172,6 +172,7 @@ def _matches(row: StoredAlert, where: AlertFilter) -> bool:
     at = alert.record_timestamp_ms
     return (
         all(want is None or want == have for want, have in wanted)
+        and (where.from_offset is None or alert.offset >= where.from_offset)
         and (where.since_ms is None or at >= where.since_ms)
         and (where.until_ms is None or at < where.until_ms)
     )

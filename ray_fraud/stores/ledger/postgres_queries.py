@@ -35,6 +35,7 @@ _WHERE = """
     AND (%(transaction_id)s::text IS NULL OR transaction_id = %(transaction_id)s)
     AND (%(cluster_id)s::text IS NULL OR cluster_id = %(cluster_id)s
         AND topic_id = %(topic_id)s AND topic_partition = %(partition)s)
+    AND (%(from_offset)s::bigint IS NULL OR kafka_offset >= %(from_offset)s)
     AND (%(feedback)s::text IS NULL OR feedback = %(feedback)s)
     AND (%(since_ms)s::bigint IS NULL OR record_time >= to_timestamp(%(since_ms)s / 1000.0))
     AND (%(until_ms)s::bigint IS NULL OR record_time < to_timestamp(%(until_ms)s / 1000.0))
@@ -222,6 +223,7 @@ def _conditions(where: AlertFilter | None) -> dict[str, Any]:
         "cluster_id": cluster_id,
         "topic_id": topic_id,
         "partition": partition,
+        "from_offset": wanted.from_offset,
         "feedback": wanted.feedback and wanted.feedback.value,
         "since_ms": wanted.since_ms,
         "until_ms": wanted.until_ms,

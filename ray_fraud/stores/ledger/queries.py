@@ -67,6 +67,8 @@ class AlertFilter(msgspec.Struct, frozen=True):
     user_id: int | None = None
     transaction_id: str | None = None
     partition: PartitionId | None = None
+    from_offset: int | None = None
+    """Of the transaction's record, in its partition."""
     feedback: Verdict | None = None
     since_ms: int | None = None
     """Kafka timestamp of the transaction's record at or after this, unix milliseconds."""
