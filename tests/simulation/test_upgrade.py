@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import pytest
 
+from actors.engine.audit import ReplayBase, replay_partition
 from actors.engine.owner import PartitionOwner
 from actors.engine.ports import Ports
 from actors.engine.timeline_keeper import Desired
@@ -24,13 +25,15 @@ from ray_fraud.stores.faults import Crashed, Fault, FaultPlan
 from ray_fraud.stores.feature_tables.lookup import TablesFromFiles
 from ray_fraud.stores.feature_tables.memory import MemoryFeatureTables
 from ray_fraud.stores.ledger.memory import MemoryLedger
+from ray_fraud.stores.snapshots.foldable import Foldable
+from ray_fraud.stores.snapshots.memory import MemorySnapshotStore
 from tests.simulation.driver import Driver, topic_alerts
 from tests.simulation.test_crash_points import crash_at, transaction
-from tests.simulation.world import FIRST, SECOND, World, explain_row, score_rows
+from tests.simulation.world import FIRST, SECOND, TOPICS, World, explain_row, score_rows
 
 T = TypeVar("T")
 
-OLD = Fold(FOLD_VERSION, {})
+OLD = Fold(FOLD_VERSION - 1, {})
 DRAINED_AT, RECORDS = 6, 12
 
 
@@ -39,8 +42,8 @@ def forget_amounts(state: FoldState) -> FoldState:
     return FoldState({}, state.watermark_ms + 60_000)
 
 
-NEW = Fold(FOLD_VERSION + 1, {FOLD_VERSION: forget_amounts})
-NEWER = Fold(FOLD_VERSION + 2, {FOLD_VERSION: forget_amounts, FOLD_VERSION + 1: forget_amounts})
+NEW = Fold(FOLD_VERSION, {OLD.version: forget_amounts})
+NEWER = Fold(FOLD_VERSION + 1, {OLD.version: forget_amounts, NEW.version: forget_amounts})
 
 
 class CrashAt(FaultPlan):
@@ -296,7 +299,7 @@ def test_an_older_release_refuses_what_a_newer_one_has_decided() -> None:
 def test_a_release_without_a_converter_says_so_and_changes_nothing() -> None:
     world, driver = drained_world()
     events = world.events()
-    world.fold = Fold(FOLD_VERSION + 2, {FOLD_VERSION + 1: forget_amounts})
+    world.fold = Fold(NEWER.version, {NEW.version: forget_amounts})
     with pytest.raises(NoConverterError, match="start a release in between"):
         driver.live()
     assert world.events() == events
@@ -341,6 +344,48 @@ def test_the_state_that_a_failed_upgrade_left_is_not_believed_once_the_older_rel
     driver.do(driver.drain)
     world.fold = NEW
     check_upgraded(world, driver, at=RECORDS)
+
+
+def test_an_audit_begins_with_the_converted_state() -> None:
+    world, driver = drained_world()
+    world.fold = NEW
+    check_upgraded(world, driver)
+    ledger = MemoryLedger(world.database)
+    foldable = Foldable(world.partition, world.events(), ledger.epochs(world.partition))
+    snapshots = MemorySnapshotStore(world.snapshots)
+    header = foldable.lowest(snapshots)
+    assert header is not None
+    base = ReplayBase(header.next_offset, FoldState(dict(snapshots.read_users(header)), header.watermark_ms))
+    replayed, state = replay_partition(
+        world.broker.reader(TOPICS.transactions, world.partition),
+        world.events(),
+        Decoder(None),
+        score_rows,
+        RECORDS,
+        TablesFromFiles(MemoryFeatureTables(world.tables)),
+        explain=explain_row,
+        base=base,
+    )
+    assert (replayed.from_offset, replayed.records) == (DRAINED_AT, RECORDS - DRAINED_AT)
+    stored = {row.alert.alert_uid for row in world.database.alerts.values() if row.alert.offset >= DRAINED_AT}
+    assert set(replayed.alerts) == stored
+    assert state.users == world.contents.of(world.partition).users
+
+
+def test_what_cannot_be_folded_is_refused_with_the_offset_from_which_it_can() -> None:
+    world, driver = drained_world()
+    world.fold = NEW
+    check_upgraded(world, driver)
+    events, epochs = world.events(), MemoryLedger(world.database).epochs(world.partition)
+    foldable = Foldable(world.partition, events, epochs)
+    assert foldable.began == DRAINED_AT
+    assert f"offsets below {DRAINED_AT} were decided by another fold version" in str(foldable.refusal())
+    older = Foldable(world.partition, events, epochs, OLD.version)
+    assert older.began is None
+    assert f"is decided by fold version {NEW.version}" in str(older.refusal())
+    assert Foldable(world.partition, events[:1], epochs, OLD.version).began == 0
+    snapshots = MemorySnapshotStore(world.snapshots)
+    assert older.lowest(snapshots) is None
 
 
 def test_several_versions_are_taken_in_one_step() -> None:
