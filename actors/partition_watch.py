@@ -186,9 +186,11 @@ class PartitionWatch:
 
 
 def _is_outage(waits: Mapping[str, str], health: Mapping[str, bool]) -> bool:
-    """A store is away without which a fresh owner would get no further, either."""
-    needed = {Component.KAFKA.value, *waits}
-    return any(health.get(name) is False for name in needed)
+    """A store is away without which a fresh owner would get no further, either.
+
+    Of one whose health nobody checks (the lake) the wait itself tells.
+    """
+    return health.get(Component.KAFKA) is False or any(not health.get(name) for name in waits)
 
 
 def _because(waits: Mapping[str, str]) -> str:

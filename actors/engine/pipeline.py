@@ -277,7 +277,8 @@ class Pipeline:
 
     def _note(self, component: Component, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        self._waits[current_thread().name] = (component, str(error))
+        away = error.store if isinstance(error, StoreError) else component
+        self._waits[current_thread().name] = (away, str(error))
         store = error.store if isinstance(error, StoreError) else ""
         # A step may touch several stores: a model file is read from the lake when the scorer is away.
         self._meter.count(metrics.ERRORS, component=store if store in ERROR_COMPONENTS else component)

@@ -14,6 +14,7 @@ from actors.metrics_actor import MetricsActor
 from actors.sink import SinkActor
 from actors.supervisor import Supervisor
 from batch.training.first_models import ensure_first_models
+from cluster.local.earlier_topic import made_again
 from cluster.local.hot_path_client import HotPathNotReady as HotPathNotReady
 from cluster.local.hot_path_client import drain_hot_path as drain_hot_path
 from cluster.local.hot_path_client import hot_path_status as hot_path_status
@@ -22,6 +23,7 @@ from cluster.local.hot_path_client import wait_until_ready as wait_until_ready
 from ray_fraud.stores.connections import Connections, to_json
 from ray_fraud.stores.cuts.redis_store import RedisCutStore
 from ray_fraud.stores.ledger.migrate import migrate
+from ray_fraud.stores.ledger.postgres import PostgresLedger
 from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
 from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
 
@@ -37,10 +39,18 @@ def prepare_stores(connections: Connections, progress: Progress) -> None:
     admin = KafkaLogAdmin(connections.kafka)
     try:
         admin.ensure_topics(connections.topics)
+        cluster_id, topic_id = admin.cluster_id(), admin.topic_id(connections.topics.transactions)
     finally:
         admin.close()
     for applied in migrate(connections.postgres):
         progress(f"schema: applied {applied}")
+    ledger = PostgresLedger(connections.postgres, name="ray-fraud up")
+    try:
+        note = made_again(ledger.owners(), cluster_id, connections.topics.transactions, topic_id)
+    finally:
+        ledger.close()
+    if note is not None:
+        progress(f"topics: {note}")
     cuts = RedisCutStore(connections.redis)
     try:
         cuts.check_configuration()

@@ -142,6 +142,15 @@ def test_no_owner_is_ended_while_a_store_that_it_needs_is_known_to_be_away(
     assert len(slot.ended) == 1
 
 
+def test_an_owner_that_waits_for_a_store_whose_health_nobody_checks_is_left_waiting() -> None:
+    """A fresh one would need the lake to take over, and the partition would have none meanwhile."""
+    broker = broker_with(10, 1)
+    slot = Slot(0, say=lambda: answer(broker, 4, waits={"lake": "no route"}))
+    problems = Watching(broker, slot).pass_seconds(600)
+    assert problems[0].endswith("it waits for lake: no route")
+    assert slot.ended == []
+
+
 def test_an_owner_that_waits_for_a_store_which_is_well_is_ended() -> None:
     broker = broker_with(10, 1)
     slot = Slot(0, say=lambda: answer(broker, 4, waits={"postgres": "read-only"}))
