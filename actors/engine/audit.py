@@ -23,7 +23,7 @@ from ray_fraud.domain.feature_tables import FeatureTables
 from ray_fraud.domain.partition import Counts, PartitionState
 from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.replay import Score, replay
-from ray_fraud.domain.timeline import ControlEvent, Quarantine, damage_in
+from ray_fraud.domain.timeline import ControlEvent, Quarantine, damage_in, refused_by
 from ray_fraud.stores.ledger.port import EpochRow, valid_until
 from ray_fraud.stores.log.damage import DamageTries
 from ray_fraud.stores.log.port import LogDamaged, LogReader
@@ -80,6 +80,7 @@ def read_log(
         LogDamaged: other records cannot be read.
     """
     reader.seek(start)
+    reader.watch(lambda begin, end: refused_by(unreadable, max(begin, reader.position()), end))
     idle = 0
     tries = DamageTries()
     while reader.position() < end and idle < 30:

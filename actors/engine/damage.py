@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from ray_fraud.domain.progress_metrics import UNREADABLE
 from ray_fraud.domain.record import PartitionId
-from ray_fraud.domain.timeline import ControlEvent, damage_in
+from ray_fraud.domain.timeline import ControlEvent, Quarantine, damage_in, refused_by
 from ray_fraud.stores.errors import StoreUnavailable
 from ray_fraud.stores.log.damage import DamageTries
 from ray_fraud.stores.log.port import LogDamaged
@@ -26,12 +26,20 @@ class Damage:
         meter: Meter,
         events: Callable[[], Sequence[ControlEvent]],
         quarantine: Callable[[int, int, str], None],
+        reached: Callable[[], int],
     ) -> None:
-        """`quarantine`: appends the event that passes `[from, to)` over, for a cause."""
+        """Knows what earlier owners passed over.
+
+        Args:
+            quarantine: appends the event that passes `[from, to)` over, for a cause.
+            reached: the offset below which all is observed.
+        """
         self._partition = partition
         self._meter = meter
         self._events = events
         self._quarantine = quarantine
+        self._reached = reached
+        self._known: list[Quarantine] = []
         self._tries = DamageTries()
         self._show()
 
@@ -57,12 +65,15 @@ class Damage:
         self._show()
         return damage.to_offset
 
+    def why_not_to_unpack(self, from_offset: int, to_offset: int) -> str | None:
+        """The cause if the batch, or all that is left of it, was passed over before: it may have killed."""
+        return refused_by(self._known, max(from_offset, self._reached()), to_offset)
+
     def _known_end(self, offset: int) -> int | None:
         """The end of the range that an earlier event names, if `offset` lies in one."""
-        ends = [each.end for each in damage_in(self._events()) if each.offset <= offset < each.end]
-        return max(ends, default=None)
+        return max((each.end for each in self._known if each.offset <= offset < each.end), default=None)
 
     def _show(self) -> None:
-        known = damage_in(self._events())
-        number = sum(each.end - each.offset for each in known)
+        self._known = damage_in(self._events())
+        number = sum(each.end - each.offset for each in self._known)
         self._meter.set(UNREADABLE, number, partition=str(self._partition.partition))

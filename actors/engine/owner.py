@@ -101,8 +101,10 @@ class PartitionOwner:
             ports.meter,
             lambda: self._timeline.events,
             lambda begin, end, cause: self._timeline.quarantine(self.state, begin, end, cause),
+            lambda: self.state.next_offset,
         )
         self._suspects = self._suspected(base, closed=taken.closed)
+        ports.reader.watch(self._why_not_to_unpack)
         self._publisher = Publisher(ports, taken.own, clock)
         self.cuts = CutKeeper(
             ports,
@@ -127,6 +129,11 @@ class PartitionOwner:
             deaths=deaths,
             quarantine=lambda offset: self._timeline.quarantine(self.state, offset),
         )
+
+    def _why_not_to_unpack(self, from_offset: int, to_offset: int) -> str | None:
+        """Asked for every batch of the log before it is unpacked."""
+        known = self._damage.why_not_to_unpack(from_offset, to_offset)
+        return known or self._suspects.about_to_unpack(from_offset, to_offset)
 
     def _start_reading(self, taken: TakenOver, base: Base) -> None:
         if taken.bounds.start > base.next_offset:

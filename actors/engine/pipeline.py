@@ -47,6 +47,8 @@ AVERAGE_WEIGHT = 0.1
 
 ERROR_COMPONENTS: tuple[str, ...] = (*Component, metrics.LAKE)
 
+BYTES_OF_ONE_WEIGHT = 8_192
+"""Of dead letters: so many count as one record, so a full queue holds 64 MB of them at most."""
 SETTLING_POLL_SECONDS = 0.001
 """How often a reader that has to wait for its batch looks whether it has settled."""
 
@@ -84,6 +86,12 @@ class InFlight:
     """None: no record, only offsets without one."""
     misrouted: Misrouted
     scores: Scores | None = None
+
+    @property
+    def weight(self) -> int:
+        """Its records; those that become dead letters keep their bytes until they are published."""
+        kept = sum(len(dead.record.value or b"") for dead in self.observed.dead_letters)
+        return self.records + kept // BYTES_OF_ONE_WEIGHT
 
 
 class Inbox(Generic[T]):
@@ -308,7 +316,7 @@ class Pipeline:
                 size = observed.next_offset - observed.from_offset
                 misrouted = self._finder.find(observed, records)
                 batch = InFlight(observed, read_at, size, records[-1].timestamp_ms, misrouted)
-                if not self._to_score.put(batch, size):
+                if not self._to_score.put(batch, batch.weight):
                     return
             if len(records) < pace.max_poll_records // 4:
                 self._stop_reading.wait(linger)
@@ -327,7 +335,7 @@ class Pipeline:
             for batches in _runs_of_one_split(waiting):
                 self._score_run(batches)
                 for batch in batches:
-                    if not self._to_publish.put(batch, batch.records):
+                    if not self._to_publish.put(batch, batch.weight):
                         return
             if sum(batch.records for batch in waiting) < self._pace.max_queued_rows // 4:
                 self._stop_reading.wait(rest.after(time.monotonic() - began))

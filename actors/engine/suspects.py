@@ -23,6 +23,10 @@ that epoch ended while exactly those records were between `read` and `settle`.
   somebody must kill `BATCH_DEATHS` owners in a row in batches with it, and then `ALONE_DEATHS` owners in a
   row in the few milliseconds in which that single record, out of hundreds, is folded and scored.
 
+- A batch may also kill while it is unpacked, inside of `poll`, before its records are known. So where an
+  owner is careful the reader tells of each batch before, and a mark of its own stands until `poll` returns. A
+  batch on which `UNPACK_DEATHS` owners died so is refused as damaged, and quarantined as a whole.
+
 A killer costs 1 (at full speed) + `BATCH_DEATHS` + `ALONE_DEATHS` owners, another one within the same batch
 `ALONE_DEATHS` more.
 
@@ -33,7 +37,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from ray_fraud.domain.record import Record
-from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
+from ray_fraud.stores.errors import SlowDown, StoreError, StoreRefused, StoreUnavailable
 from ray_fraud.stores.ledger.port import Ledger, Ownership
 
 logger = logging.getLogger(__name__)
@@ -42,8 +46,11 @@ BATCH_RECORDS = 500
 """Records of a careful batch: as many are tried one by one if it kills twice, at some 15 ms each."""
 BATCH_DEATHS = 2
 ALONE_DEATHS = 3
+UNPACK_DEATHS = 3
 REACH_RECORDS = 100_000
 """More than an owner has under way and settles in the second between two records of its progress."""
+_UNPACKING = -(1 << 62)
+"""Marks of batches that are being unpacked: their first offset, counted from here."""
 
 
 class Suspects:
@@ -69,18 +76,21 @@ class Suspects:
         self._own = own
         self._begin = begin
         self._end = min(end, begin + REACH_RECORDS)
-        self._deaths = deaths
+        self._deaths = {offset: count for offset, count in deaths.items() if offset >= 0}
+        self._unpack_deaths = {mark - _UNPACKING: count for mark, count in deaths.items() if mark < 0}
+        self._unpacking: int | None = None
         self._quarantine = quarantine
         self._held: Sequence[Record] = ()
         self._released_to = begin if begin >= end else 0
-        self._marked_to = max(deaths, default=-1) + 1
-        if deaths and begin < end:
+        self._marked_to = max(self._deaths, default=-1) + 1
+        places = [*self._deaths, *self._unpack_deaths]
+        if places and begin < end:
             logger.warning(
                 "partition %s: up to %d owners died on offsets %d to %d",
                 own.partition,
                 max(deaths.values()),
-                min(deaths),
-                max(deaths),
+                min(places),
+                max(places),
             )
 
     @property
@@ -100,7 +110,7 @@ class Suspects:
             Fenced: a newer owner exists.
         """
         if not self._held:
-            self._held = poll()
+            self._held = self._survived(poll)
         if free := self._free():
             return self._release(free)
         if not self._held or not settled:
@@ -122,6 +132,50 @@ class Suspects:
             self._give_up(error)
         if below_offset >= self._marked_to:
             self._marked_to = 0
+
+    def about_to_unpack(self, from_offset: int, to_offset: int) -> str | None:
+        """Marks a batch before it is unpacked (`Watch`); why not to unpack it, or None.
+
+        Raises:
+            Fenced: a newer owner exists.
+        """
+        if self.passed or from_offset >= self._end or to_offset <= self._begin:
+            return None
+        before, self._unpacking = self._unpacking, from_offset
+        deaths = self._unpack_deaths.get(from_offset, 0)
+        if deaths >= UNPACK_DEATHS:
+            return f"{deaths} owners ended while they unpacked it"
+        try:
+            if before is not None:
+                self._forget_unpacking(from_offset)
+            self._ledger.record_attempts(self._own, [_UNPACKING + from_offset])
+        except (StoreUnavailable, SlowDown, StoreRefused) as error:
+            self._give_up(error)
+            self._unpacking = None
+        return None
+
+    def _survived(self, poll: Callable[[], Sequence[Record]]) -> Sequence[Record]:
+        """What `poll` returns, and the marks that it leaves taken away; a death leaves them there."""
+        try:
+            records = poll()
+        except StoreError:
+            self._survive()
+            raise
+        self._survive()
+        return records
+
+    def _survive(self) -> None:
+        if self._unpacking is None:
+            return
+        try:
+            self._forget_unpacking(self._unpacking + 1)
+        except (StoreUnavailable, SlowDown, StoreRefused) as error:
+            self._give_up(error)
+        self._unpacking = None
+
+    def _forget_unpacking(self, below_offset: int) -> None:
+        """Of earlier batches: this one and those behind it keep their deaths."""
+        self._ledger.clear_attempts(self._own, _UNPACKING + below_offset, _UNPACKING)
 
     @property
     def holds_records(self) -> bool:

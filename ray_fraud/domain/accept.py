@@ -9,7 +9,7 @@ Never: a clock; settings of another moment than the record's.
 from collections.abc import Callable
 
 from ray_fraud.domain.payload import payload_digest
-from ray_fraud.domain.record import DecodedRecord, Record
+from ray_fraud.domain.record import Cut, DecodedRecord, Record
 from ray_fraud.domain.rejection import Rejection, RejectionCode
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.transaction import Transaction
@@ -26,11 +26,17 @@ def accept(record: Record, decode: Decode, settings: DetectionSettings) -> Decod
     """
     transaction = decode(record.value)
     if isinstance(transaction, Rejection):
-        return transaction
+        return transaction if record.cut is None else _told_whole(transaction, record, record.cut)
     timestamp_ms = record.timestamp_ms
     if transaction.event_ms > timestamp_ms + settings.max_future_skew_seconds * 1000:
         return _in_future(transaction, timestamp_ms, settings)
     return DecodedRecord(record.offset, timestamp_ms, transaction, payload_digest(transaction))
+
+
+def _told_whole(rejection: Rejection, record: Record, cut: Cut) -> Rejection:
+    """With the size that the value had before the reader cut it."""
+    held, whole = f"has {len(record.value or b'')} bytes", f"has {cut.value_size} bytes"
+    return Rejection(rejection.code, rejection.field, rejection.message.replace(held, whole))
 
 
 def kafka_timestamp(record_ms: int) -> str:

@@ -175,6 +175,14 @@ def in_force_order(event: ControlEvent) -> tuple[int, int]:
     return event.from_offset, event.seq
 
 
+def refused_by(known: Sequence[Quarantine], from_offset: int, to_offset: int) -> str | None:
+    """The cause of the range that covers all of `[from_offset, to_offset)`; None without one."""
+    for each in known:
+        if each.offset <= from_offset and to_offset <= each.end:
+            return each.cause
+    return None
+
+
 def tables_needed(timeline: Sequence[ControlEvent], next_offset: int) -> list[str]:
     """Digests of the feature tables that hold at `next_offset` or later, in order; without repetition."""
     refreshes = sorted((event for event in timeline if event.kind is EventKind.FEATURES), key=in_force_order)

@@ -6,8 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from actors.engine.pipeline import Inbox
+from actors.engine.pipeline import Inbox, InFlight
+from ray_fraud.domain.decode import Decoder
+from ray_fraud.domain.misrouting import Misrouted
+from ray_fraud.domain.partition import PartitionState
+from ray_fraud.domain.record import Record
 
+NOW_MS = 1_790_000_000_000
 AT_ONCE, PATIENCE = timedelta(0), timedelta(seconds=20)
 
 
@@ -49,3 +54,12 @@ def test_a_closed_inbox_keeps_nobody_waiting() -> None:
     inbox.put("a", 1)
     inbox.close()
     assert inbox.wait_for_taker(PATIENCE)
+
+
+def test_large_dead_letters_weigh_what_they_hold() -> None:
+    """A thousand megabytes of refused values must not wait in a queue that counts rows."""
+    state = PartitionState(0, Decoder(None))
+    small = state.observe([Record(offset, NOW_MS, None, b"no json") for offset in range(10)])
+    large = state.observe([Record(offset, NOW_MS, None, bytes(1 << 20)) for offset in range(10, 20)])
+    weights = [InFlight(observed, 0.0, 10, NOW_MS, Misrouted()).weight for observed in (small, large)]
+    assert weights == [10, 10 + 10 * 128]

@@ -10,7 +10,7 @@ import pytest
 from ray_fraud.domain.accept import accept
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.payload import payload_digest
-from ray_fraud.domain.record import DecodedRecord, Record
+from ray_fraud.domain.record import Cut, DecodedRecord, Record
 from ray_fraud.domain.rejection import Rejection, RejectionCode
 from ray_fraud.domain.settings import DetectionSettings
 
@@ -30,6 +30,14 @@ def test_an_accepted_record_has_its_place_its_time_and_its_digest() -> None:
     assert isinstance(found, DecodedRecord)
     assert (found.offset, found.timestamp_ms, found.transaction.amount) == (3, NOW_MS, 1.5)
     assert found.digest == payload_digest(found.transaction)
+
+
+def test_the_refusal_of_a_value_that_the_reader_cut_names_its_whole_size() -> None:
+    cut = Record(3, NOW_MS, None, b"x" * 70_000, (), Cut(40_000_000, b"", 0, 0, 0))
+    found = accept(cut, _decode, DetectionSettings())
+    assert isinstance(found, Rejection)
+    assert found.code is RejectionCode.TOO_LARGE
+    assert "has 40000000 bytes; the limit is 65536" in found.message
 
 
 def test_a_value_that_breaks_the_contract_is_refused_with_the_decoder_s_reason() -> None:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from actors.engine.ports import Ports
-from actors.engine.suspects import ALONE_DEATHS, BATCH_DEATHS, BATCH_RECORDS
+from actors.engine.suspects import ALONE_DEATHS, BATCH_DEATHS, BATCH_RECORDS, UNPACK_DEATHS
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.features import FEATURES
 from ray_fraud.domain.record import Record
@@ -195,9 +195,9 @@ class ObservedLedger(MemoryLedger):
         self._call()
         return super().record_attempts(own, offsets)
 
-    def clear_attempts(self, own: Ownership, below_offset: int) -> None:
+    def clear_attempts(self, own: Ownership, below_offset: int, from_offset: int = 0) -> None:
         self._call()
-        super().clear_attempts(own, below_offset)
+        super().clear_attempts(own, below_offset, from_offset)
 
     def _call(self) -> None:
         self.calls += 1
@@ -296,4 +296,37 @@ def test_what_may_be_published_is_never_passed_over() -> None:
         driver.live().steps.publish(effects)
         driver.crash()
     assert quarantined(world) == []
+    check(world, driver.finish(), records)
+
+
+def test_a_batch_that_kills_while_it_is_unpacked_is_passed_over_whole() -> None:
+    """Nothing is known of its records: they were never seen. Its neighbours are decided as ever."""
+    for seed in range(4):
+        world = World()
+        driver = Driver(world, seed, FIRST)
+        records = log_with([])
+        world.send(records)
+        world.broker.kill_when_unpacked("transactions", 0, 40, 44)
+        work_through(driver, seed, max_crashes=1 + UNPACK_DEATHS)
+        assert driver.happened.crashes == 1 + UNPACK_DEATHS
+        (passed,) = driver.live().steps.unreadable
+        assert (passed.offset, passed.end) == (40, 44)
+        assert passed.cause == "3 owners ended while they unpacked it"
+        assert MemoryLedger(world.database).attempts(world.partition) == {} or driver.live().steps.replaying
+        driver.crash()
+        expected = check(world, driver.finish(), records)
+        assert expected.counts.quarantined == 4
+        assert driver.happened.crashes == 2 + UNPACK_DEATHS, "nobody unpacks it again"
+
+
+def test_owners_that_are_killed_between_polls_cost_no_batch() -> None:
+    world = World()
+    driver = Driver(world, 3, FIRST)
+    records = log_with([])
+    world.send(records)
+    for _ in range(3 * UNPACK_DEATHS):
+        driver.do(lambda owner: driver.read(owner, 30))
+        driver.crash()
+    work_through(driver, 3, max_crashes=3 * UNPACK_DEATHS)
+    assert driver.live().steps.unreadable == []
     check(world, driver.finish(), records)

@@ -212,6 +212,11 @@ def test_an_epoch_counts_one_attempt_per_offset(ledger_world: LedgerWorld, parti
     assert ledger.record_attempts(second, [4, 5]) == {4: 2, 5: 1}
     ledger.clear_attempts(second, 4)
     assert ledger.attempts(partition) == {4: 2, 5: 1}
+    ledger.record_attempts(second, [-(1 << 62), -(1 << 62) + 7])
+    ledger.clear_attempts(second, 4)
+    ledger.clear_attempts(second, -(1 << 62) + 7, -(1 << 62))
+    assert ledger.attempts(partition) == {-(1 << 62) + 7: 1, 4: 2, 5: 1}
+    ledger.clear_attempts(second, 0, -(1 << 62))
     ledger.clear_attempts(second, 6)
     assert ledger.attempts(partition) == {}
     assert ledger.record_attempts(second, []) == {}

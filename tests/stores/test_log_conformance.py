@@ -17,6 +17,7 @@ from ray_fraud.stores.log.partitioning import partition_of
 from ray_fraud.stores.log.port import (
     LogAdmin,
     LogBounds,
+    LogDamaged,
     LogGap,
     LogReader,
     LogWriter,
@@ -136,6 +137,28 @@ def test_preparing_appends_nothing_and_sending_goes_on(logs: Logs, topic: str) -
     reader = logs.reader(topic, partition_id(logs, topic))
     assert reader.bounds() == LogBounds(0, 0)
     assert writer.send(topic, key=b"k", value=b"v", partition=0, timestamp_ms=NOW_MS).wait(PATIENCE) == (0, 0)
+
+
+def test_a_batch_that_the_watch_refuses_is_damaged_and_never_unpacked(logs: Logs, topic: str) -> None:
+    fill(logs, topic, b"0", b"1")
+    reader = logs.reader(topic, partition_id(logs, topic))
+    told: list[tuple[int, int]] = []
+
+    def refuse_what_is_new(begin: int, end: int) -> str | None:
+        told.append((begin, end))
+        return "it is feared" if end > 2 else None
+
+    reader.watch(refuse_what_is_new)
+    assert [record.value for record in drain(reader, 2)] == [b"0", b"1"]
+    fill(logs, topic, b"2")
+    for _ in range(2):
+        with pytest.raises(LogDamaged) as damaged:
+            drain(reader, 1)
+        assert damaged.value.args == (0, 2, 3, "it is feared")
+        assert reader.position() == 2
+    assert (min(told)[0], max(told)[1]) == (0, 3)
+    reader.watch(None)
+    assert [record.value for record in drain(reader, 1)] == [b"2"]
 
 
 def test_a_key_decides_the_partition_as_kafkas_clients_do(logs: Logs, topic: str) -> None:

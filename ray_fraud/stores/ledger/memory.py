@@ -336,10 +336,10 @@ class MemoryLedger:
             tables = self.database.tables(partition)
             return {offset: tables.attempts[offset][0] for offset in sorted(tables.attempts)}
 
-    def clear_attempts(self, own: Ownership, below_offset: int) -> None:
+    def clear_attempts(self, own: Ownership, below_offset: int, from_offset: int = 0) -> None:
         with self.database.call("clear_attempts"):
             attempts = self.database.fenced_tables(own, "clear_attempts").attempts
-            for offset in [offset for offset in attempts if offset < below_offset]:
+            for offset in [offset for offset in attempts if from_offset <= offset < below_offset]:
                 del attempts[offset]
 
     def record_gap(self, own: Ownership, gap: DataGap) -> None:

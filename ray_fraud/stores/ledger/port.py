@@ -197,8 +197,8 @@ class Ledger(Protocol):
     def attempts(self, partition: PartitionId) -> dict[int, int]:
         """Number of epochs that tried each recorded offset."""
 
-    def clear_attempts(self, own: Ownership, below_offset: int) -> None:
-        """Forgets the attempts of decided offsets."""
+    def clear_attempts(self, own: Ownership, below_offset: int, from_offset: int = 0) -> None:
+        """Forgets the attempts of `[from_offset, below_offset)`; below 0 are marks of another kind."""
 
     def record_gap(self, own: Ownership, gap: DataGap) -> None:
         """Declares a gap, in this partition or in an earlier life of it. Repeating changes nothing."""

@@ -189,10 +189,10 @@ class PostgresLedger:
     def attempts(self, partition: PartitionId) -> dict[int, int]:
         return self._attempts("attempts", partition)
 
-    def clear_attempts(self, own: Ownership, below_offset: int) -> None:
-        query = f"DELETE FROM record_attempt WHERE {_PARTITION} AND kafka_offset < %s"
+    def clear_attempts(self, own: Ownership, below_offset: int, from_offset: int = 0) -> None:
+        query = f"DELETE FROM record_attempt WHERE {_PARTITION} AND kafka_offset < %s AND kafka_offset >= %s"
         with self._fenced("clear_attempts", own):
-            self._session.rows("clear_attempts", query, (*own.partition, below_offset))
+            self._session.rows("clear_attempts", query, (*own.partition, below_offset, from_offset))
 
     def record_gap(self, own: Ownership, gap: DataGap) -> None:
         with self._fenced("record_gap", own):

@@ -20,6 +20,7 @@ from ray_fraud.domain.record import Record
 from ray_fraud.stores.log.kafka_inflate import NONE, inflated
 from ray_fraud.stores.log.kafka_records import Frame, records_in
 from ray_fraud.stores.log.limits import POLL_BYTES
+from ray_fraud.stores.log.port import Watch
 
 FORMAT = 2
 LOG_OVERHEAD_BYTES = 12
@@ -44,6 +45,8 @@ class DamagedBatch(Exception):
 class BoundedFetcher(Fetcher):  # type: ignore[misc] # kafka-python has no types
     """kafka-python's fetcher with our records, a limit in bytes per poll, and names for damage."""
 
+    watch: Watch | None = None
+
     def _parse_fetched_data(self, completed_fetch: Any) -> Any:
         data = completed_fetch.partition_data
         offset = completed_fetch.fetched_offset
@@ -59,6 +62,7 @@ class BoundedFetcher(Fetcher):  # type: ignore[misc] # kafka-python has no types
         parsed = super()._parse_fetched_data(completed_fetch)
         if parsed is not None:
             parsed.end_offset = data.high_watermark
+            parsed.watch = self.watch
         return parsed
 
     def _is_awaited(self, completed_fetch: Any) -> bool:
@@ -79,6 +83,7 @@ class RecordsOfPartition(Fetcher.PartitionRecords):  # type: ignore[misc] # kafk
 
     end_offset = -1
     """Of the log, when the response was made; -1: not known."""
+    watch: Watch | None = None
     full = False
     """The last `take` ended because of the bytes, not of the number."""
     _records: list[Record] = []  # noqa: RUF012 - never changed in place
@@ -143,7 +148,7 @@ class RecordsOfPartition(Fetcher.PartitionRecords):  # type: ignore[misc] # kafk
             self.leader_epoch = batch.leader_epoch
             try:
                 if self._is_visible(batch):
-                    yield from records_of(batch)
+                    yield from self._watched(head, batch)
                 else:
                     yield [], batch.next_offset, batch.size_in_bytes
             except (ValueError, IndexError, TypeError, struct.error, CorruptRecordError) as error:
@@ -151,6 +156,18 @@ class RecordsOfPartition(Fetcher.PartitionRecords):  # type: ignore[misc] # kafk
             reached = max(reached, batch.next_offset)
         if any_batch and reached <= self.fetch_offset:
             raise DamagedBatch(reached, reached + 1, "the broker sends only batches that end before it")
+
+    def _watched(self, head: "_Head", batch: Any) -> Iterator[Portion]:
+        if self.watch is None:
+            yield from records_of(batch)
+            return
+        portions = records_of(batch)
+        while (cause := self.watch(batch.base_offset, batch.next_offset)) is None:
+            portion = next(portions, None)
+            if portion is None:
+                return
+            yield portion
+        raise head.damage(cause)
 
     def _is_visible(self, batch: Any) -> bool:
         """False for transaction markers and for records of aborted transactions."""

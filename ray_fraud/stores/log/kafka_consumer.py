@@ -17,7 +17,7 @@ from kafka.structs import OffsetAndMetadata
 from ray_fraud.stores.connections import KafkaConnection
 from ray_fraud.stores.log.kafka_batches import BoundedFetcher, RecordsOfPartition
 from ray_fraud.stores.log.kafka_client import REQUEST_TIMEOUT, kafka_errors_told_apart, opening
-from ray_fraud.stores.log.port import LAG_GROUP
+from ray_fraud.stores.log.port import LAG_GROUP, Watch
 
 METADATA_AGE = timedelta(seconds=1)
 """How often the topic's id is looked at: fetch requests name the topic, and one made again is named the same.
@@ -29,7 +29,9 @@ MAX_POLL_RECORDS = 10_000
 REQUEST_TIMEOUT_MS = REQUEST_TIMEOUT.total_seconds() * 1000
 
 
-def open_consumer(connection: KafkaConnection, tp: TopicPartition, position: OffsetAndMetadata) -> Any:
+def open_consumer(
+    connection: KafkaConnection, tp: TopicPartition, position: OffsetAndMetadata, watch: Watch
+) -> Any:
     """A `KafkaConsumer` with metadata at `position`, by whose leader epoch a broker tells a truncated log.
 
     Raises:
@@ -52,6 +54,7 @@ def open_consumer(connection: KafkaConnection, tp: TopicPartition, position: Off
         # The consumer makes its fetcher itself; ours has the same fields.
         consumer._fetcher.__class__ = BoundedFetcher
         consumer._fetcher.PartitionRecords = RecordsOfPartition
+        consumer._fetcher.watch = watch
         consumer.assign([tp])
         consumer.seek(tp, position.offset)
         consumer._subscription.assignment[tp].position = position

@@ -28,7 +28,7 @@ from ray_fraud.stores.log.kafka_consumer import (
     open_consumer,
     refresh_metadata,
 )
-from ray_fraud.stores.log.port import LogBounds, LogDamaged, LogGap, TopicReplaced
+from ray_fraud.stores.log.port import LogBounds, LogDamaged, LogGap, TopicReplaced, Watch
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ class KafkaLogReader:
         self._position = OffsetAndMetadata(0, "", NO_EPOCH)
         """Where the next consumer begins; `position` asks the one there is."""
         self._end: int | None = None
+        self._watch: Watch | None = None
         self._consumer: Any = None
         self._lag_commits: Any = None
         self._live()
@@ -102,6 +103,9 @@ class KafkaLogReader:
             self._end = self._end if end is None else end
         return self._end
 
+    def watch(self, watch: Watch | None) -> None:
+        self._watch = watch
+
     def commit_for_lag_tools(self, offset: int) -> None:
         if self._consumer is None:
             return
@@ -121,7 +125,7 @@ class KafkaLogReader:
             StoreUnavailable, StoreRefused, TopicReplaced: as the constructor; call again.
         """
         if self._consumer is None:
-            self._consumer = open_consumer(self._connection, self._tp, self._position)
+            self._consumer = open_consumer(self._connection, self._tp, self._position, self._told)
             try:
                 self._check_existence()
                 self._lag_commits = lag_commits_of(self._consumer)
@@ -129,6 +133,9 @@ class KafkaLogReader:
                 self._throw_away()
                 raise
         return self._consumer
+
+    def _told(self, from_offset: int, to_offset: int) -> str | None:
+        return None if self._watch is None else self._watch(from_offset, to_offset)
 
     def _throw_away(self) -> None:
         self.end_offset()

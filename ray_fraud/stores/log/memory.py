@@ -12,7 +12,7 @@ from datetime import timedelta
 from ray_fraud.domain.record import Headers, PartitionId, Record
 from ray_fraud.stores.connections import Topics
 from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
-from ray_fraud.stores.faults import FaultPlan
+from ray_fraud.stores.faults import Crashed, FaultPlan
 from ray_fraud.stores.log.limits import DEAD_LETTER_HEADROOM_BYTES, MAX_RECORD_BYTES
 from ray_fraud.stores.log.partitioning import partition_of
 from ray_fraud.stores.log.port import (
@@ -22,6 +22,7 @@ from ray_fraud.stores.log.port import (
     RecordPosition,
     TopicEnds,
     TopicReplaced,
+    Watch,
     WrongPartitionCount,
 )
 
@@ -47,6 +48,7 @@ class PartitionLog:
         self.open_from: int | None = None
         """First offset of an open transaction: committed records end before it."""
         self.damage: list[Damage] = []
+        self.killers: list[tuple[int, int]] = []
 
     @property
     def committed_end(self) -> int:
@@ -158,6 +160,10 @@ class MemoryBroker:
         damage = Damage(from_offset, to_offset, cause, reads)
         self.topic(name).logs[partition].damage.append(damage)
 
+    def kill_when_unpacked(self, name: str, partition: int, from_offset: int, to_offset: int) -> None:
+        """Makes a batch of these offsets that ends each process that unpacks it."""
+        self.topic(name).logs[partition].killers.append((from_offset, to_offset))
+
     def delete_before(self, name: str, partition: int, offset: int) -> None:
         """Retention: the log starts at `offset` now."""
         log = self.topic(name).logs[partition]
@@ -194,6 +200,7 @@ class MemoryLogReader:
         self._faults = FaultPlan() if faults is None else faults
         self._position = 0
         self._end: int | None = None
+        self._watch: Watch | None = None
 
     def bounds(self) -> LogBounds:
         def action() -> LogBounds:
@@ -215,6 +222,9 @@ class MemoryLogReader:
 
     def end_offset(self) -> int | None:
         return self._end
+
+    def watch(self, watch: Watch | None) -> None:
+        self._watch = watch
 
     def commit_for_lag_tools(self, offset: int) -> None:
         self.committed = offset
@@ -238,7 +248,29 @@ class MemoryLogReader:
                 damage.reads = None if damage.reads is None else damage.reads - 1
                 begin = max(self._position, damage.from_offset)
                 raise LogDamaged(self.partition.partition, begin, to_offset, damage.cause)
+        return self._unpacked(log, records, reached)
+
+    def _unpacked(self, log: PartitionLog, records: list[Record], reached: int) -> tuple[list[Record], int]:
+        """All of them as one batch, or those before a batch that kills."""
+        for begin, end in log.killers:
+            inside = [record for record in records if begin <= record.offset < end]
+            if not inside:
+                continue
+            if records[0].offset < begin:
+                records = [record for record in records if record.offset < begin]
+                reached = begin
+                break
+            self._tell(begin, end)
+            raise Crashed("unpacking")
+        if records:
+            self._tell(records[0].offset, reached)
         return records, reached
+
+    def _tell(self, from_offset: int, to_offset: int) -> None:
+        cause = None if self._watch is None else self._watch(from_offset, to_offset)
+        if cause is not None:
+            begin = max(self._position, from_offset)
+            raise LogDamaged(self.partition.partition, begin, to_offset, cause)
 
     def _log(self) -> PartitionLog:
         topic = self._broker.topic(self._topic)

@@ -3,7 +3,7 @@
 Never: a Kafka client, a consumer group that assigns partitions, a silent skip of offsets.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple, Protocol
 
@@ -104,6 +104,10 @@ class TopicEnds(NamedTuple):
     reach now (an open transaction ends it); None: it has no leader at the moment."""
 
 
+Watch = Callable[[int, int], str | None]
+"""Told the offsets `[from, to)` of a batch before it is unpacked: the cause to refuse it for, or None."""
+
+
 class LogReader(Protocol):
     """One partition, assigned by hand; not for use by two threads at once."""
 
@@ -133,6 +137,12 @@ class LogReader(Protocol):
 
     def end_offset(self) -> int | None:
         """`LogBounds.end` as the newest fetch response told it, without a round trip."""
+
+    def watch(self, watch: Watch | None) -> None:
+        """From now on polls tell `watch` (None: nobody) of each batch that they are about to unpack.
+
+        One that it refuses is `LogDamaged`. A large batch is told of each time that more of it is unpacked.
+        """
 
     def commit_for_lag_tools(self, offset: int) -> None:
         """Send `offset` to the consumer group `ray-fraud`; does not wait, and a failure is only logged."""
