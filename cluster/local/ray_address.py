@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from actors.config import NAMESPACE
+from cluster.local.proxies import exceptions_for_this_machine
 
 LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray's own name: "0" makes it keep 127.0.0.1 as the node's address on Linux too, so that its servers listen
@@ -36,6 +37,7 @@ class RayAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
             LOOPBACK_ONLY: "0",
+            **exceptions_for_this_machine(os.environ),
         }
 
     def connect(self, **options: Any) -> None:

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 from actors.config import HotPathConfig
+from cluster.local.jars import kafka_jars
 from cluster.local.ledger import Ledger
 from cluster.local.paths import StackPaths
 from cluster.local.processes import end
@@ -32,14 +35,17 @@ OWN_SERVERS = ("kafka", "redis", "postgres", "ray")
 ACTOR_TITLE = re.compile(r"ray::(?!IDLE)[A-Z]")
 """Ray names a process after its actor's class, or after the function of a task, or IDLE."""
 LEAST_ACTORS = 7
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 SERVICES = {"kafka", "redis", "postgres", "lake", "ray", "serve", "hot_path", "sink", "cold_path", "metrics"}
 
 
 class Command:
-    """The command line on one data folder."""
+    """The command line on one data folder, behind a proxy that takes connections and never answers."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, proxy_port: int) -> None:
         self.data_dir = data_dir
+        proxy = f"http://127.0.0.1:{proxy_port}"
+        self._environment = {**os.environ, **dict.fromkeys(PROXY_VARIABLES, proxy)}
 
     def __call__(self, *arguments: str, code: int | None = 0) -> dict[str, Any]:
         """The envelope of a command in a process of its own that must end with `code` (None: any)."""
@@ -49,6 +55,7 @@ class Command:
             text=True,
             timeout=300,
             check=False,
+            env=self._environment,
         )
         assert code in (None, done.returncode), done.stderr + done.stdout
         assert "Traceback" not in done.stderr
@@ -82,8 +89,12 @@ class Command:
 
 @pytest.fixture
 def command() -> Iterator[Command]:
-    with tempfile.TemporaryDirectory(prefix="ray-fraud-tests-", ignore_cleanup_errors=True) as folder:
-        command = Command(Path(folder))
+    kafka_jars()  # the one thing that needs the network, which the commands do not have
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-fraud-tests-", ignore_cleanup_errors=True) as folder,
+        contextlib.closing(socket.create_server(("127.0.0.1", 0))) as proxy,
+    ):
+        command = Command(Path(folder), proxy.getsockname()[1])
         try:
             yield command
         finally:

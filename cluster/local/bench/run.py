@@ -234,9 +234,10 @@ def after_warm_up(reports: list[Seen], from_ms: float) -> list[float]:
 def scrape(port: int) -> dict[str, float]:
     """The platform's metrics by name, added up over their labels; empty if the endpoint does not answer."""
     totals: dict[str, float] = {}
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with (
         contextlib.suppress(OSError),
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page,
+        opener.open(f"http://127.0.0.1:{port}/metrics", timeout=5) as page,
     ):
         for family in text_string_to_metric_families(page.read().decode()):
             for sample in family.samples:
