@@ -13,7 +13,7 @@ import redis
 from redis.cluster import PRIMARY, ClusterNode, RedisCluster
 
 from ray_fraud.stores.connections import RedisConnection
-from ray_fraud.stores.errors import StoreRefused
+from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
 from ray_fraud.stores.redis_client import OneWritePacker, client_options, no_retries
 
 KEY_OF_A_CALL = 3
@@ -44,21 +44,38 @@ class ClusterClient(RedisCluster):
         """A client for each node that owns slots, or may soon."""
         return [self.get_redis_connection(node) for node in self.get_primaries()]  # type: ignore[no-untyped-call]
 
+    def host_names(self) -> list[str]:
+        """`host:port` of every node, the masters first."""
+        nodes = [*self.get_primaries(), *self.get_replicas()]  # type: ignore[no-untyped-call]
+        return [
+            f"[{node.host}]:{node.port}" if ":" in node.host else f"{node.host}:{node.port}" for node in nodes
+        ]
+
 
 def connect_cluster(connection: RedisConnection, hosts: list[str]) -> ClusterClient:
-    """A client of the cluster that these nodes (`host:port`) belong to; asks them for its layout now.
+    """A client of the cluster of the URL's one node; `hosts` (`host:port`) are asked for the layout as well.
 
     Raises:
         StoreRefused: the URL names another database than 0.
+        StoreUnavailable: no node owns a slot yet.
         RedisClusterException: none of them answers.
     """
     parts = urlsplit(connection.url)
     if parts.path.strip("/") not in ("", "0"):
         raise StoreRefused("redis", f"url: a cluster has database 0 only, take {parts.path} out of it")
-    first = urlunsplit(parts._replace(netloc=hosts[0], path=""))
+    asked = parts.netloc.rpartition("@")[2]
+    first = urlunsplit(parts._replace(path=""))
+    try:
+        return _connected(connection, first, [_node(host) for host in hosts if host != asked])
+    except IndexError:
+        # redis-py takes the first master of a layout without any.
+        raise StoreUnavailable("redis", f"the cluster of {asked} has no slots yet: create it first") from None
+
+
+def _connected(connection: RedisConnection, url: str, others: list[ClusterNode]) -> ClusterClient:
     return ClusterClient(
-        url=first,
-        startup_nodes=[_node(host) for host in hosts[1:]],
+        url=url,
+        startup_nodes=others,
         # What is not covered is refused; the partitions of the other masters go on.
         require_full_coverage=False,
         # The named nodes are asked again at each look: all others may have been replaced meanwhile.

@@ -40,7 +40,10 @@ class RedisServer:
         self._connection = connection
         self._turn = threading.Lock()
         self._client: redis.Redis | ClusterClient | None = None
-        self._first_host = 0
+        login, _, hosts = urlsplit(connection.url).netloc.rpartition("@")
+        self._login = f"{login}@" if login else ""
+        self._named = hosts.split(",")
+        self._hosts = list(self._named)
 
     @contextmanager
     def client(self) -> Iterator["redis.Redis"]:
@@ -96,40 +99,45 @@ class RedisServer:
             if used is None or used is not self._client:
                 return
             self._client = None
+            if isinstance(used, ClusterClient):
+                self._remember(used.host_names())
         clients = used.primaries() if isinstance(used, ClusterClient) else [used]
         for client in clients:
             client.connection_pool.disconnect(inuse_connections=False)
 
+    def _remember(self, nodes: list[str]) -> None:
+        """Nodes of a cluster lead to it, too, when those that the URL names are gone."""
+        known = [host for host in self._hosts if host in self._named or host in nodes]
+        self._hosts = [*known, *(node for node in nodes if node not in known)]
+
     def _found(self) -> "redis.Redis | ClusterClient":
-        """Looks at the hosts of the URL in order, behind the one that did not answer last time."""
-        hosts = urlsplit(self._connection.url).netloc.split(",")
-        login, _, hosts[0] = hosts[0].rpartition("@")
-        first = self._first_host % len(hosts)
-        hosts = hosts[first:] + hosts[:first]
-        seen = []
-        for host in hosts:
-            client = connect_redis(self._at(f"{login}@{host}" if login else host))
+        """Looks at the hosts in order; one that does not answer is the last to be asked next time."""
+        seen: dict[str, str] = {}
+        for host in list(self._hosts):
+            client = connect_redis(self._at(host))
             try:
                 info: Any = client.info("cluster")
                 if info.get("cluster_enabled"):
                     client.close()
-                    return connect_cluster(self._at(f"{login}@{host}" if login else host), hosts)
-                role = "master" if len(hosts) == 1 else _role(client)
+                    return connect_cluster(self._at(host), list(self._hosts))
+                if self._named == [host] or (host in self._named and _role(client) == "master"):
+                    return client
+                seen[host] = "no master"
             except (redis.RedisError, RedisClusterException) as error:
-                client.close()
-                if len(hosts) == 1:
+                if next_step(error) is Next.NEVER or self._hosts == [host]:
+                    client.close()
                     raise
-                role = type(error).__name__
-            if role == "master":
-                return client
+                seen[host] = type(error).__name__
+                self._hosts.remove(host)
+                self._hosts.append(host)
             client.close()
-            seen.append(f"{host}: {role}")
-        self._first_host += 1
-        raise StoreUnavailable("redis", f"none of the hosts is a master ({', '.join(seen)})")
+        raise StoreUnavailable(
+            "redis", f"no server to write to: {', '.join(f'{h} {w}' for h, w in seen.items())}"
+        )
 
-    def _at(self, netloc: str) -> RedisConnection:
-        parts = urlsplit(self._connection.url)
-        return msgspec.structs.replace(self._connection, url=urlunsplit(parts._replace(netloc=netloc)))
+    def _at(self, host: str) -> RedisConnection:
+        parts = urlsplit(self._connection.url)._replace(netloc=f"{self._login}{host}")
+        return msgspec.structs.replace(self._connection, url=urlunsplit(parts))
 
 
 def _role(client: "redis.Redis") -> str:

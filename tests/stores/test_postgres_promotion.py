@@ -127,7 +127,9 @@ def test_writes_go_on_at_the_promoted_standby(paths: StackPaths) -> None:
 
 def _fail_over(primary: PostgresConnection, standby: Standby, server: EmbeddedPostgres) -> None:
     host = urlsplit(primary.url).netloc.rpartition("@")[2]
-    both = msgspec.structs.replace(primary, url=primary.url.replace(host, f"{LOOPBACK}:{standby.port},{host}"))
+    both = msgspec.structs.replace(
+        primary, url=primary.url.replace(host, f"{LOOPBACK}:{standby.port},{host}")
+    )
     replica = msgspec.structs.replace(primary, url=primary.url.replace(host, f"{LOOPBACK}:{standby.port}"))
     with closing(PostgresLedger(both)) as ledger, closing(PostgresLedger(replica)) as follower:
         with ledger.take_over(PARTITION) as turn:

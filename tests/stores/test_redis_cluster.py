@@ -1,5 +1,8 @@
 """Cuts in a Redis Cluster of six real processes: a slot that moves, a new master, a master that dies."""
 
+import contextlib
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -195,6 +198,39 @@ def test_cuts_go_on_after_a_master_was_killed(own_cluster: ValkeyCluster, own_st
     for owner in owners:
         assert owner.write()
         owner.check()
+
+
+@pytest.mark.parametrize("accident", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_loss_of_the_one_named_node_is_that_of_a_master(
+    own_cluster: ValkeyCluster, own_store: RedisCutStore, accident: signal.Signals
+) -> None:
+    """The URL names the first node alone; a frozen one takes connections and never answers."""
+    named = own_cluster.nodes[0]
+    owners = [Owner(own_store, partition) for partition in PARTITIONS]
+    assert {own_cluster.master_of(slot_of(owner.partition)).port for owner in owners} >= {named.port}
+    os.kill(named.pid, accident)
+    try:
+        began = time.monotonic()
+        waiting = list(owners)
+        while waiting and time.monotonic() - began < 2 * FAIL_OVER_SECONDS:
+            waiting = [owner for owner in waiting if not owner.write()]
+        assert not waiting
+        for owner in owners:
+            assert owner.write()
+            owner.check()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(named.pid, signal.SIGCONT)
+
+
+def test_a_cluster_without_slots_is_an_outage(server_paths: StackPaths) -> None:
+    with valkey_nodes(server_paths) as nodes:
+        node = nodes.add(clustered=True)
+        with closing(RedisCutStore(node.where)) as store:
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable, match="no slots yet"):
+                    store.check_configuration()
+        assert not redis_answers(node.where)
 
 
 def test_health_is_that_of_every_master(own_cluster: ValkeyCluster) -> None:
