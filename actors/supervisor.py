@@ -35,8 +35,10 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 0.25
 REGISTRY_SECONDS = 1.0
 HEALTH_SECONDS = 5.0
-WATCH_SECONDS = 1.0
-"""An owner's answer is a look old, the log's end up to two seconds more."""
+WATCH_SECONDS = 3.0
+"""Between two looks at partitions that are well: each costs a call to every owner."""
+WORRIED_WATCH_SECONDS = 0.5
+"""While one is not, so that it is soon known to be well again."""
 CALL_TIMEOUT_SECONDS = 5.0
 STATUS_SECONDS = 2.0
 """Less than `ray-fraud status` waits for all of it."""
@@ -102,7 +104,7 @@ class Supervisor:
                     self._stopping.wait(TICK_SECONDS)
                 if now >= next_watch:
                     self._look_at_partitions()
-                    next_watch = now + WATCH_SECONDS
+                    next_watch = now + (WATCH_SECONDS if self._watch.healthy else WORRIED_WATCH_SECONDS)
                 if now >= next_health:
                     self._check_health()
                     next_health = now + HEALTH_SECONDS

@@ -19,5 +19,5 @@ def made_again(owners: Iterable[OwnerRow], cluster_id: str, topic: str, topic_id
     last = max(here, key=lambda owner: owner.taken_at_ms).partition.topic_id
     return (
         f"topic {topic!r} has id {topic_id}, the last owners read {last}: it was made again, or another "
-        "topic is named now. Every user begins without a history, and what was not read of the earlier one is lost"
+        "topic is named now. Every user begins without a history; what the earlier one had unread is lost"
     )

@@ -45,7 +45,7 @@ def status(data_dir: Path, output: Output) -> None:
         "status",
         platform_data(stack, state),
         output,
-        lambda: Group(services_table(state), *_hot_path_tables(state)),
+        lambda: Group(services_table(state), *hot_path_tables(state)),
         "ok" if state.healthy else "failed",
     )
     if not state.healthy:
@@ -92,7 +92,8 @@ def services_table(state: PlatformState) -> Table:
     return table
 
 
-def _hot_path_tables(state: PlatformState) -> list[Table | Text]:
+def hot_path_tables(state: PlatformState) -> list[Table | Text]:
+    """One line per partition, what is wrong, and the models; nothing if there is no hot path."""
     if not state.hot_path:
         return []
     columns = ("partition", "epoch", "settled", "cut", "log end", "lag", "users", "restarts", "state")
