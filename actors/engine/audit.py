@@ -24,7 +24,7 @@ from ray_fraud.domain.partition import Counts, PartitionState
 from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.replay import Score, replay
 from ray_fraud.domain.timeline import ControlEvent, Quarantine, damage_in, refused_by
-from ray_fraud.stores.ledger.port import EpochRow, valid_until
+from ray_fraud.stores.ledger.port import EpochRow, is_accepted
 from ray_fraud.stores.log.damage import DamageTries
 from ray_fraud.stores.log.port import LogDamaged, LogReader
 
@@ -166,8 +166,7 @@ def accepted_topic_alerts(
             partition = PartitionId(cluster_id, headers["topic_id"].decode(), int(headers["partition"]))
             if partition not in known:
                 known[partition] = epochs(partition)
-            limit = valid_until(known[partition], int(headers["epoch"]))
-            if limit is None or int(headers["offset"]) < limit:
+            if is_accepted(known[partition], int(headers["epoch"]), int(headers["offset"])):
                 found[msgspec.json.decode(record.value or b"", type=Alert).alert_uid] += 1
     return found
 

@@ -62,8 +62,10 @@ class CutKeeper:
         redis_raised: bool,
         lock: RLock,
         events: Callable[[], tuple[ControlEvent, ...]],
+        leader_epoch: Callable[[int], int],
         freeze: Callable[[], Frozen],
     ) -> None:
+        """`leader_epoch`: of the log's record before an offset."""
         self._ports = ports
         self._own = own
         self._lock = lock
@@ -78,6 +80,7 @@ class CutKeeper:
         self._raised = redis_raised
         self._unconfirmed: Cut | None = None
         self._events = events
+        self._leader_epoch = leader_epoch
         self._freeze = freeze
 
     @property
@@ -160,6 +163,7 @@ class CutKeeper:
             user_count=self._user_count,
             digest=self._digest,
             fold_version=self._ports.fold.version,
+            leader_epoch=self._leader_epoch(next_offset),
             changed=changed,
         )
 

@@ -16,6 +16,7 @@ Never: waiting, sleeping, retrying (the shell does), deciding anything by a cloc
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from threading import RLock
 
@@ -24,6 +25,7 @@ import numpy as np
 from actors.engine.cut_keeper import CutKeeper, Frozen
 from actors.engine.damage import Damage
 from actors.engine.known_tables import KnownTables
+from actors.engine.leader_epochs import LeaderEpochs
 from actors.engine.ports import Ports
 from actors.engine.publisher import Publisher
 from actors.engine.recovery import Base, find_base
@@ -42,6 +44,7 @@ from ray_fraud.domain.split import Split
 from ray_fraud.domain.timeline import Quarantine, damage_in, tables_needed
 from ray_fraud.domain.user_state import users_digest
 from ray_fraud.scoring.scored_batch import ScoredBatch
+from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
 from ray_fraud.stores.ledger.port import DataGap, Ownership
 from ray_fraud.stores.log.port import LogDamaged, LogGap
 from ray_fraud.stores.snapshots.port import SnapshotHeader
@@ -93,9 +96,9 @@ class PartitionOwner:
             fold_version=ports.fold.version,
         )
         self._timeline = TimelineKeeper(ports, taken.own, events, tables)
-        decided = ports.ledger.decided_offset(partition) or 0
-        # A log that was cut short gives its offsets to new records, whose effects must not be skipped.
-        self._decided_offset = min(decided, taken.bounds.end)
+        self._timeline.declare_cut_offs(self.state, epochs)
+        self._decided_offset = ports.ledger.decided_offset(partition) or 0
+        self._leader_epochs = LeaderEpochs(begin, base.leader_epoch)
         self._damage = Damage(
             partition,
             ports.meter,
@@ -113,6 +116,7 @@ class PartitionOwner:
             redis_raised=taken.redis_raised,
             lock=self._lock,
             events=lambda: tuple(self._timeline.events),
+            leader_epoch=self._leader_epochs.before,
             freeze=self.freeze,
         )
         self._start_reading(taken, base)
@@ -139,7 +143,7 @@ class PartitionOwner:
         if taken.bounds.start > base.next_offset:
             self.skip_gap(base.next_offset, taken.bounds.start, "the log starts above the newest state")
         else:
-            self._ports.reader.seek(self.state.next_offset)
+            self._ports.reader.seek(self.state.next_offset, base.leader_epoch)
 
     @property
     def needs_reconciling(self) -> bool:
@@ -199,10 +203,16 @@ class PartitionOwner:
 
     def _poll(self, max_records: int, timeout: timedelta) -> Sequence[Record]:
         try:
-            return self._ports.reader.poll(max_records, timeout)
+            records = self._ports.reader.poll(max_records, timeout)
+            if records:
+                self._leader_epochs.add(records[0].offset, self._ports.reader.leader_epoch())
+            return records
         except LogGap as gap:
             if gap.to_offset < gap.from_offset:
                 # State contains records that the log lost: only a new take-over can find an older base.
+                # It notices the loss by what was decided, so that has to be known.
+                with suppress(StoreUnavailable, SlowDown, StoreRefused):
+                    self.record_progress()
                 raise
             self.skip_gap(gap.from_offset, gap.to_offset, "the log lost these records")
             return []
@@ -297,7 +307,7 @@ class PartitionOwner:
     def record_progress(self) -> int:
         """Tells PostgreSQL how far the effects are; returns that offset."""
         offset = self.cuts.next_offset
-        self._ports.ledger.set_decided_offset(self.own, offset)
+        self._ports.ledger.set_decided_offset(self.own, offset, self._leader_epochs.before(offset))
         self._suspects.forget(offset)
         return offset
 
@@ -319,6 +329,7 @@ class PartitionOwner:
             user_count=len(frozen.users),
             digest=users_digest(frozen.users.items()),
             fold_version=self._ports.fold.version,
+            leader_epoch=self._leader_epochs.before(frozen.next_offset),
         )
         name = self._ports.snapshots.write(self.own.partition, header, frozen.users.items())
         # What lies below the newest upgrade cannot be folded again: whoever looks back begins there.

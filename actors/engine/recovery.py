@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from actors.engine.cut_offs import LogHistory
 from actors.engine.ports import Ports
 from actors.engine.take_over import TakenOver, timeline_of
 from ray_fraud.domain.conversion import version_at
@@ -34,6 +35,8 @@ class Base:
     snapshot_offset: int
     fold_version: int
     """Of the fold that made the state."""
+    leader_epoch: int
+    """Of the log's record before `next_offset`; -1: not known."""
 
 
 def find_base(
@@ -48,8 +51,7 @@ def find_base(
     """
     partition = taken.own.partition
     header = taken.header
-    # A state above the log's end is not a function of this log: the log was cut short.
-    believe = _Belief(epochs, taken.bounds.end, timeline, ports.fold.version)
+    believe = _Belief(epochs, taken.history, timeline, ports.fold.version)
     if header is not None and not believe(header, header.writer_epoch):
         header = None
     snapshot = _newest_snapshot(ports, partition, believe)
@@ -63,27 +65,29 @@ def find_base(
             return _from_snapshot(ports, snapshot)
         except StoreRefused as error:
             logger.error("partition %s: snapshot refused, reading the log: %s", partition, error)  # noqa: TRY400
-    return Base({}, life_start, 0, 0, (), None, life_start, ports.fold.version)
+    return Base({}, life_start, 0, 0, (), None, life_start, ports.fold.version, -1)
 
 
 @dataclass(frozen=True, slots=True)
 class _Belief:
-    """Whether a cut or snapshot may be believed: it counts only up to the next epoch's barrier.
+    """Whether a cut or snapshot may be believed: up to the next epoch's barrier, and of today's log.
 
     Its fold version must be the one that held when its last record was decided, or the one that holds for
     the next: a state that a failed upgrade left behind is neither, once the version before has gone on.
     """
 
     epochs: list[EpochRow]
-    log_end: int
+    history: LogHistory
     timeline: list[ControlEvent]
     fold_version: int
 
     def __call__(self, header: CutHeader | SnapshotHeader, writer_epoch: int) -> bool:
         limit = valid_until(self.epochs, writer_epoch)
         offset = header.next_offset
-        believed = offset <= self.log_end and (limit is None or offset <= limit)
-        return believed and self._is_of_its_time(header)
+        if limit is not None and offset > limit:
+            return False
+        # A state that contains records which the log has lost is not a function of this log.
+        return self.history.holds(offset, header.leader_epoch) and self._is_of_its_time(header)
 
     def _is_of_its_time(self, header: CutHeader | SnapshotHeader) -> bool:
         offset, version = header.next_offset, header.fold_version
@@ -116,6 +120,7 @@ def _from_cut(ports: Ports, partition: PartitionId, header: CutHeader) -> Base:
         header,
         header.base_offset,
         header.fold_version,
+        header.leader_epoch,
     )
 
 
@@ -130,4 +135,5 @@ def _from_snapshot(ports: Ports, header: SnapshotHeader) -> Base:
         None,
         header.next_offset,
         header.fold_version,
+        header.leader_epoch,
     )

@@ -7,17 +7,19 @@ Never: reading state before the transaction has committed.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from actors.engine.cut_offs import LogHistory
 from actors.engine.ports import Ports
+from ray_fraud.domain import progress_metrics
 from ray_fraud.domain.conversion import version_events
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.stores.cuts.port import CutDamaged, CutHeader
 from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
-from ray_fraud.stores.ledger.port import EpochRow, Ownership, Turn
+from ray_fraud.stores.ledger.port import CutOff, Decided, EpochRow, Ownership, Turn, valid_until
 from ray_fraud.stores.log.port import LogBounds
 
 logger = logging.getLogger(__name__)
@@ -36,6 +38,8 @@ class TakenOver:
     bounds: LogBounds
     undecided: bool
     """Nobody has decided anything in this partition yet."""
+    history: LogHistory
+    """Tells whether an offset that was kept is a place in today's log."""
     closed: bool
     """The last owner closed its cut: it did not die, although its replay may not have been over."""
 
@@ -54,18 +58,24 @@ def take_over(ports: Ports, partition: PartitionId, token: str) -> TakenOver:
         if redis_epoch is not None:
             header, raised = _raise_epoch(ports, partition, epoch, token)
         bounds = ports.reader.bounds()
+        history = LogHistory(ports.reader, bounds)
         # Nothing is observed before the first events of a timeline exist: without any, nothing was decided.
         timeline = timeline_of(ports.ledger.events(partition), () if header is None else header.events)
         epochs = ports.ledger.epochs(partition)
         last = _last_decider(turn, epochs, timeline)
+        cut_off = None
         if not timeline:
             barrier = min((row.barrier for row in epochs), default=bounds.start)
         else:
-            barrier = _barrier(last, header, bounds)
-        own = turn.confirm(epoch, token, barrier, fold_version=ports.fold.version)
+            observed = _observed(epochs, ports.ledger.decided(partition), header, turn.last_barrier)
+            cut_off = history.cut_off(observed)
+            barrier = _barrier(last, header, bounds.end if cut_off is None else cut_off.offset)
+        own = turn.confirm(epoch, token, barrier, fold_version=ports.fold.version, cut_off=cut_off)
+    if cut_off is not None:
+        _report(ports, partition, cut_off)
     logger.info("partition %s: epoch %d, barrier %d, log %s", partition, epoch, barrier, bounds)
     closed = header is not None and _is_closed(header, last.epoch)
-    return TakenOver(own, header, raised, bounds, not timeline, closed)
+    return TakenOver(own, header, raised, bounds, not timeline, history, closed)
 
 
 def _redis_epoch(ports: Ports, partition: PartitionId) -> int | None:
@@ -118,21 +128,49 @@ def _last_decider(turn: Turn, epochs: Sequence[EpochRow], timeline: Sequence[Con
     return _Decider(deciders[-1].epoch, deciders[-1].barrier) if deciders else last
 
 
-def _barrier(last_decider: _Decider, header: CutHeader | None, bounds: LogBounds) -> int:
-    """The offset below which an earlier owner may have decided something.
+def _observed(
+    epochs: Sequence[EpochRow], decided: Decided | None, header: CutHeader | None, last_barrier: int | None
+) -> Iterator[tuple[int, int]]:
+    """Offsets up to which the log was there, each with the leader epoch of the record before or -1."""
+    if decided is not None:
+        yield decided
+    if last_barrier is not None:
+        yield last_barrier, -1
+    if header is not None:
+        limit = valid_until(epochs, header.writer_epoch)
+        # One beyond is of a log that was found cut off already.
+        if limit is None or header.next_offset <= limit:
+            yield header.next_offset, header.leader_epoch
+
+
+def _report(ports: Ports, partition: PartitionId, cut_off: CutOff) -> None:
+    ports.meter.count(progress_metrics.LOG_CUT_OFFS, partition=str(partition.partition))
+    logger.error(
+        "partition %s: the log was cut off at offset %d, and %d had been reached: an unclean election, or a "
+        "broker that lost its disk. The records between are gone and declared as a gap; those that have "
+        "their offsets now are decided anew. Look for the lost ones at their producers.",
+        partition,
+        cut_off.offset,
+        cut_off.lost_to,
+    )
+
+
+def _barrier(last_decider: _Decider, header: CutHeader | None, end: int) -> int:
+    """The offset below which an earlier owner may have decided something of this log.
 
     Not below the last barrier: an owner that closed its cut in the middle of its replay decided nothing above
-    it, but those before it did. Only a log that was cut off below takes it back.
+    it, but those before it did. Only a log that was cut off takes it back.
+
+    Args:
+        last_decider: who may have decided last.
+        header: the newest cut.
+        end: of the log, or where it was cut off.
     """
-    reached = bounds.end
+    reached = end
     if header is not None and _is_closed(header, last_decider.epoch):
-        reached = min(header.next_offset, bounds.end)
+        reached = min(header.next_offset, end)
     last = last_decider.barrier
-    if last is None:
-        return reached
-    if last > bounds.end:
-        logger.error("the log was cut off at %d: barrier %d goes back to there", bounds.end, last)
-    return max(reached, min(last, bounds.end))
+    return reached if last is None else max(reached, min(last, end))
 
 
 def _is_closed(header: CutHeader, last_epoch: int) -> bool:

@@ -5,6 +5,7 @@ barrier.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from actors.engine.known_tables import KnownTables
@@ -19,6 +20,8 @@ from ray_fraud.domain.timeline import (
     ControlEvent,
     EventKind,
     Gap,
+    Truncation,
+    content_of,
     features_event,
     fold_version_event,
     in_force_order,
@@ -26,9 +29,10 @@ from ray_fraud.domain.timeline import (
     quarantine_event,
     settings_event,
     split_event,
+    truncation_event,
 )
 from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
-from ray_fraud.stores.ledger.port import Ownership
+from ray_fraud.stores.ledger.port import EpochRow, Ownership
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +88,20 @@ class TimelineKeeper:
         from_offset = max(self._from(state), lost_to)
         self._append(state, inline_event(self._seq(), from_offset, EventKind.GAP, content))
 
+    def declare_cut_offs(self, state: PartitionState, epochs: Sequence[EpochRow]) -> None:
+        """Records each loss that a take-over found and no event says yet.
+
+        Raises:
+            StoreUnavailable: PostgreSQL does not answer; try again.
+            Fenced: a newer owner exists.
+        """
+        contents = [content_of(event) for event in self.events if event.kind is EventKind.TRUNCATION]
+        declared = {each.epoch for each in contents if isinstance(each, Truncation)}
+        for row in epochs:
+            if row.cut_off is not None and row.epoch not in declared:
+                truncation = Truncation(row.cut_off, row.epoch)
+                self._append(state, truncation_event(self._seq(), self._from(state), truncation))
+
     def quarantine(
         self, state: PartitionState, offset: int, to_offset: int | None = None, cause: str = ""
     ) -> None:
@@ -96,7 +114,12 @@ class TimelineKeeper:
             Fenced: a newer owner exists.
         """
         event = quarantine_event(self._seq(), offset, to_offset, cause)
-        if not any(known.kind is event.kind and known.digest == event.digest for known in self.events):
+        # Before a truncation the same offset was another record's.
+        since = max((known.seq for known in self.events if known.kind is EventKind.TRUNCATION), default=0)
+        if not any(
+            known.kind is event.kind and known.digest == event.digest and known.seq > since
+            for known in self.events
+        ):
             self._append(state, event)
 
     def _fold_version(self, state: PartitionState) -> None:

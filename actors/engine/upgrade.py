@@ -118,6 +118,7 @@ def _converted(ports: Ports, base: Base) -> Base:
         cut=None,
         snapshot_offset=base.snapshot_offset,
         fold_version=ports.fold.version,
+        leader_epoch=base.leader_epoch,
     )
 
 
@@ -137,6 +138,7 @@ def _keep(ports: Ports, taken: TakenOver, base: Base, events: tuple[ControlEvent
         user_count=len(base.users),
         digest=base.digest,
         fold_version=base.fold_version,
+        leader_epoch=base.leader_epoch,
     )
     header = SnapshotHeader(
         partition=own.partition,
@@ -149,6 +151,7 @@ def _keep(ports: Ports, taken: TakenOver, base: Base, events: tuple[ControlEvent
         user_count=cut.user_count,
         digest=cut.digest,
         fold_version=cut.fold_version,
+        leader_epoch=cut.leader_epoch,
     )
     ports.snapshots.write(own.partition, header, base.users.items())
     outcome = ports.cuts.write_generation(own.partition, cut, base.users.items())

@@ -5,7 +5,7 @@ Never: stopping or disturbing the hot path; it reads only.
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from uuid import UUID
 
@@ -31,6 +31,7 @@ from ray_fraud.domain.split import Split
 from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.stores.feature_tables.lookup import TablesFromFiles
 from ray_fraud.stores.lake import lake_filesystem
+from ray_fraud.stores.ledger.port import is_accepted
 from ray_fraud.stores.ledger.postgres import PostgresLedger
 from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
 from ray_fraud.stores.ledger.queries import AlertFilter
@@ -65,6 +66,8 @@ class StackAudit(msgspec.Struct, frozen=True):
     """Alerts in PostgreSQL of records that an older fold version decided: they are not compared."""
     replayed_from: dict[int, int]
     """By partition: the offset above which this release's fold decided, and the replay began."""
+    of_lost_records: int
+    """Alerts in PostgreSQL of records that the log has lost since: kept for people, not compared."""
 
     @property
     def agrees(self) -> bool:
@@ -113,6 +116,7 @@ class StackAuditor:
         stored: set[UUID] = set()
         on_topic: set[UUID] = set()
         not_replayed: set[UUID] = set()
+        lost: set[UUID] = set()
         for number in range(topics.partitions):
             own = partition_id(self._admin, topics.transactions, number)
             replayed = self.replay(own, None if ends is None else ends[number], progress)
@@ -120,13 +124,14 @@ class StackAuditor:
             uids = self._queries.uids(AlertFilter(source=Source.HOT, partition=own))
             later = AlertFilter(source=Source.HOT, partition=own, from_offset=replayed.from_offset)
             not_replayed |= uids - self._queries.uids(later)
+            lost |= self._of_lost_records(own, uids - set(expected.rules))
             stored |= uids
         for number in range(self._admin.partition_count(topics.alerts)):
             on_topic |= self._topic_alerts(partition_id(self._admin, topics.alerts, number))
         rows = self._queries.count(AlertFilter(source=Source.HOT))
         # One of them may come again above, when its first time is forgotten.
         not_replayed -= expected.rules.keys()
-        verdict = compare(set(expected.rules), list(stored - not_replayed), on_topic - not_replayed)
+        verdict = compare(set(expected.rules), list(stored - not_replayed - lost), on_topic - not_replayed)
         scored = sum(expected.arms.values())
         return StackAudit(
             records=expected.totals["records"],
@@ -144,6 +149,7 @@ class StackAuditor:
             duplicate_rows=rows - len(stored),
             not_replayed=len(not_replayed),
             replayed_from=expected.began,
+            of_lost_records=len(lost),
         )
 
     def replay(self, own: PartitionId, end: int | None, progress: Callable[[int], None]) -> Replayed:
@@ -184,6 +190,14 @@ class StackAuditor:
             header.next_offset,
         )
         return ReplayBase(header.next_offset, state)
+
+    def _of_lost_records(self, own: PartitionId, uids: Iterable[UUID]) -> set[UUID]:
+        """Those whose owner was replaced below them: only a log that was cut off leaves such."""
+        epochs = self._ledger.epochs(own)
+        if all(row.cut_off is None for row in epochs):
+            return set()
+        rows = filter(None, map(self._queries.get, uids))
+        return {row.alert.alert_uid for row in rows if not is_accepted(epochs, row.epoch, row.alert.offset)}
 
     def _topic_alerts(self, own: PartitionId) -> set[UUID]:
         reader = KafkaLogReader(self._connections.kafka, self._connections.topics.alerts, own)

@@ -20,6 +20,7 @@ from ray_fraud.domain.timeline import (
     Gap,
     Quarantine,
     TimelineError,
+    Truncation,
     content_of,
     in_force_order,
 )
@@ -99,11 +100,24 @@ class Controls:
         # A timeline may be cut off at its start, never have a hole.
         if self._last_seq is not None and event.seq != self._last_seq + 1:
             raise TimelineError(f"event {event.seq} ({event.kind}) follows event {self._last_seq}")
-        self._waiting.append((event, content_of(event)))
+        content = content_of(event)
+        if isinstance(content, Truncation):
+            self._forget_lost(content.offset)
+        self._waiting.append((event, content))
         self._last_seq = event.seq
         if event.kind is not EventKind.QUARANTINE:
             self._last_from = max(self._last_from, event.from_offset)
         self.next_due = min(self.next_due, event.from_offset)
+
+    def _forget_lost(self, offset: int) -> None:
+        """Quarantined records at or above the offset are lost: others have their offsets now."""
+        self.quarantined = {quarantined for quarantined in self.quarantined if quarantined < offset}
+        self.unreadable = [(begin, min(end, offset)) for begin, end in self.unreadable if begin < offset]
+        waiting, self._waiting = self._waiting, []
+        for event, content in waiting:
+            left = content.below(offset) if isinstance(content, Quarantine) else content
+            if left is not None:
+                self._waiting.append((event, left))
 
     def append(self, event: ControlEvent) -> None:
         """Puts a new event on the waiting list; of what is stored, older releases left some out of order.
@@ -176,6 +190,6 @@ class Controls:
                 self.unreadable.append((offset, end))
             case Gap(to_offset=to_offset):
                 return to_offset
-            case FoldVersion() | FeatureRefresh():
+            case FoldVersion() | FeatureRefresh() | Truncation():
                 pass
         return 0

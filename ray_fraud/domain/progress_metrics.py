@@ -50,4 +50,12 @@ UNREADABLE = Metric(
     {"partition": None},
 )
 
-PROGRESS_METRICS = (LAG, PARTITION_OWNED, STALLED, STALLED_OWNERS, TOPICS_REPLACED, UNREADABLE)
+LOG_CUT_OFFS = Metric(
+    "fraud_detection_log_cut_offs_total",
+    MetricKind.COUNTER,
+    "losses",
+    "Times that the log was found to have lost records which had been observed. Each one: see the gaps.",
+    {"partition": None},
+)
+
+PROGRESS_METRICS = (LAG, PARTITION_OWNED, STALLED, STALLED_OWNERS, TOPICS_REPLACED, UNREADABLE, LOG_CUT_OFFS)

@@ -21,6 +21,7 @@ class EventKind(StrEnum):
     QUARANTINE = "quarantine"
     GAP = "gap"
     FEATURES = "features"
+    TRUNCATION = "truncation"
 
 
 class ControlEvent(msgspec.Struct, frozen=True):
@@ -64,6 +65,12 @@ class Quarantine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         """One past the last offset."""
         return self.offset + 1 if self.to_offset is None else self.to_offset
 
+    def below(self, end: int) -> "Quarantine | None":
+        """What is left of it in a log that was cut off at `end`."""
+        if self.offset >= end:
+            return None
+        return self if self.end <= end else msgspec.structs.replace(self, to_offset=end)
+
 
 _GAP_NAMES = {"from_offset": "from", "to_offset": "to"}
 
@@ -80,6 +87,18 @@ class Gap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=_GAP_N
             raise ValueError(f"0 <= from < to must hold, got from {self.from_offset}, to {self.to_offset}")
 
 
+class Truncation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The log lost its records from `offset` on; other records have those offsets, or will have them.
+
+    Holds at once wherever the event stands: what events before it say of single records at or above `offset`
+    concerned the lost ones.
+    """
+
+    offset: int
+    epoch: int
+    """The ownership that found it: a log may be cut off at one offset twice."""
+
+
 class FeatureRefresh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """From here on features are looked up in the tables of this digest."""
 
@@ -90,7 +109,7 @@ class FeatureRefresh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return canonical_json(self)
 
 
-Content = Split | DetectionSettings | FoldVersion | Quarantine | Gap | FeatureRefresh
+Content = Split | DetectionSettings | FoldVersion | Quarantine | Gap | FeatureRefresh | Truncation
 
 CONTENT_TYPES: dict[EventKind, type[Content]] = {
     EventKind.FOLD_VERSION: FoldVersion,
@@ -99,6 +118,7 @@ CONTENT_TYPES: dict[EventKind, type[Content]] = {
     EventKind.QUARANTINE: Quarantine,
     EventKind.GAP: Gap,
     EventKind.FEATURES: FeatureRefresh,
+    EventKind.TRUNCATION: Truncation,
 }
 
 
@@ -161,13 +181,26 @@ def quarantine_event(seq: int, offset: int, to_offset: int | None = None, cause:
 
 def damage_in(timeline: Sequence[ControlEvent]) -> list[Quarantine]:
     """What was quarantined because it cannot be read, in the order of the events."""
-    contents = [content_of(event) for event in timeline if event.kind is EventKind.QUARANTINE]
-    return [each for each in contents if isinstance(each, Quarantine) and each.to_offset is not None]
+    found: list[Quarantine] = []
+    for event in timeline:
+        if event.kind not in {EventKind.QUARANTINE, EventKind.TRUNCATION}:
+            continue
+        content = content_of(event)
+        if isinstance(content, Quarantine) and content.to_offset is not None:
+            found.append(content)
+        elif isinstance(content, Truncation):
+            found = [left for each in found if (left := each.below(content.offset)) is not None]
+    return found
 
 
 def gap_event(seq: int, from_offset: int, to_offset: int, reason: str) -> ControlEvent:
     """The offsets `from_offset` <= o < `to_offset` are not processed; the fold goes on at `to_offset`."""
     return inline_event(seq, from_offset, EventKind.GAP, canonical_json(Gap(from_offset, to_offset, reason)))
+
+
+def truncation_event(seq: int, from_offset: int, truncation: Truncation) -> ControlEvent:
+    """Quarantines before it no longer hold at or above `truncation.offset`."""
+    return inline_event(seq, from_offset, EventKind.TRUNCATION, canonical_json(truncation))
 
 
 def in_force_order(event: ControlEvent) -> tuple[int, int]:

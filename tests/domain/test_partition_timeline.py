@@ -21,7 +21,9 @@ from ray_fraud.domain.timeline import (
     ControlEvent,
     EventKind,
     TimelineError,
+    Truncation,
     content_of,
+    damage_in,
     features_event,
     fold_version_event,
     gap_event,
@@ -30,6 +32,7 @@ from ray_fraud.domain.timeline import (
     settings_event,
     split_event,
     tables_needed,
+    truncation_event,
 )
 from tests.domain.samples import decoder, record, transaction
 
@@ -232,3 +235,27 @@ def test_tables_needed_are_those_that_hold_at_the_offset_or_later() -> None:
     assert tables_needed(timeline, 10) == ["c", "b"]
     assert tables_needed(timeline, 50) == ["b"]
     assert tables_needed([], 0) == []
+
+
+def test_a_truncation_takes_back_quarantines_of_lost_records_wherever_it_stands() -> None:
+    state = partition(
+        quarantine_event(1, 4),
+        quarantine_event(2, 6),
+        quarantine_event(3, 4, 9, "damaged"),
+        truncation_event(4, 20, Truncation(5, 2)),
+        quarantine_event(5, 7),
+    )
+    state.observe([record(offset, transaction(f"t{offset}")) for offset in range(4)])
+    counts = [state.observe([record(offset, transaction(f"t{offset}"))]).counts for offset in range(4, 9)]
+    assert [each.quarantined for each in counts] == [1, 0, 0, 1, 0]
+
+
+def test_an_appended_truncation_takes_back_what_holds_already() -> None:
+    state = partition(quarantine_event(1, 5), quarantine_event(2, 5, 9, "damaged"), next_offset=5)
+    state.extend_timeline(truncation_event(3, 5, Truncation(5, 2)))
+    assert state.observe([record(5, transaction())]).counts.processed == 1
+
+
+def test_damage_of_lost_records_is_none_of_the_log() -> None:
+    timeline = [quarantine_event(1, 4, 9, "damaged"), truncation_event(2, 20, Truncation(6, 2))]
+    assert [(each.offset, each.end) for each in damage_in(timeline)] == [(4, 6)]

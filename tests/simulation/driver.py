@@ -5,7 +5,7 @@ Never: a step that a real shell could not take; catching anything but what the s
 
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
@@ -19,14 +19,19 @@ from ray_fraud.domain.partition import Observed, PartitionState
 from ray_fraud.domain.record import Record
 from ray_fraud.domain.split import Split
 from ray_fraud.domain.timeline import EventKind
+from ray_fraud.domain.transaction import Transaction
 from ray_fraud.stores.errors import Fenced, SlowDown, StoreError, StoreUnavailable
 from ray_fraud.stores.faults import Crashed, FaultPlan, RefusedByPlan
 from ray_fraud.stores.feature_tables.lookup import TablesFromFiles
 from ray_fraud.stores.feature_tables.memory import MemoryFeatureTables
 from ray_fraud.stores.ledger.memory import MemoryLedger
 from ray_fraud.stores.ledger.memory_queries import MemoryAlertQueries
+from ray_fraud.stores.ledger.port import is_accepted
 from ray_fraud.stores.ledger.queries import AlertFilter, StoredAlert
+from ray_fraud.stores.log.port import LogGap
 from tests.simulation.world import NO_WAIT, SETTINGS, TOPICS, World, explain_row, score_rows
+
+DECODER = Decoder(None)
 
 T = TypeVar("T")
 
@@ -57,6 +62,12 @@ class Happened:
     refreshes: int = 0
     drains: int = 0
     drains_in_replay: int = 0
+    cut_offs: int = 0
+    cut_offs_noticed: int = 0
+    elections: int = 0
+    holes: int = 0
+    read_only: int = 0
+    fail_overs: int = 0
 
 
 class Driver:
@@ -137,6 +148,10 @@ class Driver:
         except Fenced:
             self.happened.fenced += 1
             self.owner = None
+        except LogGap:
+            # The log was cut off below what the owner has observed: the shell ends it.
+            self.happened.cut_offs_noticed += 1
+            self.owner = None
         except RefusedByPlan as error:
             if error.store not in INDISPENSABLE and self.owner is not None:
                 raise AssertionError(f"an owner ended: {error}") from error
@@ -182,7 +197,7 @@ class Driver:
         except Fenced:
             self.happened.fenced += 1
             self.zombies.remove(zombie)
-        except (Crashed, RefusedByPlan):
+        except (Crashed, RefusedByPlan, LogGap):
             self.zombies.remove(zombie)
         self.world.witness.check_step()
 
@@ -221,33 +236,78 @@ def replayed(world: World) -> tuple[Replayed, PartitionState]:
     return replay_partition(reader, events, Decoder(None), score_rows, end, tables, explain=explain_row)
 
 
-def check(world: World, owner: Owner, sent: Sequence[Record]) -> Replayed:
-    """Invariants I1, I2 at the end of a run, I3 at its end and wherever a state was stored."""
+def check(world: World, owner: Owner, sent: Sequence[Record] | None = None) -> Replayed:
+    """Invariants I1, I2 at the end of a run, I3 at its end and wherever a state was stored.
+
+    `sent`: what the log must hold, if nothing was cut off.
+    """
     expected, state = replayed(world)
     check_timeline(world, owner)
-    topic = topic_alerts(world)
-    rows = [row.alert.alert_uid for row in _hot_rows(world)]
-    verdict = compare(set(expected.alerts), rows, set(topic))
-    assert verdict.agrees, verdict
+    check_alerts(world, expected)
+    log = world.broker.records(TOPICS.transactions)
+    end = world.broker.topic(TOPICS.transactions).logs[0].end
+    assert sent is None or len(sent) == len(log)
     assert owner.steps.state.users == state.users, "state in memory differs from the replay"
     assert owner.steps.state.watermark_ms == state.watermark_ms, "watermark in memory differs from the replay"
     header = world.contents.of(world.partition).header
     assert header is not None
-    assert header.next_offset == world.broker.topic(TOPICS.transactions).logs[0].end
+    assert header.next_offset == end
     assert header.watermark_ms == state.watermark_ms, "watermark in Redis differs from the replay"
     assert world.contents.of(world.partition).users == state.users, "state in Redis differs from the replay"
     ledger = MemoryLedger(world.database)
-    log = world.broker.records(TOPICS.transactions)
     world.witness.check_all(ledger.epochs(world.partition), ledger.events(world.partition), log)
     counts = expected.counts
-    assert counts.processed + counts.duplicates + counts.rejected + counts.quarantined == len(sent)
+    assert counts.processed + counts.duplicates + counts.rejected + counts.quarantined == len(log)
     dead = {dict(r.headers)["dlq.offset"] for r in world.broker.records(TOPICS.dead_letters)}
-    assert len(dead) == counts.rejected
-    for row in _hot_rows(world):
-        first = expected.alerts[row.alert.alert_uid]
-        # A duplicate older than the memory of ids has the same uid; whichever came first is stored.
-        assert row.alert == first or row.alert.offset > first.offset
+    assert len(dead) == counts.rejected or (world.cut_offs and len(dead) > counts.rejected)
+    check_cut_offs(world)
     return expected
+
+
+def check_alerts(world: World, expected: Replayed) -> None:
+    """Both stores hold the replay's alerts, and no others but of records that the log has lost."""
+    topic = topic_alerts(world)
+    epochs = MemoryLedger(world.database).epochs(world.partition)
+    rows = _hot_rows(world)
+    lost = {
+        (transaction, offset) for cut_off in world.cut_offs for transaction, offset in names_of(cut_off.lost)
+    }
+    of_lost = {
+        row.alert.alert_uid
+        for row in rows
+        if (row.alert.transaction_id, row.alert.offset) in lost and row.alert.alert_uid not in expected.alerts
+    }
+    verdict = compare(
+        set(expected.alerts),
+        [row.alert.alert_uid for row in rows if row.alert.alert_uid not in of_lost],
+        set(topic) - of_lost,
+    )
+    assert verdict.agrees, verdict
+    for row in rows:
+        first = expected.alerts.get(row.alert.alert_uid)
+        if first is None or (row.alert.transaction_id, row.alert.offset) in lost:
+            # Of a lost record; whoever sends that again makes an alert of the same uid.
+            continue
+        assert is_accepted(epochs, row.epoch, row.alert.offset)
+        # A duplicate older than the memory of ids has the same uid, too; whichever came first is stored.
+        assert row.alert == first or row.alert.offset > first.offset
+
+
+def names_of(records: Sequence[Record]) -> Iterator[tuple[str, int]]:
+    """Transaction id and offset of the records that can be decoded."""
+    for record in records:
+        transaction = DECODER.decode(record.value)
+        if isinstance(transaction, Transaction):
+            yield transaction.transaction_id, record.offset
+
+
+def check_cut_offs(world: World) -> None:
+    """What was decided and then cut off is declared."""
+    gaps = MemoryLedger(world.database).gaps(world.partition)
+    for cut_off in world.cut_offs:
+        if cut_off.decided > cut_off.at:
+            declared = any(gap.from_offset <= cut_off.at < gap.to_offset for gap in gaps)
+            assert declared, f"cut off at {cut_off.at}, decided {cut_off.decided}: {gaps}"
 
 
 def check_timeline(world: World, owner: Owner) -> None:

@@ -12,13 +12,15 @@ import pytest
 
 from actors.engine import take_over as take_over_module
 from actors.engine.cut_keeper import CutKeeper, Frozen, Settled
+from actors.engine.cut_offs import LogHistory
 from actors.engine.owner import PartitionOwner
+from actors.engine.ports import Ports
 from actors.engine.publisher import Publisher
 from actors.engine.recovery import find_base
 from actors.engine.sink import Sink
 from actors.engine.timeline_keeper import TimelineKeeper
 from ray_fraud.domain.partition import Observed, PartitionState
-from ray_fraud.domain.record import Record
+from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.split import Split
 from ray_fraud.domain.timeline import ControlEvent, content_of
 from ray_fraud.stores.cuts.port import Cut
@@ -107,8 +109,8 @@ def barrier_at_the_cut(patch: pytest.MonkeyPatch) -> None:
     """The barrier is taken from the cut even if its writer went on after it."""
     barrier = take_over_module._barrier
 
-    def low(turn: Any, header: Any, bounds: Any) -> int:
-        return header.next_offset if header is not None else barrier(turn, header, bounds)
+    def low(turn: Any, header: Any, end: int) -> int:
+        return min(header.next_offset, end) if header is not None else barrier(turn, header, end)
 
     patch.setattr(take_over_module, "_barrier", low)
 
@@ -116,11 +118,32 @@ def barrier_at_the_cut(patch: pytest.MonkeyPatch) -> None:
 def barrier_of_the_last_owner_alone(patch: pytest.MonkeyPatch) -> None:
     """A cut closed in the middle of a replay takes the barrier back to below what others decided."""
 
-    def low(turn: Any, header: Any, bounds: Any) -> int:
-        closed = header is not None and header.drained and header.writer_epoch == turn.last_epoch
-        return int(header.next_offset if closed else bounds.end)
+    def low(last: Any, header: Any, end: int) -> int:
+        closed = header is not None and header.drained and header.writer_epoch == last.epoch
+        return min(header.next_offset, end) if closed else end
 
     patch.setattr(take_over_module, "_barrier", low)
+
+
+def _believing(self: LogHistory, leader_epoch: int) -> tuple[int, int]:
+    return self._bounds.end, -1
+
+
+def offsets_without_leader_epochs(patch: pytest.MonkeyPatch) -> None:
+    """A log that is long enough is taken for the one that was observed."""
+    patch.setattr(LogHistory, "common_end", _believing)
+
+
+def decided_offset_of_a_lost_log(patch: pytest.MonkeyPatch) -> None:
+    """The effects of what has the lost records' offsets now are taken as sent."""
+    init = PartitionOwner.__init__
+
+    def trusting(self: PartitionOwner, ports: Ports, partition: PartitionId, *args: Any) -> None:
+        before = ports.ledger.decided_offset(partition) or 0
+        init(self, ports, partition, *args)
+        self._decided_offset = before
+
+    patch.setattr(PartitionOwner, "__init__", trusting)
 
 
 def event_not_applied(patch: pytest.MonkeyPatch) -> None:
@@ -164,6 +187,7 @@ def base_after_its_offset(patch: pytest.MonkeyPatch) -> None:
             found.cut,
             found.snapshot_offset,
             found.fold_version,
+            found.leader_epoch,
         )
 
     patch.setattr("actors.engine.owner.find_base", late)
@@ -184,6 +208,8 @@ MUTANTS: list[Mutant] = [
     split_below_the_barrier,
     barrier_at_the_cut,
     barrier_of_the_last_owner_alone,
+    offsets_without_leader_epochs,
+    decided_offset_of_a_lost_log,
     event_not_applied,
     event_not_recorded,
     base_after_its_offset,

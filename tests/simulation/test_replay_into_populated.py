@@ -30,7 +30,7 @@ def test_a_second_pass_changes_nothing(batch: int | None) -> None:
     # All that would spare a new owner the work is gone; what the work brings is not.
     world.contents.clear()
     world.snapshots.clear()
-    world.database.tables(world.partition).decided_offset = None
+    world.database.tables(world.partition).decided = None
     rng = random.Random(batch)
     second = Driver(world, 2, SECOND)
     while second.owner is None or second.owner.steps.state.next_offset < RECORDS:

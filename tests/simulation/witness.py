@@ -43,12 +43,13 @@ class Witness:
         self._header: CutHeader | None = None
         self._seen: list[Stored] = []
         self._seen_snapshots: set[str] = set()
+        self._cut_offs: list[tuple[int, int]] = []
 
     def check_step(self) -> None:
         """I4: nobody but the newest owner of Redis has written there since the last look."""
         stored = self._cuts.of(self._partition)
         if stored is not self._server:
-            self._server, self._fence, self._header = stored, 0, None
+            self._server, self._fence, self._header = stored, 0, stored.header
         assert stored.epoch >= self._fence, f"the fence went back from {self._fence} to {stored.epoch}"
         self._fence = stored.epoch
         header = stored.header
@@ -63,6 +64,13 @@ class Witness:
         self._header = header
         self._look_at_snapshots()
 
+    def cut_off(self, end: int, epoch: int) -> None:
+        """The log lost everything from `end` on; owners up to `epoch` may have observed it.
+
+        What they stored above is no state of the log any more: that nobody starts from it shows in the end.
+        """
+        self._cut_offs.append((end, epoch))
+
     def check_all(
         self, epochs: Sequence[EpochRow], events: Sequence[ControlEvent], log: Sequence[Record]
     ) -> None:
@@ -70,7 +78,8 @@ class Witness:
         believed: dict[int, list[Stored]] = {}
         for stored in self._seen:
             limit = valid_until(epochs, stored.epoch)
-            if limit is None or stored.next_offset <= limit:
+            cut_off = any(stored.next_offset > end and stored.epoch <= epoch for end, epoch in self._cut_offs)
+            if not cut_off and (limit is None or stored.next_offset <= limit):
                 believed.setdefault(stored.next_offset, []).append(stored)
         for offset, state in _states(self._partition, events, log):
             for stored in believed.get(offset, ()):

@@ -93,6 +93,16 @@ class SimulatedScorer:
         return explain_row(split, arm, features)
 
 
+@dataclass(frozen=True)
+class CutOff:
+    """The log lost its end in an unclean election."""
+
+    at: int
+    lost: tuple[Record, ...]
+    decided: int
+    """Below it PostgreSQL knew that all had been decided."""
+
+
 @dataclass
 class World:
     """What no crash takes away, and the accidents still to come."""
@@ -107,6 +117,7 @@ class World:
         self.snapshots = SnapshotContents()
         self.tables = TABLE_FILES
         self.witness = Witness(self.partition, self.contents, self.snapshots)
+        self.cut_offs: list[CutOff] = []
         self._crash_after = False
         self.database = MemoryDatabase(faults=self._ledger_fault)
 
@@ -139,6 +150,17 @@ class World:
         log = self.broker.topic(TOPICS.transactions).logs[0]
         for record in records:
             log.append(record.timestamp_ms, record.key, record.value, record.headers)
+
+    def cut_off(self, end: int) -> list[Record]:
+        """An unclean leader election: the records from `end` on are lost; returns them."""
+        lost = [each for each in self.broker.records(TOPICS.transactions) if each.offset >= end]
+        tables = self.database.tables(self.partition)
+        decided = tables.decided_offset or 0
+        self.broker.truncate(TOPICS.transactions, 0, end)
+        self.cut_offs.append(CutOff(end, tuple(lost), decided))
+        epoch = tables.epochs[-1].epoch if tables.epochs else 0
+        self.witness.cut_off(end, epoch)
+        return lost
 
     def ports(self, faults: FaultPlan | None = None) -> Ports:
         """New clients, as a new process makes them."""

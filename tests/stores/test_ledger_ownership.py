@@ -12,7 +12,15 @@ from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.timeline import ControlEvent, EventKind, inline_event
 from ray_fraud.stores.errors import Fenced, StoreError, StoreRefused, StoreUnavailable
 from ray_fraud.stores.ledger.errors import RegistryConflict, TimelineConflict
-from ray_fraud.stores.ledger.port import DataGap, EpochRow, Ledger, Ownership, valid_until
+from ray_fraud.stores.ledger.port import (
+    CutOff,
+    DataGap,
+    Decided,
+    EpochRow,
+    Ledger,
+    Ownership,
+    valid_until,
+)
 from tests.stores.ledger_world import LedgerWorld, example_alert
 
 
@@ -315,3 +323,43 @@ def test_only_the_last_owner_ever_writes(
     assert len(ledger.events(partition)) == events
     assert ledger.decided_offset(partition) == decided
     ledger_world.close()
+
+
+def test_the_decided_offset_stands_with_its_leader_epoch(
+    ledger_world: LedgerWorld, partition: PartitionId
+) -> None:
+    ledger = ledger_world.ledger()
+    held = own(ledger, partition)
+    assert ledger.decided(partition) is None
+    ledger.set_decided_offset(held, 5)
+    assert ledger.decided(partition) == Decided(5, -1)
+    ledger.set_decided_offset(held, 9, 3)
+    ledger.set_decided_offset(held, 7, 2)
+    assert ledger.decided(partition) == Decided(9, 3)
+
+
+def test_a_log_that_was_cut_off_takes_the_decided_offset_back(
+    ledger_world: LedgerWorld, partition: PartitionId
+) -> None:
+    ledger = ledger_world.ledger()
+    held = own(ledger, partition)
+    ledger.set_decided_offset(held, 100, 5)
+    ledger.record_attempts(held, [79, 80, 99])
+    with ledger.take_over(partition) as turn:
+        turn.confirm(turn.last_epoch + 1, "next", 80, cut_off=CutOff(80, 100, 4))
+    assert ledger.decided(partition) == Decided(80, 4)
+    assert list(ledger.attempts(partition)) == [79]
+    assert [row.cut_off for row in ledger.epochs(partition)] == [None, 80]
+    (gap,) = ledger.gaps(partition)
+    assert (gap.from_offset, gap.to_offset) == (80, 100)
+    assert "cut off at 80" in gap.reason
+
+
+def test_a_log_that_was_cut_off_above_the_decided_offset_leaves_it(
+    ledger_world: LedgerWorld, partition: PartitionId
+) -> None:
+    ledger = ledger_world.ledger()
+    ledger.set_decided_offset(own(ledger, partition), 70, 5)
+    with ledger.take_over(partition) as turn:
+        turn.confirm(turn.last_epoch + 1, "next", 80, cut_off=CutOff(80, 100, 4))
+    assert ledger.decided(partition) == Decided(70, 5)

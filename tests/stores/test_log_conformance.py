@@ -15,6 +15,7 @@ from ray_fraud.stores.log.limits import DEAD_LETTER_HEADROOM_BYTES
 from ray_fraud.stores.log.memory import MemoryBroker
 from ray_fraud.stores.log.partitioning import partition_of
 from ray_fraud.stores.log.port import (
+    EpochEnd,
     LogAdmin,
     LogBounds,
     LogDamaged,
@@ -230,6 +231,29 @@ def test_a_position_beyond_the_log_is_a_gap(logs: Logs, topic: str) -> None:
     with pytest.raises(LogGap) as gap:
         drain(reader, 1)
     assert (gap.value.from_offset, gap.value.to_offset) == (9, 2)
+
+
+def test_the_broker_tells_where_a_leader_epoch_ends(logs: Logs, topic: str) -> None:
+    fill(logs, topic, b"0", b"1", b"2")
+    reader = logs.reader(topic, partition_id(logs, topic))
+    assert reader.leader_epoch() == -1
+    drain(reader, 3)
+    epoch = reader.leader_epoch()
+    assert epoch >= 0
+    assert reader.end_of_epoch(epoch) == EpochEnd(epoch, 3)
+    fill(logs, topic, b"3")
+    assert reader.end_of_epoch(epoch) == EpochEnd(epoch, 4)
+    assert reader.end_of_epoch(epoch + 1_000) is None
+
+
+def test_a_seek_may_name_the_leader_epoch_before_it(logs: Logs, topic: str) -> None:
+    fill(logs, topic, b"0", b"1", b"2")
+    reader = logs.reader(topic, partition_id(logs, topic))
+    drain(reader, 3)
+    epoch = reader.leader_epoch()
+    reader.seek(1, epoch)
+    assert (reader.position(), reader.leader_epoch()) == (1, epoch)
+    assert [record.value for record in drain(reader, 2)] == [b"1", b"2"]
 
 
 def test_a_topic_made_again_is_another_log(logs: Logs, topic: str) -> None:

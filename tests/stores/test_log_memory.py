@@ -7,7 +7,7 @@ import pytest
 from ray_fraud.stores.errors import StoreUnavailable
 from ray_fraud.stores.faults import Crashed, Fault, FaultPlan
 from ray_fraud.stores.log.memory import MemoryBroker
-from ray_fraud.stores.log.port import LogGap
+from ray_fraud.stores.log.port import EpochEnd, LogGap
 
 NO_TIME = timedelta()
 
@@ -80,3 +80,23 @@ def test_records_without_a_timestamp_get_the_brokers(broker: MemoryBroker) -> No
     broker.now_ms = lambda: 77
     broker.writer().send("t", key=b"k", value=b"a", partition=0)
     assert broker.records("t")[0].timestamp_ms == 77
+
+
+def test_a_log_that_was_cut_off_and_has_grown_again_is_a_gap() -> None:
+    broker = MemoryBroker()
+    broker.create("t", 1)
+    log = broker.topic("t").logs[0]
+    for _ in range(10):
+        log.append(0, None, b"v", ())
+    reader = broker.reader("t", broker.partition_id("t", 0))
+    reader.poll(10, timedelta(0))
+    epoch = reader.leader_epoch()
+    broker.elect("t", 0)
+    assert list(reader.poll(10, timedelta(0))) == []
+    broker.truncate("t", 0, 6)
+    for _ in range(9):
+        log.append(0, None, b"w", ())
+    assert reader.end_of_epoch(epoch) == EpochEnd(epoch, 6)
+    with pytest.raises(LogGap) as gap:
+        reader.poll(10, timedelta(0))
+    assert (gap.value.from_offset, gap.value.to_offset) == (10, 6)

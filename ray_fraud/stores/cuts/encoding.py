@@ -43,6 +43,8 @@ def header_arguments(header: CutHeader) -> list[bytes]:
         b"%d" % header.digest,
         b"fold_version",
         b"%d" % header.fold_version,
+        b"leader_epoch",
+        b"%d" % header.leader_epoch,
     ]
 
 
@@ -68,6 +70,8 @@ def decode_header(fields: Mapping[bytes, bytes]) -> CutHeader | None:
             user_count=int(fields[b"user_count"]),
             digest=int(fields[b"digest"]),
             fold_version=int(fields[b"fold_version"]),
+            # Older releases wrote none.
+            leader_epoch=int(fields.get(b"leader_epoch", b"-1")),
         )
     except (KeyError, ValueError) as error:
         raise CutDamaged("redis", f"header of the cut is unreadable: {error!r}") from error

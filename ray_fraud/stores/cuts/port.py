@@ -41,6 +41,8 @@ class CutHeader(msgspec.Struct, frozen=True):
     digest: int
     """XOR over all users of `users_digest_term`; unsigned, 64 bits."""
     fold_version: int
+    leader_epoch: int = -1
+    """Of the log's record before `next_offset`; -1: not known."""
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +61,7 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
     """Of the whole partition after this cut, not of `changed`."""
     digest: int
     fold_version: int
+    leader_epoch: int = -1
     changed: Mapping[int, bytes | None] = {}
     """User id to packed state, or to None for a user that was forgotten."""
 
@@ -76,6 +79,7 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
             user_count=self.user_count,
             digest=self.digest,
             fold_version=self.fold_version,
+            leader_epoch=self.leader_epoch,
         )
 
 

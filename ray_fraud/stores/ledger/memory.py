@@ -22,7 +22,9 @@ from ray_fraud.stores.errors import Fenced, StoreUnavailable
 from ray_fraud.stores.ledger.errors import STORE
 from ray_fraud.stores.ledger.model_events import ModelEvent
 from ray_fraud.stores.ledger.port import (
+    CutOff,
     DataGap,
+    Decided,
     EpochRow,
     InsertResult,
     InvalidAlert,
@@ -31,7 +33,8 @@ from ray_fraud.stores.ledger.port import (
     SinkProgress,
     SinkResult,
     TopicAlert,
-    valid_until,
+    cut_off_gap,
+    is_accepted,
 )
 from ray_fraud.stores.ledger.queries import Feedback, StoredAlert, Verdict
 from ray_fraud.stores.ledger.registry import ModelVersion
@@ -60,10 +63,14 @@ class PartitionTables(msgspec.Struct):
 
     epochs: list[EpochRow] = []
     events: list[ControlEvent] = []
-    decided_offset: int | None = None
+    decided: Decided | None = None
     attempts: dict[int, tuple[int, int]] = {}
     """offset → (attempts, epoch of the last one)."""
     locked: bool = False
+
+    @property
+    def decided_offset(self) -> int | None:
+        return None if self.decided is None else self.decided.offset
 
 
 class MemoryDatabase:
@@ -227,13 +234,32 @@ class MemoryTurn:
     def last_barrier(self) -> int | None:
         return self._last.barrier if self._last else None
 
-    def confirm(self, epoch: int, token: str, barrier: int, *, fold_version: int | None = None) -> Ownership:
+    def confirm(
+        self,
+        epoch: int,
+        token: str,
+        barrier: int,
+        *,
+        fold_version: int | None = None,
+        cut_off: CutOff | None = None,
+    ) -> Ownership:
         check_confirm(self._open, self.last_epoch, epoch, barrier)
         self.close()
         with self._database.call("confirm"):
             tables = self._database.partitions[self._partition]
-            tables.epochs.append(EpochRow(epoch, token, barrier, self._database.now_ms(), fold_version))
+            at = None if cut_off is None else cut_off.offset
+            row = EpochRow(epoch, token, barrier, self._database.now_ms(), fold_version, at)
+            tables.epochs.append(row)
+            if cut_off is not None:
+                self._forget_lost(tables, cut_off)
         return Ownership(self._partition, epoch, token, barrier)
+
+    def _forget_lost(self, tables: PartitionTables, cut_off: CutOff) -> None:
+        if tables.decided is not None and tables.decided.offset > cut_off.offset:
+            tables.decided = Decided(cut_off.offset, cut_off.leader_epoch)
+        tables.attempts = {o: tried for o, tried in tables.attempts.items() if o < cut_off.offset}
+        gap = cut_off_gap(self._partition, cut_off)
+        self._database.gaps.setdefault((gap.partition, gap.from_offset, gap.to_offset), gap)
 
     def close(self) -> None:
         if self._open:
@@ -300,8 +326,7 @@ class MemoryLedger:
             accepted = []
             for item in alerts:
                 tables = self.database.locked_tables(item.partition_id, "insert_from_topic")
-                end = valid_until(tables.epochs, item.epoch)
-                if end is None or item.alert.offset < end:
+                if is_accepted(tables.epochs, item.epoch, item.alert.offset):
                     accepted.append(item)
             stored = self.database.store(accepted)
             if not stored.invalid:
@@ -313,14 +338,19 @@ class MemoryLedger:
         with self.database.call("sink_progress"):
             return self.database.sink_offsets.get(partition)
 
+    def decided(self, partition: PartitionId) -> Decided | None:
+        with self.database.call("decided"):
+            return self.database.tables(partition).decided
+
     def decided_offset(self, partition: PartitionId) -> int | None:
         with self.database.call("decided_offset"):
             return self.database.tables(partition).decided_offset
 
-    def set_decided_offset(self, own: Ownership, offset: int) -> None:
+    def set_decided_offset(self, own: Ownership, offset: int, leader_epoch: int = -1) -> None:
         with self.database.call("set_decided_offset"):
             tables = self.database.fenced_tables(own, "set_decided_offset")
-            tables.decided_offset = max(tables.decided_offset or 0, offset)
+            if tables.decided is None or offset >= tables.decided.offset:
+                tables.decided = Decided(offset, leader_epoch)
 
     def record_attempts(self, own: Ownership, offsets: Sequence[int]) -> dict[int, int]:
         with self.database.call("record_attempts"):

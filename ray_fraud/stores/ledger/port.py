@@ -10,7 +10,7 @@ Never: a retry (the caller's), a clock or chance of its own: tokens and epochs c
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
@@ -40,6 +40,28 @@ class EpochRow(msgspec.Struct, frozen=True):
     """Unix milliseconds of the database's clock; for people only."""
     fold_version: int | None = None
     """Of the release that took over; None: a release that did not say."""
+    cut_off: int | None = None
+    """The take-over found that the log had lost its records from here on."""
+
+
+class CutOff(msgspec.Struct, frozen=True):
+    """Records of the log that an earlier owner had observed are lost; others take, or took, their offsets."""
+
+    offset: int
+    """The first that is lost."""
+    lost_to: int
+    """Up to here an earlier owner is known to have observed the log, exclusive."""
+    leader_epoch: int
+    """Of the last record that is left; -1: not known."""
+
+
+class Decided(NamedTuple):
+    """How far the effects are."""
+
+    offset: int
+    """Below it all effects were acknowledged."""
+    leader_epoch: int
+    """Of the record before; with it, a log that was cut off and has grown again is noticed. -1: not known."""
 
 
 class OwnerRow(msgspec.Struct, frozen=True):
@@ -113,6 +135,21 @@ def valid_until(epochs: Iterable[EpochRow], epoch: int) -> int | None:
     return min((row.barrier for row in epochs if row.epoch > epoch), default=None)
 
 
+def cut_off_gap(partition: PartitionId, cut_off: CutOff) -> DataGap:
+    """The loss as a declared gap."""
+    reason = f"the log was cut off at {cut_off.offset}: other records have these offsets, or will have them"
+    return DataGap(partition, cut_off.offset, cut_off.lost_to, reason)
+
+
+def is_accepted(epochs: Iterable[EpochRow], epoch: int, offset: int) -> bool:
+    """Whether an alert that `epoch` made of the record at `offset` counts.
+
+    One that does not, and stands in PostgreSQL all the same, is of a record that the log has lost since.
+    """
+    limit = valid_until(epochs, epoch)
+    return limit is None or offset < limit
+
+
 class Turn(Protocol):
     """An open take-over: nobody else can write for the partition or take it over."""
 
@@ -123,8 +160,19 @@ class Turn(Protocol):
     @property
     def last_barrier(self) -> int | None: ...
 
-    def confirm(self, epoch: int, token: str, barrier: int, *, fold_version: int | None = None) -> Ownership:
+    def confirm(
+        self,
+        epoch: int,
+        token: str,
+        barrier: int,
+        *,
+        fold_version: int | None = None,
+        cut_off: CutOff | None = None,
+    ) -> Ownership:
         """Writes epoch, token and barrier and commits; the former owner is fenced from here on.
+
+        With `cut_off`, what is known of the lost records goes with it: the decided offset comes down to it,
+        attempts at and above are forgotten, and the loss is a declared gap.
 
         Raises:
             StoreRefused: `epoch` is not above `last_epoch`, or the turn is over.
@@ -182,10 +230,13 @@ class Ledger(Protocol):
     def sink_progress(self, partition: PartitionId) -> int | None:
         """`next_offset` of a partition of topic `fraud_alerts`; None: never read."""
 
-    def decided_offset(self, partition: PartitionId) -> int | None:
-        """Below it all effects were acknowledged; None: not known."""
+    def decided(self, partition: PartitionId) -> Decided | None:
+        """How far the effects are; None: not known."""
 
-    def set_decided_offset(self, own: Ownership, offset: int) -> None:
+    def decided_offset(self, partition: PartitionId) -> int | None:
+        """The offset of `decided`."""
+
+    def set_decided_offset(self, own: Ownership, offset: int, leader_epoch: int = -1) -> None:
         """Moves the decided offset forward; a lower value changes nothing."""
 
     def record_attempts(self, own: Ownership, offsets: Sequence[int]) -> dict[int, int]:

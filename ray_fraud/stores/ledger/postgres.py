@@ -16,7 +16,9 @@ from ray_fraud.stores.connections import PostgresConnection
 from ray_fraud.stores.errors import Fenced
 from ray_fraud.stores.ledger.errors import STORE
 from ray_fraud.stores.ledger.port import (
+    CutOff,
     DataGap,
+    Decided,
     EpochRow,
     InsertResult,
     OwnerRow,
@@ -24,6 +26,7 @@ from ray_fraud.stores.ledger.port import (
     SinkProgress,
     SinkResult,
     TopicAlert,
+    cut_off_gap,
 )
 from ray_fraud.stores.ledger.postgres_alerts import batch_of, insert_accepted, insert_fenced
 from ray_fraud.stores.ledger.postgres_session import HOT_PATH, Limits, Session
@@ -31,6 +34,10 @@ from ray_fraud.stores.ledger.rules import check_appended, check_confirm, check_r
 
 _TAKEN_MS = "round(extract(epoch FROM taken_at) * 1000)::bigint"
 _PARTITION = "cluster_id = %s AND topic_id = %s AND partition = %s"
+_INSERT_GAP = (
+    "INSERT INTO data_gap (cluster_id, topic_id, partition, from_offset, to_offset, reason, epoch)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+)
 _OWNER = f"{_PARTITION} AND epoch = %s AND owner_token = %s"
 
 
@@ -59,7 +66,15 @@ class PostgresTurn:
     def last_barrier(self) -> int | None:
         return None if self._last_barrier is None else int(self._last_barrier)
 
-    def confirm(self, epoch: int, token: str, barrier: int, *, fold_version: int | None = None) -> Ownership:
+    def confirm(
+        self,
+        epoch: int,
+        token: str,
+        barrier: int,
+        *,
+        fold_version: int | None = None,
+        cut_off: CutOff | None = None,
+    ) -> Ownership:
         check_confirm(self._open, self.last_epoch, epoch, barrier)
         self._open = False
         self._session.rows(
@@ -71,12 +86,27 @@ class PostgresTurn:
         self._session.rows(
             "confirm",
             "INSERT INTO partition_epoch"
-            " (cluster_id, topic_id, partition, epoch, owner_token, barrier, fold_version)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-            (*self._partition, epoch, token, barrier, fold_version),
+            " (cluster_id, topic_id, partition, epoch, owner_token, barrier, fold_version, cut_off)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            (*self._partition, epoch, token, barrier, fold_version, cut_off and cut_off.offset),
         )
+        if cut_off is not None:
+            self._forget_lost(epoch, cut_off)
         self._session.commit("confirm")
         return Ownership(self._partition, epoch, token, barrier)
+
+    def _forget_lost(self, epoch: int, cut_off: CutOff) -> None:
+        self._session.rows(
+            "confirm",
+            "UPDATE partition_owner SET decided_offset = %s, decided_leader_epoch = %s"
+            f" WHERE {_PARTITION} AND decided_offset > %s",
+            (cut_off.offset, cut_off.leader_epoch, *self._partition, cut_off.offset),
+        )
+        query = f"DELETE FROM record_attempt WHERE {_PARTITION} AND kafka_offset >= %s"
+        self._session.rows("confirm", query, (*self._partition, cut_off.offset))
+        gap = cut_off_gap(self._partition, cut_off)
+        values = (*gap.partition, gap.from_offset, gap.to_offset, gap.reason, epoch)
+        self._session.rows("confirm", _INSERT_GAP, values)
 
 
 class PostgresLedger:
@@ -102,7 +132,7 @@ class PostgresLedger:
 
     def epochs(self, partition: PartitionId) -> list[EpochRow]:
         query = (
-            f"SELECT epoch, owner_token, barrier, {_TAKEN_MS}, fold_version"
+            f"SELECT epoch, owner_token, barrier, {_TAKEN_MS}, fold_version, cut_off"
             f" FROM partition_epoch WHERE {_PARTITION} ORDER BY epoch"
         )
         return [EpochRow(*row) for row in self._session.rows("epochs", query, partition)]
@@ -155,19 +185,23 @@ class PostgresLedger:
         rows = self._session.rows("sink_progress", query, partition)
         return rows[0][0] if rows else None
 
-    def decided_offset(self, partition: PartitionId) -> int | None:
-        query = f"SELECT decided_offset FROM partition_owner WHERE {_PARTITION}"
-        rows = self._session.rows("decided_offset", query, partition)
-        return rows[0][0] if rows else None
+    def decided(self, partition: PartitionId) -> Decided | None:
+        query = f"SELECT decided_offset, decided_leader_epoch FROM partition_owner WHERE {_PARTITION}"
+        rows = self._session.rows("decided", query, partition)
+        return Decided(*rows[0]) if rows and rows[0][0] is not None else None
 
-    def set_decided_offset(self, own: Ownership, offset: int) -> None:
+    def decided_offset(self, partition: PartitionId) -> int | None:
+        decided = self.decided(partition)
+        return None if decided is None else decided.offset
+
+    def set_decided_offset(self, own: Ownership, offset: int, leader_epoch: int = -1) -> None:
         query = (
-            "UPDATE partition_owner SET decided_offset = greatest(decided_offset, %s)"
+            "UPDATE partition_owner SET decided_offset = greatest(decided_offset, %s), decided_leader_epoch ="
+            " CASE WHEN decided_offset > %s THEN decided_leader_epoch ELSE %s END"
             f" WHERE {_OWNER} RETURNING 1"
         )
-        if not self._session.rows(
-            "set_decided_offset", query, (offset, *own.partition, own.epoch, own.token)
-        ):
+        values = (offset, offset, leader_epoch, *own.partition, own.epoch, own.token)
+        if not self._session.rows("set_decided_offset", query, values):
             raise self._fenced_by("set_decided_offset", own)
 
     def record_attempts(self, own: Ownership, offsets: Sequence[int]) -> dict[int, int]:
@@ -211,9 +245,7 @@ class PostgresLedger:
     def _add_gap(self, operation: str, gap: DataGap, epoch: int) -> None:
         self._session.rows(
             operation,
-            "INSERT INTO data_gap"
-            " (cluster_id, topic_id, partition, from_offset, to_offset, reason, epoch)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            _INSERT_GAP,
             (*gap.partition, gap.from_offset, gap.to_offset, gap.reason, epoch),
         )
 

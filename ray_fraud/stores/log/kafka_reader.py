@@ -28,7 +28,8 @@ from ray_fraud.stores.log.kafka_consumer import (
     open_consumer,
     refresh_metadata,
 )
-from ray_fraud.stores.log.port import LogBounds, LogDamaged, LogGap, TopicReplaced, Watch
+from ray_fraud.stores.log.kafka_epochs import end_of_epoch
+from ray_fraud.stores.log.port import EpochEnd, LogBounds, LogDamaged, LogGap, TopicReplaced, Watch
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +71,25 @@ class KafkaLogReader:
         self._check_topic_id()
         return LogBounds(start, end)
 
-    def seek(self, offset: int) -> None:
-        self._position = OffsetAndMetadata(offset, "", NO_EPOCH)
+    def seek(self, offset: int, leader_epoch: int = NO_EPOCH) -> None:
+        self._position = OffsetAndMetadata(offset, "", leader_epoch)
         if self._consumer is not None:
-            self._consumer.seek(self._tp, offset)
+            # `KafkaConsumer.seek` takes no leader epoch; with one the next poll has the position checked.
+            self._consumer._subscription.assignment[self._tp].seek(self._position)
+
+    def leader_epoch(self) -> int:
+        if self._consumer is not None:
+            self._position = self._consumer._subscription.assignment[self._tp].position or self._position
+        return int(self._position.leader_epoch)
+
+    def end_of_epoch(self, leader_epoch: int) -> EpochEnd | None:
+        consumer = self._live()
+        with kafka_errors_told_apart():
+            try:
+                return end_of_epoch(consumer, self._tp, leader_epoch, REQUEST_TIMEOUT_MS)
+            except kafka_errors.KafkaError:
+                refresh_metadata(consumer)
+                raise
 
     def poll(self, max_records: int, timeout: timedelta) -> Sequence[Record]:
         self._live()

@@ -16,6 +16,7 @@ from ray_fraud.stores.faults import Crashed, FaultPlan
 from ray_fraud.stores.log.limits import DEAD_LETTER_HEADROOM_BYTES, MAX_RECORD_BYTES
 from ray_fraud.stores.log.partitioning import partition_of
 from ray_fraud.stores.log.port import (
+    EpochEnd,
     LogBounds,
     LogDamaged,
     LogGap,
@@ -44,6 +45,8 @@ class PartitionLog:
         self.records: list[Record] = []
         self.start = 0
         self.end = 0
+        self.epochs = [(0, 0)]
+        """Leader epochs with the offset at which each began, ascending."""
 
         self.open_from: int | None = None
         """First offset of an open transaction: committed records end before it."""
@@ -69,6 +72,31 @@ class PartitionLog:
             else:
                 high = middle
         return self.records[low : low + count]
+
+    def truncate(self, end: int) -> None:
+        """Loses everything from `end` on; the new leader's epoch begins there."""
+        self.end = max(end, self.start)
+        self.records = [record for record in self.records if record.offset < self.end]
+        self.elect()
+
+    def elect(self) -> None:
+        """A new leader, whose epoch begins at the log's end."""
+        epoch = self.epochs[-1][0] + 1
+        self.epochs = [*((e, start) for e, start in self.epochs if start < self.end), (epoch, self.end)]
+
+    def epoch_at(self, offset: int) -> int:
+        """The leader epoch of the record at `offset`, or of the next one there; -1 below the log."""
+        return max((epoch for epoch, start in self.epochs if start <= offset), default=-1)
+
+    def end_of_epoch(self, leader_epoch: int) -> EpochEnd | None:
+        """As a broker answers OffsetForLeaderEpoch."""
+        if leader_epoch == self.epochs[-1][0]:
+            return EpochEnd(leader_epoch, self.end)
+        ends = [start for epoch, start in self.epochs if epoch > leader_epoch]
+        if not ends:
+            return None
+        older = [epoch for epoch, _ in self.epochs if epoch <= leader_epoch]
+        return EpochEnd(older[-1] if older else leader_epoch, ends[0])
 
 
 class Topic:
@@ -172,9 +200,11 @@ class MemoryBroker:
 
     def truncate(self, name: str, partition: int, end: int) -> None:
         """Unclean leader election: everything from `end` on is lost, and its offsets are given again."""
-        log = self.topic(name).logs[partition]
-        log.end = end
-        log.records = [record for record in log.records if record.offset < end]
+        self.topic(name).logs[partition].truncate(end)
+
+    def elect(self, name: str, partition: int) -> None:
+        """A clean election: nothing is lost, the leader epoch grows."""
+        self.topic(name).logs[partition].elect()
 
     def recreate(self, name: str) -> None:
         """Delete the topic and make it again: empty, offsets from 0, another topic id."""
@@ -199,6 +229,7 @@ class MemoryLogReader:
         self._topic = topic
         self._faults = FaultPlan() if faults is None else faults
         self._position = 0
+        self._leader_epoch = -1
         self._end: int | None = None
         self._watch: Watch | None = None
 
@@ -209,13 +240,22 @@ class MemoryLogReader:
 
         return self._faults.step("kafka", "bounds", action)
 
-    def seek(self, offset: int) -> None:
+    def seek(self, offset: int, leader_epoch: int = -1) -> None:
         self._position = offset
+        self._leader_epoch = leader_epoch
 
     def poll(self, max_records: int, timeout: timedelta) -> Sequence[Record]:  # noqa: ARG002 - the port's signature
         records, position = self._faults.step("kafka", "poll", lambda: self._fetch(max_records))
         self._position = position
+        if records:
+            self._leader_epoch = self._log().epoch_at(records[-1].offset)
         return records
+
+    def leader_epoch(self) -> int:
+        return self._leader_epoch
+
+    def end_of_epoch(self, leader_epoch: int) -> EpochEnd | None:
+        return self._faults.step("kafka", "end_of_epoch", lambda: self._log().end_of_epoch(leader_epoch))
 
     def position(self) -> int:
         return self._position
@@ -236,6 +276,9 @@ class MemoryLogReader:
         log = self._log()
         if not log.start <= self._position <= log.end:
             raise LogGap(self._position, log.start if self._position < log.start else log.end)
+        common = log.end_of_epoch(self._leader_epoch) if self._leader_epoch >= 0 else None
+        if common is not None and common.offset < self._position:
+            raise LogGap(self._position, common.offset)
         end = self._end = log.committed_end
         records = [one for one in log.from_offset(self._position, max_records) if one.offset < end]
         reached = end if len(records) < max_records else records[-1].offset + 1

@@ -22,6 +22,14 @@ class LogBounds(NamedTuple):
     """One past the last committed one: where the oldest open transaction begins, else the high watermark."""
 
 
+class EpochEnd(NamedTuple):
+    """The log's newest leader epoch that is not above the one asked for, and where it ends."""
+
+    leader_epoch: int
+    offset: int
+    """One past its last record: from here on the log holds records of newer leaders."""
+
+
 class RecordPosition(NamedTuple):
     partition: int
     offset: int
@@ -117,8 +125,12 @@ class LogReader(Protocol):
     def bounds(self) -> LogBounds:
         """Asks the broker; costs a round trip or two."""
 
-    def seek(self, offset: int) -> None:
-        """The next poll starts at `offset`; whether that exists shows then."""
+    def seek(self, offset: int, leader_epoch: int = -1) -> None:
+        """The next poll starts at `offset`; whether that exists shows then.
+
+        With the `leader_epoch` of the record before it, a log that was cut off below and has grown again
+        shows, too.
+        """
 
     def poll(self, max_records: int, timeout: timedelta) -> Sequence[Record]:
         """The next records in order of offset; empty if none came within `timeout`.
@@ -130,6 +142,19 @@ class LogReader(Protocol):
             TopicReplaced: the topic is not the one that `partition` names.
             LogDamaged: the next records cannot be read; the position is unchanged.
             StoreUnavailable: the broker did not answer; the position is unchanged.
+        """
+
+    def leader_epoch(self) -> int:
+        """The leader epoch of the newest record that `poll` returned, or of `seek`; -1: not known."""
+
+    def end_of_epoch(self, leader_epoch: int) -> EpochEnd | None:
+        """Where the log's records of a leader epoch end, asked from the broker; None: it does not know.
+
+        Records of that epoch at or above the answer were cut off; their offsets are, or will be, others'
+        (KIP-101, KIP-320).
+
+        Raises:
+            StoreUnavailable: no answer; try again.
         """
 
     def position(self) -> int:

@@ -26,6 +26,8 @@ class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
     user_count: int
     digest: int
     fold_version: int
+    leader_epoch: int = -1
+    """Of the log's record before `next_offset`; -1: not known."""
     schema_version: int = 1
     users_sha256: str = ""
     """SHA-256 of the file of users, hex; filled in by the store."""
