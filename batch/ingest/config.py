@@ -13,7 +13,7 @@ from ray_fraud.stores.connections import Connections
 class IngestConfig(msgspec.Struct, frozen=True, kw_only=True):
     connections: Connections
     settings: DetectionSettings = DetectionSettings()
-    """Only `max_future_skew_seconds` matters here."""
+    """For records below the first settings event of their partition."""
     slice_records: int = SLICE_RECORDS
     commit_records: int = COMMIT_RECORDS
     tasks: int = 2

@@ -21,6 +21,7 @@ from batch.ingest.config import IngestConfig
 from batch.ingest.manifest import Written, joined
 from batch.ingest.plan import Plan, Slice, plan_ingest
 from ray_fraud.domain.record import PartitionId
+from ray_fraud.domain.timeline import ControlEvent, EventKind
 from ray_fraud.stores.log.port import LogBounds
 from ray_fraud.stores.tables.port import Append, LogGapRow, TransactionTable
 
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 Bounds = Callable[[], Mapping[PartitionId, LogBounds]]
 ReadAndWrite = Callable[[list[Slice]], Iterable[Written]]
 Progress = Callable[["IngestReport"], None]
+Timeline = Callable[[PartitionId], Sequence[ControlEvent]]
+"""The control timeline of a partition."""
 
 
 class IngestReport(msgspec.Struct):
@@ -61,6 +64,7 @@ class Ingest:
         bounds: Bounds,
         read_and_write: ReadAndWrite,
         *,
+        timeline: Timeline = lambda _: (),
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         progress: Progress = lambda _: None,
@@ -69,6 +73,7 @@ class Ingest:
         self._table = table
         self._bounds = bounds
         self._read_and_write = read_and_write
+        self._timeline = timeline
         self._now = now
         self._sleep = sleep
         self._progress = progress
@@ -102,7 +107,9 @@ class Ingest:
     def _take(self, plan: Plan, report: IngestReport) -> None:
         """Reads, writes and commits one plan."""
         topic = self._config.connections.topics.transactions
-        blocks = list(self._read_and_write(list(plan.slices)))
+        held = {whole.partition: self._settings(whole.partition) for whole in plan.ranges}
+        slices = [msgspec.structs.replace(one, settings=held[one.partition]) for one in plan.slices]
+        blocks = list(self._read_and_write(slices))
         reads, files = joined(topic, plan.ranges, blocks)
         report.version = commit(self._table, Append(uuid.uuid4().hex, reads, files), self._sleep)
         report.commits += 1
@@ -114,6 +121,9 @@ class Ingest:
             report.holes += read.holes
             rejected.update(read.rejected)
         report.rejected = dict(rejected)
+
+    def _settings(self, partition: PartitionId) -> tuple[ControlEvent, ...]:
+        return tuple(event for event in self._timeline(partition) if event.kind is EventKind.SETTINGS)
 
     def _plan(
         self,

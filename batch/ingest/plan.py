@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from ray_fraud.domain.record import PartitionId
+from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.stores.log.port import LogBounds
 from ray_fraud.stores.tables.port import LogGapRow
 
@@ -23,6 +24,8 @@ class Slice(msgspec.Struct, frozen=True):
     partition: PartitionId
     from_offset: int
     to_offset: int
+    settings: tuple[ControlEvent, ...] = ()
+    """The settings events of the partition: a record is accepted under those of its offset."""
 
 
 class Plan(msgspec.Struct, frozen=True):

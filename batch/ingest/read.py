@@ -5,7 +5,7 @@ Never: an offset left out in silence; a wait without a limit.
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from batch.ingest.columns import rows_of, unreadable_rows
 from batch.ingest.plan import Slice
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.settings import DetectionSettings
+from ray_fraud.domain.timeline import ControlEvent, settings_at
 from ray_fraud.stores.errors import StoreUnavailable
 from ray_fraud.stores.log.damage import DamageTries
 from ray_fraud.stores.log.port import LogDamaged, LogReader
@@ -35,7 +36,10 @@ def read_slice(
 ) -> Iterator[pa.Table]:
     """Rows of all offsets of the slice, some thousand at a time; what stays unreadable is a row that says so.
 
+    A record is accepted under the settings of its offset; `settings` are for those below the first event.
+
     Raises:
+        TimelineError: a settings event is damaged.
         LogGap, TopicReplaced: the log no longer has these offsets.
         StoreUnavailable: the broker does not answer, or nothing came for too long.
     """
@@ -59,10 +63,19 @@ def read_slice(
         # The position lies past holes at the end of what was polled, too.
         reached = min(piece.to_offset, reader.position())
         if reached > expected:
-            yield rows_of(records, piece.partition, expected, reached, decoder, settings)
+            for begin, end in _stretches(piece.settings, expected, reached):
+                held = settings_at(piece.settings, begin) or settings
+                within = [record for record in records if begin <= record.offset < end]
+                yield rows_of(within, piece.partition, begin, end, decoder, held)
             expected, progress_at = reached, monotonic()
         elif monotonic() - progress_at > PATIENCE.total_seconds():
             raise StoreUnavailable(
                 "kafka",
                 f"{piece.partition}: nothing at offset {expected} for {PATIENCE.total_seconds():.0f} s",
             )
+
+
+def _stretches(events: Sequence[ControlEvent], begin: int, end: int) -> list[tuple[int, int]]:
+    """`[begin, end)`, cut where other settings hold."""
+    cuts = sorted({event.from_offset for event in events if begin < event.from_offset < end})
+    return list(zip([begin, *cuts], [*cuts, end], strict=True))

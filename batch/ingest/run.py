@@ -1,4 +1,4 @@
-"""The ingest with its real outside: Kafka, Ray Data, the lake.
+"""The ingest with its real outside: Kafka, PostgreSQL, Ray Data, the lake.
 
 Never: logic.
 """
@@ -10,6 +10,8 @@ from batch.ingest.config import IngestConfig
 from batch.ingest.dataset import read_and_write
 from batch.ingest.job import Ingest, IngestReport, Progress
 from ray_fraud.domain.record import PartitionId
+from ray_fraud.stores.ledger.postgres import PostgresLedger
+from ray_fraud.stores.ledger.postgres_session import PATIENT
 from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
 from ray_fraud.stores.log.kafka_reader import KafkaLogReader
 from ray_fraud.stores.log.port import LogBounds
@@ -21,15 +23,19 @@ def run_ingest(config: IngestConfig, progress: Progress = lambda _: None) -> Ing
     """One ingest; needs a connection to Ray.
 
     Raises:
-        StoreError: Kafka or the lake failed, or a task was lost for good; what was committed before stays.
+        StoreError: Kafka, PostgreSQL or the lake failed, or a task was lost for good; what was committed
+            before stays.
     """
-    return Ingest(
-        config,
-        DeltaTransactions(config.connections.lake),
-        lambda: log_bounds(config),
-        lambda slices: read_and_write(config, slices),
-        progress=progress,
-    ).run()
+    ledger = PostgresLedger(config.connections.postgres, name="ray-fraud ingest", limits=PATIENT)
+    with closing(ledger):
+        return Ingest(
+            config,
+            DeltaTransactions(config.connections.lake),
+            lambda: log_bounds(config),
+            lambda slices: read_and_write(config, slices),
+            timeline=ledger.events,
+            progress=progress,
+        ).run()
 
 
 def log_bounds(config: IngestConfig) -> Mapping[PartitionId, LogBounds]:

@@ -1,7 +1,7 @@
 """An ingest that is killed, loses replies or meets another one, at any step: each offset once, gaps told."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from typing import TypeVar
 
@@ -17,6 +17,8 @@ from ray_fraud.domain import metrics
 from ray_fraud.domain.placement import partition_of_user
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.settings import DetectionSettings
+from ray_fraud.domain.split import RULES_ONLY
+from ray_fraud.domain.timeline import ControlEvent, settings_event, split_event
 from ray_fraud.stores.connections import (
     Connections,
     KafkaConnection,
@@ -84,7 +86,12 @@ class World:
             for partition in self.partitions()
         }
 
-    def ingest(self, faults: FaultPlan | None = None, progress: Progress = lambda _: None) -> Ingest:
+    def ingest(
+        self,
+        faults: FaultPlan | None = None,
+        progress: Progress = lambda _: None,
+        timeline: Sequence[ControlEvent] = (),
+    ) -> Ingest:
         """A new process; all of its I/O on the lake and its reads of the log follow one plan."""
         plan = faults or FaultPlan()
         table = MemoryTransactions(self.contents, plan)
@@ -97,6 +104,7 @@ class World:
             table,
             self.bounds,
             read_and_write,
+            timeline=lambda _: timeline,
             now=lambda: 1_700_000_000.0,
             sleep=lambda _: None,
             progress=progress,
@@ -348,3 +356,22 @@ def test_what_cannot_be_read_is_told_as_no_row_and_what_follows_is_read() -> Non
     assert report.accepted + sum(report.rejected.values()) + report.holes == ends
     again = world.ingest().run()
     assert (again.accepted, again.commits) == (0, 0)
+
+
+def test_records_are_accepted_under_the_settings_of_their_offsets() -> None:
+    """As the hot path has accepted them, whatever the settings are by the time of the ingest."""
+    world = World()
+    log = world.broker.topic(TOPICS.transactions).logs[0]
+    for number in range(30):
+        ahead = record(number, transaction(f"t{number}", user_id=USER, seconds=200.0))
+        log.append(1_700_000_000_000, b"k", ahead.value, ())
+    strict = DetectionSettings(max_future_skew_seconds=100.0)
+    timeline = [
+        split_event(1, 0, RULES_ONLY),
+        settings_event(2, 3, DetectionSettings()),
+        settings_event(3, 11, strict),
+        settings_event(4, 20, DetectionSettings()),
+    ]
+    report = world.ingest(timeline=timeline).run()
+    assert [offset for *_, offset in world.stored()] == [*range(11), *range(20, 30)]
+    assert report.rejected == {"timestamp_in_future": 9}

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from deltalake import DeltaTable
 
-from batch.ingest.run import run_ingest
 from ray_fraud.stores.connections import KafkaConnection, LakeLocation, Topics
 from ray_fraud.stores.delta_location import delta_location
+from tests.batch.plain_ingest import plain_ingest
 from tests.batch.test_ingest_kills import RECORDS, config_for, fill
 
 TOPICS = Topics("s3-transactions", "s3-dlq", "s3-alerts", "s3-labels", partitions=2)
@@ -29,11 +29,11 @@ def test_an_ingest_into_s3_brings_each_accepted_offset_once(
     filled: KafkaConnection, s3_lake: LakeLocation, local_ray: None
 ) -> None:
     config = msgspec.structs.replace(config_for(filled, s3_lake, TOPICS), commit_records=30)
-    report = run_ingest(config)
+    report = plain_ingest(config).run()
     assert report.complete
     assert report.commits == 2
     assert (report.accepted, report.rejected, report.holes) == (2 * RECORDS + 1, {"not_json": 2}, 2)
-    assert run_ingest(config).commits == 0
+    assert plain_ingest(config).run().commits == 0
 
     address, options = delta_location(s3_lake, "transactions")
     table = DeltaTable(address, storage_options=options)

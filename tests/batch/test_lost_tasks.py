@@ -20,9 +20,7 @@ from batch.features.job import FeatureJob, PartitionFacts, position_name
 from batch.features.run import folded_by
 from batch.features.stretch import Stretch, fold_stretch
 from batch.ingest.dataset import one_slice, written_by
-from batch.ingest.job import Ingest
 from batch.ingest.plan import Slice
-from batch.ingest.run import log_bounds, run_ingest
 from batch.ray_data import answers_of_tasks
 from batch.scoring.config import ScoreConfig
 from batch.scoring.dataset import batch_scores_of, reports_by
@@ -32,11 +30,11 @@ from batch.scoring.run import run_score
 from batch.scoring.score import PieceReport
 from ray_fraud.stores.connections import KafkaConnection, LakeLocation, Topics, to_json
 from ray_fraud.stores.errors import StoreUnavailable
-from ray_fraud.stores.tables.delta import DeltaTransactions
 from ray_fraud.stores.tables.feature_columns import ML_FEATURES
 from ray_fraud.stores.tables.period import PeriodRows
 from serve.config import ScorerConfig
 from tests.batch.fold_world import PARTITION, PRESENT, FoldWorld
+from tests.batch.plain_ingest import plain_ingest
 from tests.batch.scoring_world import CHANGES, YEAR_3000_MS, folded_lake
 from tests.batch.test_ingest_kills import RECORDS, config_for, fill, offsets
 from tests.oracle.streams import StreamOptions, make_stream
@@ -88,15 +86,10 @@ def test_an_ingest_ends_and_the_next_one_reads_what_it_left(
     config = config_for(fill(kafka_server, topics), LakeLocation(lake.as_uri()), topics)
     work = partial(dying_slice, packed=to_json(config), deaths=deaths)
     with pytest.raises(StoreUnavailable, match=LOST):
-        Ingest(
-            config,
-            DeltaTransactions(config.connections.lake),
-            lambda: log_bounds(config),
-            lambda slices: written_by(work, slices, config.tasks),
-        ).run()
+        plain_ingest(config, lambda slices: written_by(work, slices, config.tasks)).run()
     assert deaths.count == RETRIES + 1
     assert offsets(lake) == []
-    report = run_ingest(config)
+    report = plain_ingest(config).run()
     assert report.complete
     assert report.accepted == len(set(offsets(lake))) == len(offsets(lake)) == 2 * RECORDS + 1
 
