@@ -80,7 +80,8 @@ def read_log(
         LogDamaged: other records cannot be read.
     """
     reader.seek(start)
-    reader.watch(lambda begin, end: refused_by(unreadable, max(begin, reader.position()), end))
+    if unreadable:
+        reader.watch(lambda begin, end: refused_by(unreadable, max(begin, reader.position()), end))
     idle = 0
     tries = DamageTries()
     while reader.position() < end and idle < 30:

@@ -65,6 +65,11 @@ class Damage:
         self._show()
         return damage.to_offset
 
+    @property
+    def known(self) -> bool:
+        """Something was passed over in this partition's life."""
+        return bool(self._known)
+
     def why_not_to_unpack(self, from_offset: int, to_offset: int) -> str | None:
         """The cause if the batch, or all that is left of it, was passed over before: it may have killed."""
         return refused_by(self._known, max(from_offset, self._reached()), to_offset)

@@ -107,7 +107,6 @@ class PartitionOwner:
             lambda: self.state.next_offset,
         )
         self._suspects = self._suspected(base, closed=taken.closed)
-        ports.reader.watch(self._why_not_to_unpack)
         self._publisher = Publisher(ports, taken.own, clock)
         self.cuts = CutKeeper(
             ports,
@@ -140,6 +139,8 @@ class PartitionOwner:
         return known or self._suspects.about_to_unpack(from_offset, to_offset)
 
     def _start_reading(self, taken: TakenOver, base: Base) -> None:
+        self._watches = True
+        self._ports.reader.watch(self._why_not_to_unpack)
         if taken.bounds.start > base.next_offset:
             self.skip_gap(base.next_offset, taken.bounds.start, "the log starts above the newest state")
         else:
@@ -198,6 +199,10 @@ class PartitionOwner:
         Behind an unclean end a batch of its own, marked, once the one before has settled (`Suspects`).
         """
         if self._suspects.passed:
+            if self._watches and not self._damage.known:
+                # A question for each batch of the log would cost what a batch of one record does.
+                self._watches = False
+                self._ports.reader.watch(None)
             return self._poll(max_records, timeout)
         return self._suspects.read(lambda: self._poll(max_records, timeout), settled=not self._unsettled)
 
@@ -218,6 +223,7 @@ class PartitionOwner:
             return []
         except LogDamaged as damage:
             self._ports.reader.seek(self._damage.end_of(damage))
+            self._ports.reader.watch(self._why_not_to_unpack)
             return []
 
     def log_end(self) -> int | None:

@@ -127,3 +127,21 @@ def test_a_damaged_batch_is_quarantined_and_the_partition_goes_on(
     assert owner.unreadable == [Quarantine(10, 20, "its checksum is wrong")]
     assert "offsets 10 to 19 cannot be read and are passed over" in caplog.text
     assert alerted(world) == [*range(0, 10, 3), *range(21, 30, 3)]
+
+
+def test_a_value_of_forty_megabytes_becomes_a_dead_letter_and_its_neighbours_alerts(
+    kafka_server: KafkaConnection, admin: KafkaLogAdmin
+) -> None:
+    topic, partition = new_topic(admin)
+    producer = producer_of(kafka_server, compression_type="gzip", message_max_bytes=50_000_000)
+    send(producer, topic, *payments(4), Sent(b"k", b"4111111111111111 " * 2_400_000, 1), *payments(4))
+    world = World()
+    with closing(KafkaLogReader(kafka_server, topic, partition)) as reader:
+        ports = replace(world.ports(), reader=reader)
+        settled_to(owner_of(ports, partition), 9, ports)
+    (dead,) = world.broker.records(ports.topics.dead_letters)
+    headers = dict(dead.headers)
+    assert headers["dlq.error.code"] == b"too_large"
+    assert b"40800000" in (headers["dlq.error.message"] or b"")
+    assert b"4111111111111111" not in (dead.value or b"")
+    assert alerted(world) == [0, 3]

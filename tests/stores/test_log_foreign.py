@@ -190,3 +190,6 @@ def test_a_damaged_batch_has_a_name_and_the_log_goes_on_behind_it(
             assert reader.position() == 3
         reader.seek(6)
         assert read_to(reader, 9) == as_records(sent)[6:]
+        tables = list(read_slice(reader, Slice(partition, 0, 9), decoder(), DetectionSettings()))
+    outcomes = [row for table in tables for row in table["outcome"].to_pylist()]
+    assert outcomes == [None] * 3 + ["unreadable"] * 3 + [None] * 3

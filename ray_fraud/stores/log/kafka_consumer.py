@@ -30,7 +30,7 @@ REQUEST_TIMEOUT_MS = REQUEST_TIMEOUT.total_seconds() * 1000
 
 
 def open_consumer(
-    connection: KafkaConnection, tp: TopicPartition, position: OffsetAndMetadata, watch: Watch
+    connection: KafkaConnection, tp: TopicPartition, position: OffsetAndMetadata, watch: Watch | None
 ) -> Any:
     """A `KafkaConsumer` with metadata at `position`, by whose leader epoch a broker tells a truncated log.
 

@@ -121,6 +121,8 @@ class KafkaLogReader:
 
     def watch(self, watch: Watch | None) -> None:
         self._watch = watch
+        if self._consumer is not None:
+            self._consumer._fetcher.watch = watch
 
     def commit_for_lag_tools(self, offset: int) -> None:
         if self._consumer is None:
@@ -141,7 +143,7 @@ class KafkaLogReader:
             StoreUnavailable, StoreRefused, TopicReplaced: as the constructor; call again.
         """
         if self._consumer is None:
-            self._consumer = open_consumer(self._connection, self._tp, self._position, self._told)
+            self._consumer = open_consumer(self._connection, self._tp, self._position, self._watch)
             try:
                 self._check_existence()
                 self._lag_commits = lag_commits_of(self._consumer)
@@ -149,9 +151,6 @@ class KafkaLogReader:
                 self._throw_away()
                 raise
         return self._consumer
-
-    def _told(self, from_offset: int, to_offset: int) -> str | None:
-        return None if self._watch is None else self._watch(from_offset, to_offset)
 
     def _throw_away(self) -> None:
         self.end_offset()

@@ -164,7 +164,7 @@ class LogReader(Protocol):
         """`LogBounds.end` as the newest fetch response told it, without a round trip."""
 
     def watch(self, watch: Watch | None) -> None:
-        """From now on polls tell `watch` (None: nobody) of each batch that they are about to unpack.
+        """Polls tell `watch` (None: nobody) of each batch that they fetch from now on, before it is unpacked.
 
         One that it refuses is `LogDamaged`. A large batch is told of each time that more of it is unpacked.
         """
