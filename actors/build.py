@@ -14,6 +14,7 @@ from ray.exceptions import RayError
 from actors.config import HotPathConfig, Scoring
 from actors.engine.alert_topic import AlertTopic
 from actors.engine.ports import Ports
+from actors.engine.rekey import Rekeyer, rekeyer_name
 from actors.engine.sink import Sink
 from actors.engine.sink_letters import SinkLetters
 from ray_fraud.domain.metrics import Component
@@ -30,6 +31,7 @@ from ray_fraud.stores.ledger.postgres_health import check_writes
 from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
 from ray_fraud.stores.ledger.postgres_session import Session
 from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
+from ray_fraud.stores.log.kafka_atomic import KafkaAtomicWriter
 from ray_fraud.stores.log.kafka_reader import KafkaLogReader
 from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
 from ray_fraud.stores.partition_facts import decoder_of as decoder_of
@@ -135,6 +137,34 @@ def build_alert_topic(config: HotPathConfig, meter: Meter) -> tuple[AlertTopic, 
         topic = AlertTopic(topics.alerts, admin, ledger, open_sink, meter)
         closing.callback(topic.close)
         return topic, closing.pop_all().close
+
+
+def build_rekeyers(config: HotPathConfig) -> tuple[list[Rekeyer], KafkaLogAdmin]:
+    """One for every partition of the producers' topic, and an admin client; whoever gets them closes them.
+
+    Raises:
+        StoreError: Kafka does not answer, or re-keying is not set up.
+    """
+    connections = config.connections
+    topics, kafka = connections.topics, connections.kafka
+    with ExitStack() as closing:
+        admin = KafkaLogAdmin(kafka)
+        closing.callback(admin.close)
+        rekeyers = []
+        for number in range(admin.ensure_rekeying(topics)):
+            own = partition_id(admin, topics.input, number)
+            progress = partition_id(admin, topics.rekey_progress, number)
+            rekeyer = Rekeyer(
+                topics,
+                KafkaLogReader(kafka, topics.input, own),
+                KafkaLogReader(kafka, topics.rekey_progress, progress),
+                KafkaAtomicWriter(kafka, rekeyer_name(own.topic_id, number)),
+                decoder_of(connections),
+            )
+            closing.callback(rekeyer.close)
+            rekeyers.append(rekeyer)
+        closing.pop_all()
+        return rekeyers, admin
 
 
 class SupervisorPorts:

@@ -13,7 +13,7 @@ from prometheus_client import start_http_server
 from prometheus_client.registry import CollectorRegistry
 from ray.exceptions import RayActorError, RayError
 
-from actors.config import BATCH, NAMESPACE, SINK, SUPERVISOR, TRAINING, HotPathConfig, partition_source
+from actors.config import BATCH, NAMESPACE, REKEY, SINK, SUPERVISOR, TRAINING, HotPathConfig, partition_source
 from actors.metrics_hub import SnapshotCollector
 from ray_fraud.stores.connections import from_json
 from ray_fraud.telemetry.meter import read_snapshot
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 GATHER_SECONDS = 2.0
 CALL_TIMEOUT_SECONDS = 2.0
-SOURCES = {"supervisor": SUPERVISOR, "sink": SINK, "batch": BATCH, "training": TRAINING}
+SOURCES = {"supervisor": SUPERVISOR, "sink": SINK, "rekey": REKEY, "batch": BATCH, "training": TRAINING}
 """The names of actors by the source that their snapshots name."""
 
 

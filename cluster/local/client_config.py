@@ -59,7 +59,7 @@ def client_config(client: Client, connections: Connections, paths: StackPaths, v
         DownloadError: the console producer's jars are not there yet, and there is no network.
     """
     kafka = connections.kafka
-    topic = connections.topics.transactions
+    topic = connections.topics.input
     if client is Client.KAFKA_PYTHON:
         settings = _kafka_python_settings(kafka)
         program = _kafka_python_program(settings, topic, value)

@@ -9,8 +9,9 @@ from typing import Any
 import ray
 
 from actors.build import scorer_config
-from actors.config import METRICS_HUB, NAMESPACE, SINK, SUPERVISOR, HotPathConfig
+from actors.config import METRICS_HUB, NAMESPACE, REKEY, SINK, SUPERVISOR, HotPathConfig
 from actors.metrics_actor import MetricsActor
+from actors.rekey import RekeyActor
 from actors.sink import SinkActor
 from actors.supervisor import Supervisor
 from batch.training.first_models import ensure_first_models
@@ -38,6 +39,8 @@ def prepare_stores(connections: Connections, progress: Progress) -> None:
     """
     admin = KafkaLogAdmin(connections.kafka)
     try:
+        if connections.topics.rekey_from is not None:
+            admin.ensure_rekeying(connections.topics)
         admin.ensure_topics(connections.topics)
         cluster_id, topic_id = admin.cluster_id(), admin.topic_id(connections.topics.transactions)
     finally:
@@ -69,13 +72,15 @@ def prepare_models(config: HotPathConfig, progress: Progress) -> None:
 
 
 def start_hot_path(config: HotPathConfig) -> None:
-    """Starts supervisor, sink and metrics as detached actors; those already there stay."""
+    """Starts supervisor, sink, metrics and re-keying as detached actors; those already there stay."""
     packed = to_json(config)
-    roles: tuple[tuple[Any, str], ...] = (
+    roles: list[tuple[Any, str]] = [
         (Supervisor, SUPERVISOR),
         (SinkActor, SINK),
         (MetricsActor, METRICS_HUB),
-    )
+    ]
+    if config.connections.topics.rekey_from is not None:
+        roles.append((RekeyActor, REKEY))
     for role, name in roles:
         ray.remote(role).options(
             name=name,

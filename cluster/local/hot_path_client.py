@@ -11,7 +11,7 @@ import msgspec
 import ray
 from ray.exceptions import RayError
 
-from actors.config import METRICS_HUB, NAMESPACE, SINK, SUPERVISOR
+from actors.config import METRICS_HUB, NAMESPACE, REKEY, SINK, SUPERVISOR
 
 Progress = Callable[[str], None]
 
@@ -75,6 +75,7 @@ def sink_status(timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> dict[str, Any]
 
 def drain_hot_path(progress: Progress) -> bool:
     """Lets every partition settle and close its cut; whether all did in time."""
+    _drain_rekeying(progress)
     try:
         supervisor: Any = ray.get_actor(SUPERVISOR, namespace=NAMESPACE)
         clean = bool(ray.get(supervisor.drain.remote(), timeout=READY_TIMEOUT_SECONDS))
@@ -89,12 +90,41 @@ def drain_hot_path(progress: Progress) -> bool:
 def stop_hot_path(progress: Progress) -> bool:
     """Drains the hot path and ends its actors; Serve and the servers go on. Whether all drained in time."""
     clean = drain_hot_path(progress)
-    for name in (SUPERVISOR, SINK, METRICS_HUB):
+    for name in (SUPERVISOR, SINK, METRICS_HUB, *_rekeying()):
         try:
             ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=True)
         except (RayError, ValueError) as error:
             progress(f"hot path: {name} was gone already: {str(error).splitlines()[0]}")
     return clean
+
+
+def rekey_status(timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> dict[str, Any]:
+    """How re-keying gets on; see `actors.rekey.RekeyActor.status`.
+
+    Raises:
+        RayError, ValueError: there is no such actor, or it does not answer.
+    """
+    actor: Any = ray.get_actor(REKEY, namespace=NAMESPACE)
+    status: dict[str, Any] = msgspec.json.decode(ray.get(actor.status.remote(), timeout=timeout_seconds))
+    return status
+
+
+def _rekeying() -> list[str]:
+    """The name of its actor, if there is one."""
+    try:
+        ray.get_actor(REKEY, namespace=NAMESPACE)
+    except (RayError, ValueError):
+        return []
+    return [REKEY]
+
+
+def _drain_rekeying(progress: Progress) -> None:
+    """First of all, so that what it appended is settled, too; what it did not append stays where it is."""
+    for name in _rekeying():
+        try:
+            ray.get(ray.get_actor(name, namespace=NAMESPACE).drain.remote(), timeout=CALL_TIMEOUT_SECONDS)
+        except (RayError, ValueError) as error:
+            progress(f"re-keying: not drained: {str(error).splitlines()[0]}")
 
 
 def _missing(status: dict[str, Any]) -> str:

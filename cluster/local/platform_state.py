@@ -17,9 +17,9 @@ import ray
 from pyarrow import fs
 from ray.exceptions import RayError
 
-from actors.config import BATCH, NAMESPACE, SINK, SUPERVISOR, HotPathConfig
+from actors.config import BATCH, NAMESPACE, REKEY, SINK, SUPERVISOR, HotPathConfig
 from cluster.local.cold_path_client import NoColdPath, batch_status
-from cluster.local.hot_path_client import hot_path_status, sink_status
+from cluster.local.hot_path_client import hot_path_status, rekey_status, sink_status
 from cluster.local.stack import LocalStack
 from cluster.local.stack_record import Health, ServiceState, StackRecord, read_record
 from ray_fraud.stores.connections import LakeLocation, from_json
@@ -33,8 +33,8 @@ FAILING_SECONDS = 30.0
 
 class PlatformState(msgspec.Struct, frozen=True):
     services: dict[str, ServiceState]
-    """`kafka`, `redis`, `postgres`, `lake`, `ray`, `dashboard`, `serve`, `hot_path`, `sink`, `cold_path` and
-    `metrics`."""
+    """`kafka`, `redis`, `postgres`, `lake`, `ray`, `dashboard`, `serve`, `hot_path`, `sink`, `cold_path`,
+    `metrics`, and `rekey` if that is set up."""
     hot_path: dict[str, Any]
     """The supervisor's answer (health, split, partitions); empty if there is none."""
     sink: dict[str, Any] = {}
@@ -69,6 +69,8 @@ def platform_state(stack: LocalStack) -> PlatformState:
             "cold_path": _own(f"{NAMESPACE}/{BATCH}", _cold_path_health(hot_path)),
             "metrics": metrics.result(),
         }
+        if config is not None and config.connections.topics.rekey_from is not None:
+            services["rekey"] = _own(f"{NAMESPACE}/{REKEY}", _rekey_health(hot_path))
     return PlatformState(services, hot_path or {}, sink or {})
 
 
@@ -135,6 +137,19 @@ def _cold_path_health(hot_path: dict[str, Any] | None) -> Health:
     except NoColdPath:
         return Health.DOWN
     return Health.HEALTHY
+
+
+def _rekey_health(hot_path: dict[str, Any] | None) -> Health:
+    """Whether the last attempt of each partition worked; what it says is in its log."""
+    if hot_path is None:
+        return Health.DOWN
+    try:
+        partitions = rekey_status(PATIENCE.total_seconds())["partitions"]
+    except ValueError:
+        return Health.DOWN
+    except RayError:
+        return Health.UNHEALTHY
+    return Health.UNHEALTHY if any(each["error"] for each in partitions) else Health.HEALTHY
 
 
 def _serve_state(record: StackRecord, status: dict[str, Any] | None) -> ServiceState:

@@ -26,6 +26,8 @@ EXAMPLE_AMOUNT = 2500.0
 """Above the default limit of the rule `high_amount`, so that the example is seen as an alert."""
 KEY_RULE = "the user id as text; partition = (murmur2(key) & 0x7fffffff) % partitions"
 
+ANY_KEY = "any, in any partition: the platform brings each record to its user's partition itself"
+
 
 @click.command()
 @click.option(
@@ -62,7 +64,8 @@ def connect_data(connections: Connections, config: ClientConfig) -> dict[str, An
         "security": kafka.security.value,
         "password_file": None if kafka.password_file is None else str(kafka.password_file),
         "topics": msgspec.to_builtins(topics),
-        "key": KEY_RULE,
+        "topic": topics.input,
+        "key": ANY_KEY if topics.rekey_from else KEY_RULE,
         "partitioner": config.partitioner,
         "file": None if config.file is None else str(config.file),
         "settings": config.settings,
@@ -75,8 +78,9 @@ def connect_data(connections: Connections, config: ClientConfig) -> dict[str, An
 def _view(connections: Connections, config: ClientConfig) -> Group:
     topics = connections.topics
     lines = [
-        f"send to      topic {topics.transactions} ({topics.partitions} partitions)",
-        f"key          {KEY_RULE}",
+        f"send to      topic {topics.input}"
+        + ("" if topics.rekey_from else f" ({topics.partitions} partitions)"),
+        f"key          {ANY_KEY if topics.rekey_from else KEY_RULE}",
         f"partitioner  {config.partitioner}",
         f"comes back   alerts in topic {topics.alerts}, refused records in {topics.dead_letters}",
         "",

@@ -147,7 +147,7 @@ def generate(
         # Planned anew: connecting and naming merchants took time, and the first record is due at once.
         plan = plan_run(wanted, clock.now())
         report = _run(plan, KafkaTarget(writer, topics), clock, labels)
-    _show(report, plan, f"{topics.transactions} on {connection.bootstrap}", output)
+    _show(report, plan, f"{topics.input} on {connection.bootstrap}", output)
 
 
 def _wishes(options: dict[str, Any], *, keeps_pace: bool) -> Wishes:
@@ -182,13 +182,13 @@ def _send_prepared(
     file: Path, plan: LoadPlan, connection: KafkaConnection, topics: Topics, output: Output
 ) -> None:
     templates = read_templates(file)
-    channel = KafkaBatchChannel(connection, topics.transactions)
+    channel = KafkaBatchChannel(connection, topics.input)
     with closing(channel), stop_on_signals() as stopped:
         report = run_load(templates, channel, SteadyClock(), plan, stopped)
     if report.failed:
         raise StoreError("kafka", f"{report.failed} of {report.sent} records failed: {channel.first_error}")
     facts = msgspec.to_builtins(report)
-    show("generate", facts, output, lambda: facts_table({"target": topics.transactions, **facts}))
+    show("generate", facts, output, lambda: facts_table({"target": topics.input, **facts}))
 
 
 def _show(report: SendReport, plan: RunPlan, target: str, output: Output) -> None:

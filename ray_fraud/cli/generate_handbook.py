@@ -127,7 +127,7 @@ def _to_kafka(
             speed=_speed(options, made, settings),
             wall_limit_seconds=options["seconds"],
         )
-    facts = _sent(report, f"{topics.transactions} on {connection.bootstrap}", settings)
+    facts = _sent(report, f"{topics.input} on {connection.bootstrap}", settings)
     show("generate", facts, output, lambda: facts_table(facts))
 
 

@@ -16,6 +16,7 @@ from ray_fraud.domain.live_comparison import Role
 from ray_fraud.domain.metric import Metric, MetricKind
 from ray_fraud.domain.progress_metrics import PROGRESS_METRICS
 from ray_fraud.domain.rejection import RejectionCode
+from ray_fraud.domain.rekey_metrics import REKEY_METRICS
 from ray_fraud.domain.version_metrics import VERSION_METRICS
 
 COLD_RULES = tuple(rule for rule in RuleName if rule not in HOT_RULES)
@@ -440,6 +441,7 @@ CATALOGUE: tuple[Metric, ...] = (
     MODEL_VERDICTS,
     MODEL_PRECISION,
     MODEL_DECISIONS,
+    *REKEY_METRICS,
     *VERSION_METRICS,
     *DRIFT_METRICS,
 )

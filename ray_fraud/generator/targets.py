@@ -34,7 +34,7 @@ class KafkaTarget:
 
     def transaction(self, key: bytes, value: bytes, timestamp_ms: int) -> None:
         """Raises StoreUnavailable or StoreRefused, for this record or for an earlier one."""
-        self._send(self._topics.transactions, key, value, timestamp_ms)
+        self._send(self._topics.input, key, value, timestamp_ms)
 
     def label(self, key: bytes, value: bytes, timestamp_ms: int) -> None:
         """Raises StoreUnavailable or StoreRefused, for this record or for an earlier one."""

@@ -81,6 +81,19 @@ class Topics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alerts: str = "fraud_alerts"
     labels: str = "transaction_labels"
     partitions: int = 3
+    rekey_from: str | None = None
+    """A topic with records in any partition, from which `transactions`, then a topic of the platform's own,
+    is filled by user (docs/producers.md); None: producers send to `transactions` themselves."""
+
+    @property
+    def input(self) -> str:
+        """Where producers send."""
+        return self.rekey_from or self.transactions
+
+    @property
+    def rekey_progress(self) -> str:
+        """How far `rekey_from` is in `transactions`; a partition for each of its partitions."""
+        return f"{self.transactions}.progress"
 
 
 class Connections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

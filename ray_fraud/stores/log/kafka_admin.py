@@ -16,12 +16,27 @@ from kafka.protocol.consumer.offsets import IsolationLevel
 from ray_fraud.stores.connections import KafkaConnection, Topics
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.log.kafka_client import kafka_errors_told_apart, opening, topic_id_text
-from ray_fraud.stores.log.limits import DEAD_LETTER_HEADROOM_BYTES
+from ray_fraud.stores.log.limits import DEAD_LETTER_HEADROOM_BYTES, KEYED_RECORD_BYTES
 from ray_fraud.stores.log.port import TopicEnds, WrongPartitionCount
 
 log = logging.getLogger(__name__)
 
 OLDEST_VERSION = (3, 5)
+_EVER = str(2**63 - 1)
+KEYED_TOPIC = {
+    "max.message.bytes": str(KEYED_RECORD_BYTES),
+    # The record keeps the time that it had, whatever that is: the decision about it is the fold's.
+    "message.timestamp.type": "CreateTime",
+    "message.timestamp.before.max.ms": _EVER,
+    "message.timestamp.after.max.ms": _EVER,
+}
+PROGRESS_TOPIC = {
+    # Only each partition's newest record is read; it must never be deleted.
+    "cleanup.policy": "delete",
+    "retention.ms": "-1",
+    "retention.bytes": str(2**20),
+    "segment.bytes": str(2**20),
+}
 
 
 class KafkaLogAdmin:
@@ -65,6 +80,20 @@ class KafkaLogAdmin:
                 found,
                 needed,
             )
+
+    def ensure_rekeying(self, topics: Topics) -> int:
+        source = topics.rekey_from
+        if source is None:
+            raise StoreRefused("kafka", "topics.rekey_from is not set")
+        self._ensure(source, topics.partitions, {})
+        count = self.partition_count(source)
+        self._ensure(topics.transactions, topics.partitions, KEYED_TOPIC)
+        self._ensure(topics.rekey_progress, count, PROGRESS_TOPIC)
+        if self.partition_count(topics.rekey_progress) < count:
+            with kafka_errors_told_apart():
+                self._client.create_partitions({topics.rekey_progress: count})
+                self._client.wait_for_topics([topics.rekey_progress])
+        return count
 
     def topic_id(self, topic: str) -> str:
         return topic_id_text(uuid.UUID(self._description(topic)["topic_id"]))

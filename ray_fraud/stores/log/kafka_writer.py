@@ -131,10 +131,15 @@ def _send(producer: ReplaceableProducer, record: Outgoing) -> Any:
             record.topic,
             key=record.key,
             value=record.value,
-            headers=[(_WireName(name), value or b"") for name, value in record.headers],
+            headers=wire_headers(record.headers),
             partition=record.partition,
             timestamp_ms=record.timestamp_ms,
         )
+
+
+def wire_headers(headers: Headers) -> list[tuple[str, bytes]]:
+    """As kafka-python sends them: names of any bytes, and an empty value for none."""
+    return [(_WireName(name), value or b"") for name, value in headers]
 
 
 class _WireName(str):

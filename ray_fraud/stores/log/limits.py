@@ -15,6 +15,9 @@ KEPT_KEY_BYTES = 65_536
 KEPT_HEADERS_BYTES = 65_536
 """Names and values together, as they lie in the log."""
 
+KEYED_RECORD_BYTES = KEPT_VALUE_BYTES + KEPT_KEY_BYTES + KEPT_HEADERS_BYTES + 65_536
+"""Takes whatever a reader can hold, and the headers that say where a re-keyed record came from."""
+
 MAX_INFLATED_BYTES = 268_435_456
 """What one compressed batch may become: beyond it, it counts as damaged. Gzip makes 1,000 bytes of one."""
 POLL_BYTES = 16_777_216

@@ -13,7 +13,7 @@ from ray_fraud.domain.record import Headers, PartitionId, Record
 from ray_fraud.stores.connections import Topics
 from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
 from ray_fraud.stores.faults import Crashed, FaultPlan
-from ray_fraud.stores.log.limits import DEAD_LETTER_HEADROOM_BYTES, MAX_RECORD_BYTES
+from ray_fraud.stores.log.limits import DEAD_LETTER_HEADROOM_BYTES, KEYED_RECORD_BYTES, MAX_RECORD_BYTES
 from ray_fraud.stores.log.partitioning import partition_of
 from ray_fraud.stores.log.port import (
     EpochEnd,
@@ -114,6 +114,8 @@ class MemoryBroker:
         self.now_ms = now_ms
         self.retention: timedelta | None = None
         self._topics: dict[str, Topic] = {}
+        self.writer_lives: dict[str, int] = {}
+        """How often a writer took a name of atomic writers over."""
         self._created = 0
 
     # What the platform uses.
@@ -422,6 +424,20 @@ class MemoryLogAdmin:
 
     def close(self) -> None:
         return
+
+    def ensure_rekeying(self, topics: Topics) -> int:
+        def action() -> int:
+            if topics.rekey_from is None:
+                raise StoreRefused("kafka", "topics.rekey_from is not set")
+            limits = {topics.rekey_from: MAX_RECORD_BYTES, topics.transactions: KEYED_RECORD_BYTES}
+            for name, limit in {**limits, topics.rekey_progress: MAX_RECORD_BYTES}.items():
+                if not self._broker.has(name):
+                    self._broker.create(name, topics.partitions, limit)
+            count = len(self._broker.topic(topics.rekey_from).logs)
+            self._broker.add_partitions(topics.rekey_progress, count)
+            return count
+
+        return self._faults.step("kafka", "ensure_rekeying", action)
 
     def _ensure(self, topics: Topics) -> None:
         for name in (topics.transactions, topics.dead_letters, topics.alerts, topics.labels):

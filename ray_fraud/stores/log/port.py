@@ -228,6 +228,43 @@ class LogWriter(Protocol):
         """Flush for a bounded time and close. Repeating it is harmless."""
 
 
+class Append(NamedTuple):
+    """One record of an atomic append."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    timestamp_ms: int | None = None
+    """None: the time of sending."""
+
+
+class AtomicWriter(Protocol):
+    """Appends all records of a call or none, under a name that one writer at a time holds."""
+
+    def take_over(self) -> None:
+        """Fence every earlier writer of this name; what they had not finished is undone or done afterwards.
+
+        Must be called before the first `append`, and again after one that failed.
+
+        Raises:
+            StoreUnavailable: no broker answers.
+        """
+
+    def append(self, records: Sequence[Append]) -> None:
+        """All of them become readable together, after this call at the latest.
+
+        Raises:
+            Fenced: a later writer of this name took over; nothing was appended.
+            StoreUnavailable: all may be there or none: take over again, then look.
+            StoreRefused: none is there.
+        """
+
+    def close(self) -> None:
+        """No call may follow. Repeating it is harmless."""
+
+
 class LogAdmin(Protocol):
     def cluster_id(self) -> str: ...
 
@@ -238,6 +275,15 @@ class LogAdmin(Protocol):
 
         Raises:
             WrongPartitionCount: of the input, whose partitions hold users' states.
+        """
+
+    def ensure_rekeying(self, topics: Topics) -> int:
+        """Create what re-keying needs and is missing; the number of partitions of `topics.rekey_from`.
+
+        Before `ensure_topics`, which would make `topics.transactions` with the broker's own limits.
+
+        Raises:
+            StoreRefused: `topics.rekey_from` is not set.
         """
 
     def topic_id(self, topic: str) -> str:
