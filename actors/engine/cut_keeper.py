@@ -7,7 +7,7 @@ Never: putting an offset into a cut before its effects are acknowledged.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import RLock
@@ -61,11 +61,16 @@ class CutKeeper:
         *,
         redis_raised: bool,
         lock: RLock,
-        events: Callable[[], tuple[ControlEvent, ...]],
+        events_after: Callable[[int], Sequence[ControlEvent]],
         leader_epoch: Callable[[int], int],
         freeze: Callable[[], Frozen],
     ) -> None:
-        """`leader_epoch`: of the log's record before an offset."""
+        """Keeps what settles.
+
+        Args:
+            events_after: the control events above a number.
+            leader_epoch: of the log's record before an offset.
+        """
         self._ports = ports
         self._own = own
         self._lock = lock
@@ -79,7 +84,8 @@ class CutKeeper:
         self._complete = base.cut is not None
         self._raised = redis_raised
         self._unconfirmed: Cut | None = None
-        self._events = events
+        self._events_after = events_after
+        self._base_seq = self._sent_seq = base.snapshot_seq
         self._leader_epoch = leader_epoch
         self._freeze = freeze
 
@@ -96,6 +102,11 @@ class CutKeeper:
     @property
     def watermark_ms(self) -> int:
         return self._watermark_ms
+
+    def rebase(self, offset: int, seq: int) -> None:
+        """A snapshot at `offset` with the events up to `seq` is durable: cuts carry those above only."""
+        with self._lock:
+            self._base_offset, self._base_seq = offset, seq
 
     def add(self, observed: Observed) -> None:
         """Takes over a settled batch; batches come in the order of their offsets."""
@@ -151,6 +162,8 @@ class CutKeeper:
         *,
         drained: bool,
     ) -> Cut:
+        base_seq = self._base_seq
+        events = tuple(self._events_after(max(self._sent_seq, base_seq)))
         return Cut(
             epoch=self._own.epoch,
             token=self._own.token,
@@ -159,7 +172,9 @@ class CutKeeper:
             drained=drained,
             watermark_ms=watermark_ms,
             base_offset=self._base_offset,
-            events=self._events(),
+            events=events,
+            base_seq=base_seq,
+            last_seq=events[-1].seq if events else max(self._sent_seq, base_seq),
             user_count=self._user_count,
             digest=self._digest,
             fold_version=self._ports.fold.version,
@@ -180,6 +195,7 @@ class CutKeeper:
             )
             return False
         self._written_offset = cut.next_offset
+        self._sent_seq = cut.known_seq
         return True
 
     def _write_generation(self, *, drained: bool) -> bool:
@@ -191,6 +207,7 @@ class CutKeeper:
             self._settled = Settled()
         self._user_count = len(frozen.users)
         self._digest = users_digest(frozen.users.items())
+        self._sent_seq = 0
         cut = self._cut(frozen.next_offset, {}, frozen.next_offset, frozen.watermark_ms, drained=drained)
         outcome = self._ports.cuts.write_generation(self._own.partition, cut, frozen.users.items())
         if outcome is CutOutcome.FENCED:
@@ -198,6 +215,7 @@ class CutKeeper:
         if outcome is CutOutcome.DIVERGED:
             return False
         self._complete = True
+        self._sent_seq = cut.known_seq
         self._written_offset = frozen.next_offset
         return True
 

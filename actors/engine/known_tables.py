@@ -1,46 +1,47 @@
-"""The feature tables that one partition has loaded: those that its timeline needs, no others.
+"""The feature tables of one partition: read when an event that names them is due, the last few are kept.
 
-Never: a read from the outside while records are folded.
+A timeline may name thousands, since each refresh makes new ones; a fold needs one at a time.
+
+Never: more than `KEPT` in memory.
 """
 
-import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from ray_fraud.domain.feature_tables import FeatureTables
 from ray_fraud.stores.feature_tables.parts import TableReader
 from ray_fraud.stores.feature_tables.port import FeatureTableFiles
 
-logger = logging.getLogger(__name__)
+KEPT = 3
+"""Those that hold, those that a new event will name, and one between."""
 
 
 class KnownTables(Mapping[str, FeatureTables]):
-    """By digest. `load` may be called from one thread while another looks up."""
+    """By digest; looking up reads what is not kept (reading thread only)."""
 
     def __init__(self, files: FeatureTableFiles) -> None:
         self._reader = TableReader(files)
-        self._loaded: dict[str, FeatureTables] = {}
+        self._kept: dict[str, FeatureTables] = {}
 
-    def load(self, digest: str) -> None:
-        """Makes tables known; nothing happens if they are.
+    def load(self, digest: str) -> FeatureTables:
+        """The tables.
 
         Raises:
             StoreUnavailable: the lake does not answer and this node has no copy; try again.
             StoreRefused: the lake has no such file, or a damaged one.
         """
-        if digest not in self._loaded:
-            self._loaded[digest] = self._reader.load(digest)
-
-    def keep_only(self, digests: Iterable[str]) -> None:
-        """Forgets all others."""
-        kept = set(digests)
-        for digest in [digest for digest in self._loaded if digest not in kept]:
-            del self._loaded[digest]
+        tables = self._kept.pop(digest, None)
+        if tables is None:
+            tables = self._reader.load(digest)
+        self._kept[digest] = tables
+        while len(self._kept) > KEPT:
+            del self._kept[next(iter(self._kept))]
+        return tables
 
     def __getitem__(self, digest: str) -> FeatureTables:
-        return self._loaded[digest]
+        return self.load(digest)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._loaded)
+        return iter(self._kept)
 
     def __len__(self) -> int:
-        return len(self._loaded)
+        return len(self._kept)

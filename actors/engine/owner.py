@@ -28,7 +28,7 @@ from actors.engine.known_tables import KnownTables
 from actors.engine.leader_epochs import LeaderEpochs
 from actors.engine.ports import Ports
 from actors.engine.publisher import Publisher
-from actors.engine.recovery import Base, find_base
+from actors.engine.recovery import Base, find_base, last_seq, restored
 from actors.engine.suspects import Suspects
 from actors.engine.take_over import TakenOver, take_over
 from actors.engine.timeline_keeper import Desired, TimelineKeeper
@@ -41,7 +41,7 @@ from ray_fraud.domain.replay import in_batches
 from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import Split
-from ray_fraud.domain.timeline import Quarantine, damage_in, tables_needed
+from ray_fraud.domain.timeline import Quarantine, damage_in
 from ray_fraud.domain.user_state import users_digest
 from ray_fraud.scoring.scored_batch import ScoredBatch
 from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
@@ -66,6 +66,7 @@ class PartitionOwner:
         self._ports = ports
         self._lock = RLock()
         self._unsettled: deque[Observed] = deque()
+        self._unobserved: list[Record] = []
         self._reconciled: Desired | None = None
         self.desired = desired
         taken = take_over(ports, partition, token)
@@ -75,16 +76,13 @@ class PartitionOwner:
         life_start = min((event.from_offset for event in events), default=taken.own.barrier)
         check_versions(ports, taken, events)
         base = find_base(ports, taken, epochs, life_start, events)
-        if ports.ledger.restore_events(taken.own, base.events):
-            events = ports.ledger.events(partition)
+        events = restored(ports, taken, base, events)
         base = upgrade(ports, taken, base, events)
         self.base = base
         self.drained = taken.undecided or base.next_offset == taken.own.barrier
         tables = KnownTables(ports.feature_tables)
         # What the log has lost is not folded: its tables may be gone from the lake, too.
         begin = max(base.next_offset, taken.bounds.start)
-        for digest in tables_needed(events, begin):
-            tables.load(digest)
         self.state = PartitionState(
             partition.partition,
             ports.decoder,
@@ -114,7 +112,7 @@ class PartitionOwner:
             base,
             redis_raised=taken.redis_raised,
             lock=self._lock,
-            events=lambda: tuple(self._timeline.events),
+            events_after=self._timeline.after,
             leader_epoch=self._leader_epochs.before,
             freeze=self.freeze,
         )
@@ -198,6 +196,9 @@ class PartitionOwner:
 
         Behind an unclean end a batch of its own, marked, once the one before has settled (`Suspects`).
         """
+        if self._unobserved:
+            rest, self._unobserved = self._unobserved, []
+            return rest
         if self._suspects.passed:
             if self._watches and not self._damage.known:
                 # A question for each batch of the log would cost what a batch of one record does.
@@ -246,7 +247,7 @@ class PartitionOwner:
         position = max(self._ports.reader.position(), self.state.next_offset)
         with self._lock:
             reached = self._unsettled[-1].next_offset if self._unsettled else self.cuts.next_offset
-            if self._suspects.holds_records or position <= reached:
+            if self._unobserved or self._suspects.holds_records or position <= reached:
                 return []
             observed = self.state.pass_over(position)
             self._unsettled.append(observed)
@@ -254,8 +255,22 @@ class PartitionOwner:
         return [observed]
 
     def observe(self, records: Sequence[Record]) -> list[Observed]:
-        """Folds all of the records; several batches where a control event lies between them."""
-        return list(in_batches(self._observe, records))
+        """Folds the records; several batches where a control event lies between them.
+
+        If feature tables that are due in the middle cannot be read now, `read` gives the rest again.
+
+        Raises:
+            StoreUnavailable: those due at the first record cannot be read; nothing was observed, try again.
+        """
+        batches: list[Observed] = []
+        try:
+            for observed in in_batches(self._observe, records):
+                batches.append(observed)  # noqa: PERF402 - what came before an error is kept
+        except (StoreUnavailable, SlowDown):
+            if not batches:
+                raise
+            self._unobserved = [each for each in records if each.offset >= batches[-1].next_offset]
+        return batches
 
     def _observe(self, records: Sequence[Record]) -> Observed:
         with self._lock:
@@ -340,7 +355,10 @@ class PartitionOwner:
         name = self._ports.snapshots.write(self.own.partition, header, frozen.users.items())
         # What lies below the newest upgrade cannot be folded again: whoever looks back begins there.
         began = fold_began(self._timeline.events, self._ports.fold.version)
-        self._ports.snapshots.prune(self.own.partition, KEPT_SNAPSHOTS, () if began is None else (began,))
+        # The events of cuts begin where this one ends, even if some of a longer, lost log lie above.
+        spared = {frozen.next_offset} if began is None else {frozen.next_offset, began}
+        self._ports.snapshots.prune(self.own.partition, KEPT_SNAPSHOTS, spared)
+        self.cuts.rebase(frozen.next_offset, last_seq(header.events))
         return name
 
     def freeze(self) -> Frozen:

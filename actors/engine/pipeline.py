@@ -267,7 +267,7 @@ class Pipeline:
             self.abandon()
             self._ended.set()
 
-    def _persist(self, component: Component, step: Callable[[], T]) -> T:
+    def _persist(self, component: str, step: Callable[[], T]) -> T:
         """Repeats a step while its store is unavailable."""
         for attempt in tenacity.Retrying(
             retry=tenacity.retry_if_exception_type((StoreUnavailable, SlowDown)),
@@ -283,7 +283,7 @@ class Pipeline:
                 return result
         raise AssertionError("tenacity ended without a result")
 
-    def _note(self, component: Component, state: tenacity.RetryCallState) -> None:
+    def _note(self, component: str, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         away = error.store if isinstance(error, StoreError) else component
         self._waits[current_thread().name] = (away, str(error))
@@ -312,7 +312,7 @@ class Pipeline:
                     self._stop_reading.wait(SETTLING_POLL_SECONDS)
                 continue
             read_at = time.monotonic()
-            for observed in owner.observe(records):
+            for observed in self._persist(metrics.LAKE, partial(owner.observe, records)):
                 size = observed.next_offset - observed.from_offset
                 misrouted = self._finder.find(observed, records)
                 batch = InFlight(observed, read_at, size, records[-1].timestamp_ms, misrouted)

@@ -4,7 +4,7 @@ Never: trusting a cut or snapshot that its epoch had no right to write, or that 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from actors.engine.cut_offs import LogHistory
@@ -37,6 +37,8 @@ class Base:
     """Of the fold that made the state."""
     leader_epoch: int
     """Of the log's record before `next_offset`; -1: not known."""
+    snapshot_seq: int = 0
+    """Number of the last event that a durable snapshot has; 0: none is known."""
 
 
 def find_base(
@@ -57,7 +59,7 @@ def find_base(
     snapshot = _newest_snapshot(ports, partition, believe)
     if header is not None and (snapshot is None or header.next_offset >= snapshot.next_offset):
         try:
-            return _from_cut(ports, partition, header)
+            return _from_cut(ports, partition, header, snapshot)
         except StoreRefused as error:
             logger.error("partition %s: cut refused, next rung of the ladder: %s", partition, error)  # noqa: TRY400
     if snapshot is not None:
@@ -109,7 +111,10 @@ def _newest_snapshot(ports: Ports, partition: PartitionId, believe: _Belief) -> 
         return None
 
 
-def _from_cut(ports: Ports, partition: PartitionId, header: CutHeader) -> Base:
+def _from_cut(
+    ports: Ports, partition: PartitionId, header: CutHeader, snapshot: SnapshotHeader | None
+) -> Base:
+    found = 0 if snapshot is None else last_seq(snapshot.events)
     users = dict(ports.cuts.read_users(partition, header))
     return Base(
         users,
@@ -121,6 +126,7 @@ def _from_cut(ports: Ports, partition: PartitionId, header: CutHeader) -> Base:
         header.base_offset,
         header.fold_version,
         header.leader_epoch,
+        max(found, header.base_seq),
     )
 
 
@@ -136,4 +142,31 @@ def _from_snapshot(ports: Ports, header: SnapshotHeader) -> Base:
         header.next_offset,
         header.fold_version,
         header.leader_epoch,
+        last_seq(header.events),
     )
+
+
+def restored(ports: Ports, taken: TakenOver, base: Base, recorded: list[ControlEvent]) -> list[ControlEvent]:
+    """The timeline, after a restored database got back what cut and snapshots carry.
+
+    Raises:
+        StoreUnavailable: the lake, which has the events before those of the cut, does not answer; try again.
+        TimelineConflict: numbers would stay missing, or differ.
+        Fenced: a newer owner exists.
+    """
+    carried = list(base.events)
+    begin = 0 if base.cut is None else base.cut.base_seq
+    if len(recorded) < begin:
+        snapshot = ports.snapshots.newest_valid(
+            taken.own.partition, lambda header: last_seq(header.events) >= begin
+        )
+        if snapshot is not None:
+            carried = [event for event in snapshot.events if event.seq <= begin] + carried
+    if len(recorded) < begin + len(base.events) and ports.ledger.restore_events(taken.own, carried):
+        return ports.ledger.events(taken.own.partition)
+    return recorded
+
+
+def last_seq(events: Sequence[ControlEvent]) -> int:
+    """0 if there are none."""
+    return events[-1].seq if events else 0

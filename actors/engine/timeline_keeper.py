@@ -56,6 +56,10 @@ class TimelineKeeper:
         self._own = own
         self.events = events
 
+    def after(self, seq: int) -> Sequence[ControlEvent]:
+        """The events above a number."""
+        return self.events[seq:]
+
     def last(self, kind: EventKind) -> ControlEvent | None:
         """The event of this kind that holds once all are due."""
         return max((event for event in self.events if event.kind is kind), key=in_force_order, default=None)
@@ -158,9 +162,6 @@ class TimelineKeeper:
             logger.error("partition %s: feature tables not usable: %s", self._own.partition, error)  # noqa: TRY400
             return False
         self._append(state, event)
-        # What held until here is folded already, unless the event lies ahead.
-        if event.from_offset <= state.next_offset:
-            self._tables.keep_only([digest])
         return True
 
     def _append(self, state: PartitionState, event: ControlEvent) -> None:

@@ -119,6 +119,7 @@ def _converted(ports: Ports, base: Base) -> Base:
         snapshot_offset=base.snapshot_offset,
         fold_version=ports.fold.version,
         leader_epoch=base.leader_epoch,
+        snapshot_seq=base.snapshot_seq,
     )
 
 

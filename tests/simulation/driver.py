@@ -45,6 +45,9 @@ class Owner:
 
     steps: PartitionOwner
     queue: deque[Observed] = field(default_factory=deque)
+    snapshot_seq: int = 0
+    """Number of the last event in its newest snapshot, which is at `snapshot_offset`."""
+    snapshot_offset: int = 0
 
 
 @dataclass
@@ -66,6 +69,7 @@ class Happened:
     cut_offs_noticed: int = 0
     elections: int = 0
     holes: int = 0
+    cuts_since_a_snapshot: int = 0
     read_only: int = 0
     fail_overs: int = 0
 
@@ -162,7 +166,9 @@ class Driver:
     def read(self, owner: Owner, limit: int) -> None:
         self.persist(owner.steps.reconcile)
         records = self.persist(lambda: owner.steps.read(limit, NO_WAIT))
-        observed = owner.steps.observe(records) if records else owner.steps.observe_holes()
+        observed = self.persist(
+            lambda: owner.steps.observe(records) if records else owner.steps.observe_holes()
+        )
         owner.queue.extend(observed)
 
     def settle(self, owner: Owner) -> None:
@@ -180,12 +186,24 @@ class Driver:
 
     def keep(self, owner: Owner) -> None:
         self.attempt(owner.steps.write_cut)
+        header = self.world.contents.of(self.world.partition).header
+        if header is None or header.writer_epoch != owner.steps.own.epoch:
+            return
+        if owner.snapshot_seq and header.next_offset > owner.snapshot_offset:
+            again = [event.seq for event in header.events if event.seq <= owner.snapshot_seq]
+            assert not again, f"a cut carries events that are in the snapshot: {again}"
+            self.happened.cuts_since_a_snapshot += 1
 
     def progress(self, owner: Owner) -> None:
         self.attempt(owner.steps.record_progress)
 
     def snapshot(self, owner: Owner) -> None:
-        self.attempt(owner.steps.write_snapshot)
+        def write() -> None:
+            known = owner.steps.timeline_length
+            owner.steps.write_snapshot()
+            owner.snapshot_seq, owner.snapshot_offset = known, owner.steps.cuts.next_offset
+
+        self.attempt(write)
 
     def haunt(self) -> None:
         """An owner that was replaced, but not stopped, goes on."""

@@ -13,12 +13,17 @@ from ray_fraud.stores.cuts.port import CutDamaged, CutHeader
 
 Users = Iterable[tuple[int, bytes | None]]
 
+_event = msgspec.json.Decoder(ControlEvent)
 _events = msgspec.json.Decoder(tuple[ControlEvent, ...])
+_NO_EVENTS = b"[]"
 
 
-def header_arguments(header: CutHeader) -> list[bytes]:
-    """Field, value, field, value …"""
-    return [
+def header_arguments(header: CutHeader, known_seq: int | None = None) -> list[bytes]:
+    """Field, value, field, value …; each event in a field of its own, so that a cut sends only new ones.
+
+    `known_seq`: number of the last event that is stored then; None: that of the last of the header's.
+    """
+    arguments = [
         b"epoch",
         b"%d" % header.epoch,
         b"token",
@@ -35,8 +40,15 @@ def header_arguments(header: CutHeader) -> list[bytes]:
         b"%d" % header.watermark_ms,
         b"base_offset",
         b"%d" % header.base_offset,
+        # Where older releases have the whole timeline.
         b"events",
-        msgspec.json.encode(header.events),
+        _NO_EVENTS,
+        b"events_of",
+        b"%d" % header.writer_epoch,
+        b"base_seq",
+        b"%d" % header.base_seq,
+        b"last_seq",
+        b"%d" % (header.last_seq if known_seq is None else known_seq),
         b"user_count",
         b"%d" % header.user_count,
         b"digest",
@@ -46,6 +58,9 @@ def header_arguments(header: CutHeader) -> list[bytes]:
         b"leader_epoch",
         b"%d" % header.leader_epoch,
     ]
+    for event in header.events:
+        arguments += (b"event:%d" % event.seq, msgspec.json.encode(event))
+    return arguments
 
 
 def decode_header(fields: Mapping[bytes, bytes]) -> CutHeader | None:
@@ -57,6 +72,7 @@ def decode_header(fields: Mapping[bytes, bytes]) -> CutHeader | None:
     if b"generation" not in fields:
         return None
     try:
+        base_seq, events = _events_of(fields)
         return CutHeader(
             epoch=int(fields[b"epoch"]),
             token=fields[b"token"].decode(),
@@ -66,7 +82,8 @@ def decode_header(fields: Mapping[bytes, bytes]) -> CutHeader | None:
             drained=fields[b"drained"] == b"1",
             watermark_ms=int(fields[b"watermark_ms"]),
             base_offset=int(fields[b"base_offset"]),
-            events=_events.decode(fields[b"events"]),
+            events=events,
+            base_seq=base_seq,
             user_count=int(fields[b"user_count"]),
             digest=int(fields[b"digest"]),
             fold_version=int(fields[b"fold_version"]),
@@ -75,6 +92,22 @@ def decode_header(fields: Mapping[bytes, bytes]) -> CutHeader | None:
         )
     except (KeyError, ValueError) as error:
         raise CutDamaged("redis", f"header of the cut is unreadable: {error!r}") from error
+
+
+def _events_of(fields: Mapping[bytes, bytes]) -> tuple[int, tuple[ControlEvent, ...]]:
+    """Number of the base's last event, and those after it.
+
+    Raises:
+        KeyError, ValueError: some are missing or unreadable.
+    """
+    whole = _events.decode(fields[b"events"])
+    if fields.get(b"events_of") != fields[b"writer_epoch"]:
+        # Written by an older release, perhaps over the fields of a newer one.
+        return 0, whole
+    base_seq, last_seq = int(fields[b"base_seq"]), int(fields[b"last_seq"])
+    return base_seq, tuple(
+        _event.decode(fields[b"event:%d" % seq]) for seq in range(base_seq + 1, last_seq + 1)
+    )
 
 
 def user_arguments(users: Users, bucket_keys: list[str]) -> tuple[list[str], list[bytes]]:

@@ -35,6 +35,17 @@ local function call_with(command, key, args, first, last)
   end
 end
 
+-- Sets the header's values args[first…last] (field, value, …) and takes out the events that its base has.
+-- Owners of older releases say no base_seq: they leave it as it is.
+local function write_header(key, args, first, last)
+  local before = tonumber(redis.call('HGET', key, 'base_seq') or '0')
+  call_with('HSET', key, args, first, last)
+  local base = tonumber(redis.call('HGET', key, 'base_seq') or '0')
+  for seq = before + 1, base do
+    redis.call('HDEL', key, 'event:' .. seq)
+  end
+end
+
 -- From args[at] on, for each of keys[2…]: the number of values to set (pairs × 2), those values,
 -- the number of users to delete, their ids.
 local function write_users(keys, args, at)
@@ -82,7 +93,7 @@ local function write(keys, args)
   end
   local header = tonumber(args[6])
   write_users(keys, args, 7 + header)
-  redis.call('HSET', keys[1], unpack(args, 7, 6 + header))
+  write_header(keys[1], args, 7, 6 + header)
   return {'written', ''}
 end
 
@@ -127,7 +138,7 @@ local function swap(keys, args)
   if not pending_is_ours(cut, args) or cut.generation ~= args[4] then
     return 'changed'
   end
-  redis.call('HSET', keys[1], unpack(args, 5))
+  write_header(keys[1], args, 5, #args)
   redis.call('HDEL', keys[1], 'pending')
   unlink_users(keys)
   return 'written'

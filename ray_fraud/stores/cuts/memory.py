@@ -130,5 +130,5 @@ def _write(stored: StoredPartition, cut: Cut) -> CutOutcome:
             stored.users.pop(user_id, None)
         else:
             stored.users[user_id] = state
-    stored.header = cut.header(stored.header.generation)
+    stored.header = cut.header(stored.header.generation, stored.header.events)
     return CutOutcome.WRITTEN

@@ -6,7 +6,7 @@ Writing one is a single atomic call that compares the owner (epoch, token) and t
 Never: a Redis client; a decision about alerts.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -34,15 +34,22 @@ class CutHeader(msgspec.Struct, frozen=True):
     """True if the writer closed the cut: nothing above it was decided."""
     watermark_ms: int
     base_offset: int
-    """Where `events` begins: the timeline up to it is in the base (snapshot or log start)."""
+    """Offset of the base: the newest snapshot, or where the log begins."""
     events: tuple[ControlEvent, ...]
-    """The control events since the base, by seq."""
+    """The control events since the base, by seq; those up to `base_seq` are in the base."""
     user_count: int
     digest: int
     """XOR over all users of `users_digest_term`; unsigned, 64 bits."""
     fold_version: int
     leader_epoch: int = -1
     """Of the log's record before `next_offset`; -1: not known."""
+    base_seq: int = 0
+    """Number of the last event that the base has; 0: there is no base with events."""
+
+    @property
+    def last_seq(self) -> int:
+        """Number of the last event that was known when the cut was written."""
+        return self.events[-1].seq if self.events else self.base_seq
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,15 +64,29 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
     watermark_ms: int
     base_offset: int
     events: tuple[ControlEvent, ...] = ()
+    """Those that the cut before does not have yet, or all since the base; a generation has all."""
     user_count: int
     """Of the whole partition after this cut, not of `changed`."""
     digest: int
     fold_version: int
     leader_epoch: int = -1
+    base_seq: int = 0
+    last_seq: int | None = None
+    """None: that of the last of `events`."""
     changed: Mapping[int, bytes | None] = {}
     """User id to packed state, or to None for a user that was forgotten."""
 
-    def header(self, generation: str) -> CutHeader:
+    @property
+    def known_seq(self) -> int:
+        """Number of the last event that the header has after this cut."""
+        if self.last_seq is not None:
+            return self.last_seq
+        return max((event.seq for event in self.events), default=self.base_seq)
+
+    def header(self, generation: str, before: Sequence[ControlEvent] = ()) -> CutHeader:
+        """The header after this cut, if the one before it had the events `before`."""
+        last_seq = self.known_seq
+        known = {event.seq: event for event in (*before, *self.events)}
         return CutHeader(
             epoch=self.epoch,
             token=self.token,
@@ -75,11 +96,12 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
             drained=self.drained,
             watermark_ms=self.watermark_ms,
             base_offset=self.base_offset,
-            events=self.events,
+            events=tuple(known[seq] for seq in sorted(known) if self.base_seq < seq <= last_seq),
             user_count=self.user_count,
             digest=self.digest,
             fold_version=self.fold_version,
             leader_epoch=self.leader_epoch,
+            base_seq=self.base_seq,
         )
 
 

@@ -80,7 +80,7 @@ class RedisCutStore:
         generation = self._generations.get(partition) or _text(self._field(partition, "generation"))
         for _ in range(ATTEMPTS):
             keys, users = user_arguments(cut.changed.items(), bucket_keys(partition, generation))
-            header = header_arguments(cut.header(generation))
+            header = header_arguments(cut.header(generation), cut.known_seq)
             arguments: list[Argument] = [str(cut.epoch), cut.token, generation]
             arguments += [str(cut.previous_offset), str(cut.next_offset), str(len(header)), *header, *users]
             outcome, answer = self._call("write", [cut_key(partition), *keys], arguments)
@@ -109,7 +109,7 @@ class RedisCutStore:
             touched, arguments = user_arguments(chunk, keys)
             if not self._went_on(self._call("add", [cut_key(partition), *touched], [*owner, *arguments])):
                 return CutOutcome.FENCED
-        header = header_arguments(cut.header(generation))
+        header = header_arguments(cut.header(generation), cut.known_seq)
         if not self._went_on(self._call("swap", self._keys(partition, old), [*owner, old, *header])):
             return CutOutcome.FENCED
         self._generations[partition] = generation

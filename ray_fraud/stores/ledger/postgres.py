@@ -146,8 +146,10 @@ class PostgresLedger:
 
     def append_event(self, own: Ownership, event: ControlEvent) -> None:
         with self._fenced("append_event", own):
-            stored = self._events("append_event", own.partition)
-            if check_appended(len(stored), stored[event.seq - 1 : event.seq], event):
+            stored = self._events("append_event", own.partition, "seq = %s", event.seq)
+            query = f"SELECT coalesce(max(seq), 0) FROM control_event WHERE {_PARTITION}"
+            ((last_seq,),) = self._session.rows("append_event", query, own.partition)
+            if check_appended(last_seq, stored, event):
                 self._add_events("append_event", own, [event])
 
     def restore_events(self, own: Ownership, events: Sequence[ControlEvent]) -> int:
@@ -263,12 +265,14 @@ class PostgresLedger:
         rows = self._session.rows(operation, query, own.partition)
         return Fenced(STORE, own.epoch, rows[0][0] if rows else 0)
 
-    def _events(self, operation: str, partition: PartitionId) -> list[ControlEvent]:
+    def _events(
+        self, operation: str, partition: PartitionId, condition: str = "TRUE", *values: int
+    ) -> list[ControlEvent]:
         query = (
             "SELECT seq, from_offset, kind, digest, reference"
-            f" FROM control_event WHERE {_PARTITION} ORDER BY seq"
+            f" FROM control_event WHERE {_PARTITION} AND {condition} ORDER BY seq"
         )
-        rows = self._session.rows(operation, query, partition)
+        rows = self._session.rows(operation, query, (*partition, *values))
         return [
             ControlEvent(seq, start, EventKind(kind), digest, reference)
             for seq, start, kind, digest, reference in rows
