@@ -34,6 +34,7 @@ from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
 from ray_fraud.stores.log.kafka_atomic import KafkaAtomicWriter
 from ray_fraud.stores.log.kafka_reader import KafkaLogReader
 from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
+from ray_fraud.stores.log.topic_policy import policy_warnings
 from ray_fraud.stores.partition_facts import decoder_of as decoder_of
 from ray_fraud.stores.partition_facts import partition_id as partition_id
 from ray_fraud.stores.snapshots.lake import LakeSnapshotStore
@@ -188,13 +189,11 @@ class SupervisorPorts:
         """
         return KafkaLogAdmin(self._config.connections.kafka)
 
-    def retention_warning(self) -> str | None:
-        """What to change if the topic forgets records that a recovery from the lake would need."""
-        kept = self._kafka().retention(self._config.connections.topics.transactions)
+    def topic_warnings(self) -> list[str]:
+        """What to change if the topic forgets records that a recovery would need, or believes any clock."""
+        topic = self._config.connections.topics.transactions
         needed = timedelta(seconds=self._config.snapshot_interval_seconds) + LATENESS
-        if kept is None or kept >= needed:
-            return None
-        return f"topic retention {kept} is shorter than snapshot age + lateness {needed}: raise retention.ms"
+        return policy_warnings(topic, self._kafka().policy(topic), needed)
 
     def deploy_split(self, split: Split) -> None:
         """Makes the scorer hold the split; partitions that use it before score locally.

@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
 REGISTRY_SECONDS = 1.0
+TOPIC_SECONDS = 300.0
+"""Settings of a topic change while we run."""
 HEALTH_SECONDS = 5.0
 WATCH_SECONDS = 3.0
 """Between two looks at partitions that are well: each costs a call to every owner."""
@@ -57,6 +59,7 @@ class Supervisor:
         self._roll_out = SplitRollOut(self._ports.registry, self._deploy)
         self._features = FeatureRollOut(self._ports.refreshes)
         self._health: dict[str, bool] = {}
+        self._warnings: list[str] = []
         partitions = range(self._config.connections.topics.partitions)
         self._slots = [
             PartitionSlot(self._config, config, partition, self._meter) for partition in partitions
@@ -76,20 +79,24 @@ class Supervisor:
         self._loop = threading.Thread(target=self._run, name="supervising", daemon=True)
         self._loop.start()
 
-    def _warn_of_retention(self) -> None:
+    def _warn_of_topic(self) -> None:
         try:
-            warning = self._ports.retention_warning()
+            warnings = self._ports.topic_warnings()
         except StoreError as error:
-            warning = f"topic retention not known: {error}"
-        if warning is not None:
-            logger.warning("supervisor: %s", warning)
+            warnings = [f"retention and timestamps of the topic are not known: {error}"]
+        for warning in warnings:
+            if warning not in self._warnings:
+                logger.warning("supervisor: %s", warning)
+        self._warnings = warnings
 
     def _run(self) -> None:
-        self._warn_of_retention()
-        next_registry = next_health = next_watch = 0.0
+        next_topic = next_registry = next_health = next_watch = 0.0
         while not self._stopping.is_set():
             now = time.monotonic()
             try:
+                if now >= next_topic:
+                    self._warn_of_topic()
+                    next_topic = now + TOPIC_SECONDS
                 if now >= next_registry:
                     self._roll_out.look()
                     self._features.look([handle for handle in self.handles() if handle is not None])
@@ -197,6 +204,7 @@ class Supervisor:
             {
                 "health": self._health,
                 "problems": self._watch.sentences(),
+                "warnings": self._warnings,
                 "split": {"digest": split.digest, "arms": arms},
                 "feature_tables": self._features.digest,
                 "partitions": partitions,

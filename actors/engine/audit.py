@@ -129,6 +129,7 @@ def replay_partition(
         decoder,
         next_offset=start,
         watermark_ms=base.state.watermark_ms,
+        votes=base.state.votes,
         users=dict(base.state.users),
         timeline=timeline,
         tables=tables,

@@ -17,6 +17,7 @@ from actors.engine.recovery import Base
 from ray_fraud.domain.partition import Observed
 from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.domain.user_state import users_digest
+from ray_fraud.domain.watermark import Votes
 from ray_fraud.stores.cuts.port import Cut, CutDamaged, CutOutcome
 from ray_fraud.stores.errors import Fenced
 from ray_fraud.stores.ledger.port import Ownership
@@ -44,6 +45,7 @@ class Frozen:
     users: dict[int, bytes]
     next_offset: int
     watermark_ms: int
+    votes: Votes
 
 
 class CutKeeper:
@@ -76,7 +78,7 @@ class CutKeeper:
         self._lock = lock
         self._settled = Settled()
         self._next_offset = base.next_offset
-        self._watermark_ms = base.watermark_ms
+        self._watermark_ms, self._votes = base.watermark_ms, base.votes
         self._written_offset = base.next_offset
         self._base_offset = base.snapshot_offset
         self._digest = base.digest
@@ -108,6 +110,10 @@ class CutKeeper:
         with self._lock:
             self._base_offset, self._base_seq = offset, seq
 
+    @property
+    def votes(self) -> Votes:
+        return self._votes
+
     def add(self, observed: Observed) -> None:
         """Takes over a settled batch; batches come in the order of their offsets."""
         with self._lock:
@@ -118,7 +124,7 @@ class CutKeeper:
                 )
             self._settled.add(observed)
             self._next_offset = observed.next_offset
-            self._watermark_ms = observed.watermark_ms
+            self._watermark_ms, self._votes = observed.watermark_ms, observed.votes
 
     def write(self, *, drained: bool = False) -> bool:
         """Writes one cut if anything settled since the last; whether Redis is up to date now.
@@ -146,12 +152,14 @@ class CutKeeper:
             if self._next_offset == self._written_offset and not drained:
                 return None
             settled, self._settled = self._settled, Settled()
-            next_offset, watermark_ms = self._next_offset, self._watermark_ms
+            next_offset, watermark_ms, votes = self._next_offset, self._watermark_ms, self._votes
         came = [(user_id, state) for user_id, state in settled.changed.items() if state is not None]
         went = [(user_id, state) for user_id, state in settled.before.items() if state is not None]
         self._user_count += len(came) - len(went)
         self._digest ^= users_digest(came) ^ users_digest(went)
-        return self._cut(self._written_offset, settled.changed, next_offset, watermark_ms, drained=drained)
+        return self._cut(
+            self._written_offset, settled.changed, next_offset, watermark_ms, votes, drained=drained
+        )
 
     def _cut(
         self,
@@ -159,6 +167,7 @@ class CutKeeper:
         changed: dict[int, bytes | None],
         next_offset: int,
         watermark_ms: int,
+        votes: Votes,
         *,
         drained: bool,
     ) -> Cut:
@@ -171,6 +180,7 @@ class CutKeeper:
             next_offset=next_offset,
             drained=drained,
             watermark_ms=watermark_ms,
+            votes=votes,
             base_offset=self._base_offset,
             events=events,
             base_seq=base_seq,
@@ -208,7 +218,9 @@ class CutKeeper:
         self._user_count = len(frozen.users)
         self._digest = users_digest(frozen.users.items())
         self._sent_seq = 0
-        cut = self._cut(frozen.next_offset, {}, frozen.next_offset, frozen.watermark_ms, drained=drained)
+        cut = self._cut(
+            frozen.next_offset, {}, frozen.next_offset, frozen.watermark_ms, frozen.votes, drained=drained
+        )
         outcome = self._ports.cuts.write_generation(self._own.partition, cut, frozen.users.items())
         if outcome is CutOutcome.FENCED:
             raise self._fenced()

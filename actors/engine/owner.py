@@ -88,6 +88,7 @@ class PartitionOwner:
             ports.decoder,
             next_offset=begin,
             watermark_ms=base.watermark_ms,
+            votes=base.votes,
             users=base.users,
             timeline=events,
             tables=tables,
@@ -345,6 +346,7 @@ class PartitionOwner:
             epoch=self.own.epoch,
             token=self.own.token,
             watermark_ms=frozen.watermark_ms,
+            votes=frozen.votes,
             base_offset=frozen.next_offset,
             events=tuple(self._timeline.events),
             user_count=len(frozen.users),
@@ -375,4 +377,4 @@ class PartitionOwner:
                         users.pop(user_id, None)
                     else:
                         users[user_id] = state
-            return Frozen(users, self.cuts.next_offset, self.cuts.watermark_ms)
+            return Frozen(users, self.cuts.next_offset, self.cuts.watermark_ms, self.cuts.votes)

@@ -18,6 +18,7 @@ from ray_fraud.domain.alert import Alert
 from ray_fraud.domain.metrics import TransactionStatus
 from ray_fraud.domain.misrouting import Misrouted
 from ray_fraud.domain.partition import Observed
+from ray_fraud.domain.place_metrics import PLACEHOLDER_LOCATIONS
 from ray_fraud.domain.split import Split
 from ray_fraud.domain.version_metrics import VERSION_ROWS, VERSION_SECONDS, version_labels
 from ray_fraud.scoring.scored_batch import ScoredBatch
@@ -94,6 +95,7 @@ class BatchRecorder:
         meter.count(metrics.LATE_BEYOND_STATE, counts.late_beyond_state)
         meter.count(metrics.MISROUTED, misrouted.count, partition=self._partition)
         self._misrouted.add(counts.processed + counts.duplicates, misrouted, time.monotonic())
+        meter.count(PLACEHOLDER_LOCATIONS, counts.placeholder_locations)
         self._state_bytes += _size(observed.changed) - _size(observed.before)
         for code, number in Counter(dead.rejection.code for dead in observed.dead_letters).items():
             meter.count(metrics.DEAD_LETTERS, number, code=code)

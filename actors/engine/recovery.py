@@ -13,6 +13,7 @@ from actors.engine.take_over import TakenOver, timeline_of
 from ray_fraud.domain.conversion import version_at
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.timeline import ControlEvent
+from ray_fraud.domain.watermark import NO_VOTES, Votes
 from ray_fraud.stores.cuts.port import CutHeader
 from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
 from ray_fraud.stores.ledger.port import EpochRow, valid_until
@@ -28,6 +29,7 @@ class Base:
     users: dict[int, bytes]
     next_offset: int
     watermark_ms: int
+    votes: Votes
     digest: int
     events: tuple[ControlEvent, ...]
     cut: CutHeader | None
@@ -67,7 +69,7 @@ def find_base(
             return _from_snapshot(ports, snapshot)
         except StoreRefused as error:
             logger.error("partition %s: snapshot refused, reading the log: %s", partition, error)  # noqa: TRY400
-    return Base({}, life_start, 0, 0, (), None, life_start, ports.fold.version, -1)
+    return Base({}, life_start, 0, NO_VOTES, 0, (), None, life_start, ports.fold.version, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ def _from_cut(
         users,
         header.next_offset,
         header.watermark_ms,
+        header.votes,
         header.digest,
         header.events,
         header,
@@ -136,6 +139,7 @@ def _from_snapshot(ports: Ports, header: SnapshotHeader) -> Base:
         dict(users),
         header.next_offset,
         header.watermark_ms,
+        header.votes,
         header.digest,
         header.events,
         None,

@@ -108,11 +108,12 @@ def upgrade(ports: Ports, taken: TakenOver, base: Base, events: list[ControlEven
 
 
 def _converted(ports: Ports, base: Base) -> Base:
-    state = ports.fold.convert(FoldState(base.users, base.watermark_ms), base.fold_version)
+    state = ports.fold.convert(FoldState(base.users, base.watermark_ms, base.votes), base.fold_version)
     return Base(
         users=state.users,
         next_offset=base.next_offset,
         watermark_ms=state.watermark_ms,
+        votes=state.votes,
         digest=users_digest(state.users.items()),
         events=base.events,
         cut=None,
@@ -134,6 +135,7 @@ def _keep(ports: Ports, taken: TakenOver, base: Base, events: tuple[ControlEvent
         # Nothing was decided above it: whoever comes next may start from here in the same way.
         drained=True,
         watermark_ms=base.watermark_ms,
+        votes=base.votes,
         base_offset=base.next_offset,
         events=events,
         user_count=len(base.users),
@@ -147,6 +149,7 @@ def _keep(ports: Ports, taken: TakenOver, base: Base, events: tuple[ControlEvent
         epoch=cut.epoch,
         token=cut.token,
         watermark_ms=cut.watermark_ms,
+        votes=cut.votes,
         base_offset=cut.base_offset,
         events=events,
         user_count=cut.user_count,

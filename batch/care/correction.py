@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from ray_fraud.domain.accept import accept
+from ray_fraud.domain.accept import accept_again
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.record import Record
 from ray_fraud.domain.rejection import Rejection
@@ -171,7 +171,8 @@ def _corrected(
     if place:
         value["location"] = place
     sent_ms = (row["record_time"] - _EPOCH) // timedelta(milliseconds=1)
-    accepted = accept(Record(row["offset"], sent_ms, None, msgspec.json.encode(value)), _decode, settings)
+    sent = Record(row["offset"], sent_ms, None, msgspec.json.encode(value))
+    accepted = accept_again(sent, _decode, settings)
     if isinstance(accepted, Rejection):
         raise CorrectionError(accepted.message)
     transaction = accepted.transaction

@@ -23,13 +23,13 @@ SELECT user_id, day, count(*) AS count, avg(amount) AS mean, var_pop(amount) * c
     map_entries(histogram(place) FILTER (WHERE place IS NOT NULL)) AS places
 FROM (
     SELECT user_id, {_DAY} AS day, amount, hour(event_time AT TIME ZONE 'UTC') AS hour,
-        CASE WHEN lat IS NOT NULL AND lon IS NOT NULL
+        CASE WHEN lat IS NOT NULL AND lon IS NOT NULL AND NOT (lat = 0 AND lon = 0)
             THEN {{'lat': round(lat, 1), 'lon': round(lon, 1)}} END AS place
     FROM rows
 )
 GROUP BY user_id, day ORDER BY user_id, day
 """  # noqa: S608 - only numbers of ours are in it
-"""A place is a tenth of a degree, about 11 km."""
+"""A place is a tenth of a degree, about 11 km; lat = lon = 0 means "unknown" and is none."""
 
 
 def daily_habits(rows: "pa.Table | pa.RecordBatchReader | object") -> DailyHabits:

@@ -31,6 +31,7 @@ from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.split import Split
 from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.domain.user_state import users_digest
+from ray_fraud.domain.watermark import NO_VOTES, Votes
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.ledger.port import EpochRow
 from ray_fraud.stores.review_data.port import NewestFeatures, ReviewData
@@ -224,19 +225,21 @@ def _state_at_begin(ports: StretchPorts, stretch: Stretch) -> PartitionState | N
             return None
         header, users = found
         if header.next_offset > stretch.from_offset:
-            return _state(stretch, header.next_offset, header.watermark_ms, users, ports.tables)
+            reached = (header.watermark_ms, header.votes)
+            return _state(stretch, header.next_offset, reached, users, ports.tables)
     begin = header.next_offset if header else life_start
-    watermark_ms = header.watermark_ms if header else 0
+    reached = (header.watermark_ms, header.votes) if header else (0, NO_VOTES)
     if begin == stretch.from_offset:
-        return _state(stretch, begin, watermark_ms, users, ports.tables)
+        return _state(stretch, begin, reached, users, ports.tables)
     # Users' states need no features, and the tables of what was folded long ago may be gone.
-    state = _state(stretch, begin, watermark_ms, users, StateOnly())
+    state = _state(stretch, begin, reached, users, StateOnly())
     for start in range(begin, stretch.from_offset, READ_RECORDS):
         end = min(start + READ_RECORDS, stretch.from_offset)
         skip_records(
             state, decoded_records(ports.transactions.rows_of(stretch.partition, start, end, COLUMNS))
         )
-    return _state(stretch, stretch.from_offset, state.watermark_ms, dict(state.users), ports.tables)
+    reached = (state.watermark_ms, state.votes)
+    return _state(stretch, stretch.from_offset, reached, dict(state.users), ports.tables)
 
 
 def _checkpoint(
@@ -256,7 +259,7 @@ def _checkpoint(
 def _state(
     stretch: Stretch,
     next_offset: int,
-    watermark_ms: int,
+    reached: tuple[int, Votes],
     users: dict[int, bytes],
     tables: Mapping[str, FeatureTables],
 ) -> PartitionState:
@@ -264,7 +267,8 @@ def _state(
         stretch.partition.partition,
         Decoder(None),
         next_offset=next_offset,
-        watermark_ms=watermark_ms,
+        watermark_ms=reached[0],
+        votes=reached[1],
         users=users,
         timeline=stretch.timeline,
         tables=tables,
@@ -279,6 +283,7 @@ def _keep(states: SnapshotStore, stretch: Stretch, state: PartitionState) -> Non
         epoch=0,
         token=TOKEN,
         watermark_ms=state.watermark_ms,
+        votes=state.votes,
         user_count=len(state.users),
         digest=users_digest(state.users.items()),
         fold_version=FOLD_VERSION,

@@ -20,6 +20,7 @@ from batch.ingest.commit import commit
 from batch.ingest.config import IngestConfig
 from batch.ingest.manifest import Written, joined
 from batch.ingest.plan import Plan, Slice, plan_ingest
+from batch.ingest.shared_places import SharedPlace, SharedPlaces
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.timeline import ControlEvent, EventKind
 from ray_fraud.stores.log.port import LogBounds
@@ -50,6 +51,10 @@ class IngestReport(msgspec.Struct):
     to_read: int = 0
     """Offsets between the positions at the start and the log's ends then."""
     seconds: float = 0.0
+    placeholder_locations: int = 0
+    """Accepted rows with lat = lon = 0, which counts as no location."""
+    shared_places: list[SharedPlace] = []
+    """Exact coordinates that unusually many users share."""
     complete: bool = False
     """Everything up to the ends at the start is in the table."""
 
@@ -77,6 +82,7 @@ class Ingest:
         self._now = now
         self._sleep = sleep
         self._progress = progress
+        self._shared = SharedPlaces()
 
     def run(self) -> IngestReport:
         """Reads up to the log's ends of this moment.
@@ -121,6 +127,10 @@ class Ingest:
             report.holes += read.holes
             rejected.update(read.rejected)
         report.rejected = dict(rejected)
+        for block in blocks:
+            report.placeholder_locations += block.placeholders
+            self._shared.add(block.partition, block.shared)
+        report.shared_places = self._shared.most_shared()
 
     def _settings(self, partition: PartitionId) -> tuple[ControlEvent, ...]:
         return tuple(event for event in self._timeline(partition) if event.kind is EventKind.SETTINGS)

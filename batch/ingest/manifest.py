@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from batch.ingest.columns import HOLE, OUTCOME
 from batch.ingest.plan import Slice
+from batch.ingest.shared_places import SharedPlace, placeholder_rows, shared_places
 from ray_fraud.domain.placement import partitions_of_users
 from ray_fraud.stores.errors import StoreDamaged
 from ray_fraud.stores.tables.port import DataFile, ReadRange, TransactionTable
@@ -32,6 +33,9 @@ class Written(msgspec.Struct, frozen=True):
     files: list[DataFile]
     misrouted: int = 0
     """Accepted records of users that belong to another partition."""
+    placeholders: int = 0
+    """Accepted rows whose location is lat = lon = 0."""
+    shared: list[SharedPlace] = []
 
 
 def write_rows(table: TransactionTable, rows: pa.Table, partitions: int = 1) -> list[Written]:
@@ -65,6 +69,8 @@ def _write(table: TransactionTable, rows: pa.Table, partition: int, partitions: 
         outcomes=dict(others),
         files=files,
         misrouted=_misrouted(accepted, partition, partitions),
+        placeholders=placeholder_rows(accepted),
+        shared=shared_places(accepted),
     )
 
 

@@ -53,8 +53,10 @@ def codes_of(column: pa.ChunkedArray) -> Codes:
 def _cells(lat: pa.ChunkedArray, lon: pa.ChunkedArray) -> pa.Array:
     """The cell of each place; each different place is looked up once, since addresses come again."""
     found = np.zeros(len(lat), np.uint64)
-    placed = np.flatnonzero(~np.isnan(_floats(lat)) & ~np.isnan(_floats(lon)))
-    places = np.ascontiguousarray(np.column_stack((_floats(lat)[placed], _floats(lon)[placed])))
+    lats, lons = _floats(lat), _floats(lon)
+    # lat = lon = 0 means "unknown": it would be the most crowded cell of all.
+    placed = np.flatnonzero(~np.isnan(lats) & ~np.isnan(lons) & ((lats != 0) | (lons != 0)))
+    places = np.ascontiguousarray(np.column_stack((lats[placed], lons[placed])))
     # One 128-bit key per place, and Arrow's hashing: with sorting all of this took four times as long.
     keys = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(places), [None, pa.py_buffer(places)])
     encoded = keys.dictionary_encode()

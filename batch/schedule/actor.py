@@ -31,6 +31,7 @@ from batch.schedule.gap_alarm import gaps_told
 from batch.schedule.scheduler import Scheduler
 from batch.schedule.warm_up import warm_up
 from ray_fraud.domain import metrics
+from ray_fraud.domain.place_metrics import SHARED_PLACE_ROWS
 from ray_fraud.stores.connections import from_json
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.findings.postgres import PostgresFindings
@@ -147,6 +148,7 @@ class BatchActor:
             counts = (made.accepted, sum(made.rejected.values()), made.holes)
             for outcome, number in zip(OUTCOMES, counts, strict=True):
                 self._meter.count(metrics.BATCH_OFFSETS, number, outcome=outcome)
+            self._meter.set(SHARED_PLACE_ROWS, sum(place.rows for place in made.shared_places))
             # A commit whose reply was lost may have brought rows that nobody counted.
             self._unseen |= made.accepted > 0 or not made.complete
             self._fresh += made.accepted

@@ -183,7 +183,7 @@ class StackAuditor:
         header = foldable.lowest(self._snapshots)
         if header is None:
             raise foldable.refusal()
-        state = FoldState(dict(self._snapshots.read_users(header)), header.watermark_ms)
+        state = FoldState(dict(self._snapshots.read_users(header)), header.watermark_ms, header.votes)
         logger.warning(
             "audit of %s: it begins at offset %d, an older fold version decided what lies below",
             own,

@@ -15,6 +15,7 @@ from ray_fraud.domain.placement import partition_of_user
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.replay import in_batches
 from ray_fraud.domain.timeline import ControlEvent, damage_in
+from ray_fraud.domain.watermark import NO_VOTES
 from ray_fraud.stores.connections import Connections
 from ray_fraud.stores.cuts.port import CutStore
 from ray_fraud.stores.cuts.redis_store import RedisCutStore
@@ -155,6 +156,7 @@ class _Past:
             decoder_of(self.connections),
             next_offset=header.next_offset if header else life_start,
             watermark_ms=header.watermark_ms if header else 0,
+            votes=header.votes if header else NO_VOTES,
             users=dict(self.snapshots.read_users(header)) if header else {},
             timeline=self.timeline,
             tables=StateOnly(),

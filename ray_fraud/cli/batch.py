@@ -117,13 +117,30 @@ def status_view(state: dict[str, Any]) -> Group:
     failures = [
         Text(f"last failure: {each['error']}", "red") for each in state["runs"][:1] if each.get("error")
     ]
+    newest: dict[str, Any] = next((each["report"] for each in state["runs"] if each.get("report")), {})
+    places = shared_places_view(newest.get("ingest", {}))
     if state["running"] is not None:
         when = Text("a run is under way")
     else:
         when = Text(
             f"next run in {state['next_in_seconds']:,.0f} s, every {state['interval_seconds']:,.0f} s"
         )
-    return Group(table, Text(), *failures, when, *settings_view(state["settings"]))
+    return Group(table, Text(), *failures, *places, when, *settings_view(state["settings"]))
+
+
+def shared_places_view(ingest: dict[str, Any]) -> list[Text]:
+    """Coordinates that say nothing, or perhaps nothing; reports of older releases have none."""
+    lines = []
+    if ingest.get("placeholder_locations"):
+        rows = _figure(ingest["placeholder_locations"])
+        lines.append(f"{rows} rows with lat = lon = 0: taken as no location")
+    lines += [
+        f"{place['lat']:g}, {place['lon']:g} is shared by {place['users']:,} users or more "
+        f"({place['rows']:,} rows, {place['cities']:,} cities, {place['merchants']:,} merchants): perhaps "
+        'the middle of a country or another stand-in for "unknown"; ask who sends it'
+        for place in ingest.get("shared_places", [])
+    ]
+    return [Text(line, "yellow") for line in lines]
 
 
 def settings_view(settings: dict[str, Any]) -> list[Text]:
@@ -160,6 +177,8 @@ def run_view(done: dict[str, Any]) -> Table:
         end = "its end" if gap["to_offset"] is None else f"{gap['to_offset']:,}"
         place = f"partition {gap['partition'][2]}: offsets {gap['from_offset']:,} to {end}"
         table.add_row(Text("LOST", "red"), Text(f"{place}: {gap['reason']}"))
+    for line in shared_places_view(ingest):
+        table.add_row("coordinates", line)
     patterns = done["report"].get("patterns")
     if patterns is not None:
         new = ", ".join(f"{rule} {number}" for rule, number in sorted(patterns["new"].items())) or "none"

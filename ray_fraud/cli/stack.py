@@ -45,7 +45,7 @@ def status(data_dir: Path, output: Output) -> None:
         "status",
         platform_data(stack, state),
         output,
-        lambda: Group(services_table(state), *hot_path_tables(state)),
+        lambda: Group(services_table(state), *hot_path_tables(state), *warning_lines(state)),
         "ok" if state.healthy else "failed",
     )
     if not state.healthy:
@@ -76,6 +76,7 @@ def platform_data(stack: LocalStack, state: PlatformState) -> dict[str, Any]:
         "services": msgspec.to_builtins(state.services),
         "health": hot_path.get("health", {}),
         "problems": [*hot_path.get("problems", []), *_sink_problem(state)],
+        "warnings": hot_path.get("warnings", []),
         "sink": state.sink,
         "split": hot_path.get("split"),
         "partitions": [{**each, "lag": _lag(each)} for each in hot_path.get("partitions", [])],
@@ -90,6 +91,12 @@ def services_table(state: PlatformState) -> Table:
         health = Text(service.health.value, STYLES[service.health])
         table.add_row(name.replace("_", " "), health, Text(f"{service.address or '–'}{external}"))
     return table
+
+
+def warning_lines(state: PlatformState) -> list[Text]:
+    """What somebody should change although everything runs."""
+    found = state.hot_path.get("warnings", []) if state.hot_path else []
+    return [Text(f"warning  {warning}", style="yellow") for warning in found]
 
 
 def hot_path_tables(state: PlatformState) -> list[Table | Text]:

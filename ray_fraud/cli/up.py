@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import msgspec
+from rich.console import Group
 
 from cluster.local.failures import LocalStackError
 from cluster.local.hot_path_client import HotPathNotReady
@@ -33,7 +34,7 @@ from ray_fraud.cli.output import (
     show,
 )
 from ray_fraud.cli.settings_file import BATCH, DETECTION, SettingsFileError
-from ray_fraud.cli.stack import platform_data, services_table
+from ray_fraud.cli.stack import platform_data, services_table, warning_lines
 from ray_fraud.domain.batch_settings import BatchSettings
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.stores.errors import StoreError
@@ -147,7 +148,13 @@ def _refuse_other_settings(
 def _show(stack: LocalStack, already_running: bool, output: Output) -> None:
     state = _healthy_state(stack)
     data = {"already_running": already_running, **platform_data(stack, state)}
-    show("up", data, output, lambda: services_table(state), "ok" if state.healthy else "failed")
+    show(
+        "up",
+        data,
+        output,
+        lambda: Group(services_table(state), *warning_lines(state)),
+        "ok" if state.healthy else "failed",
+    )
     if not state.healthy:
         fail("the platform came up and something stopped answering since; see `ray-fraud status`")
 

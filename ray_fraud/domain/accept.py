@@ -1,7 +1,8 @@
 """Which records of a log are transactions: the one rule that the hot path, the lake and corrections share.
 
-A record is accepted if its value keeps the contract (`decode`) and does not claim to be of the future, which
-is the one fault that the value alone does not show: it needs the record's Kafka timestamp and the settings.
+A record is accepted if its value keeps the contract (`decode`), its Kafka timestamp is one in milliseconds,
+and the transaction does not claim to be of the future, which the value alone does not show: it needs the
+Kafka timestamp and the settings.
 
 Never: a clock; settings of another moment than the record's.
 """
@@ -16,6 +17,11 @@ from ray_fraud.domain.transaction import Transaction
 
 Decode = Callable[[bytes | None], Transaction | Rejection]
 """`Decoder.decode` of one deployment."""
+LEAST_TIMESTAMP_MS = 10**12
+"""September 2001. Below lie -1 and 0, which clients send for "none", and every time in seconds."""
+TIMESTAMP_LIMIT_MS = 10**14
+"""The year 5138. From here on lie microseconds and nanoseconds of every time since 1973."""
+_NANOSECONDS_FROM = 10**17
 CHECK_CLOCK = "check the producer's clock"
 
 
@@ -27,6 +33,20 @@ def accept(record: Record, decode: Decode, settings: DetectionSettings) -> Decod
     transaction = decode(record.value)
     if isinstance(transaction, Rejection):
         return transaction if record.cut is None else _told_whole(transaction, record, record.cut)
+    if not LEAST_TIMESTAMP_MS <= record.timestamp_ms < TIMESTAMP_LIMIT_MS:
+        return _unusable(record.timestamp_ms)
+    return _dated(record, transaction, settings)
+
+
+def accept_again(record: Record, decode: Decode, settings: DetectionSettings) -> DecodedRecord | Rejection:
+    """The same for a record that was accepted before and has another value now: when it was sent stands."""
+    transaction = decode(record.value)
+    return transaction if isinstance(transaction, Rejection) else _dated(record, transaction, settings)
+
+
+def _dated(
+    record: Record, transaction: Transaction, settings: DetectionSettings
+) -> DecodedRecord | Rejection:
     timestamp_ms = record.timestamp_ms
     if transaction.event_ms > timestamp_ms + settings.max_future_skew_seconds * 1000:
         return _in_future(transaction, timestamp_ms, settings)
@@ -42,6 +62,21 @@ def _told_whole(rejection: Rejection, record: Record, cut: Cut) -> Rejection:
 def kafka_timestamp(record_ms: int) -> str:
     """What a refusal calls the time at which a record was sent."""
     return f"its record's Kafka timestamp {record_ms} ms"
+
+
+def _unusable(timestamp_ms: int) -> Rejection:
+    if timestamp_ms <= 0:
+        fault = "says that the producer set none"
+    elif timestamp_ms < LEAST_TIMESTAMP_MS:
+        fault = "looks like seconds"
+    else:
+        fault = f"looks like {'micro' if timestamp_ms < _NANOSECONDS_FROM else 'nano'}seconds"
+    message = (
+        f"record timestamp: {timestamp_ms} {fault}, it must be in unix milliseconds ({LEAST_TIMESTAMP_MS} or "
+        f"more, less than {TIMESTAMP_LIMIT_MS}): send CreateTime in milliseconds, or set "
+        "message.timestamp.type=LogAppendTime on the topic"
+    )
+    return Rejection(RejectionCode.RECORD_TIMESTAMP_UNUSABLE, "", message)
 
 
 def _in_future(transaction: Transaction, record_ms: int, settings: DetectionSettings) -> Rejection:

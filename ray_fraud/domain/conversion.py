@@ -6,25 +6,17 @@ the version that it leads to, and stays as long as anybody may come from there.
 Never: a record; a converter that leaves versions out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from ray_fraud.domain.fold_state import Convert as Convert
+from ray_fraud.domain.fold_state import FoldState as FoldState
 from ray_fraud.domain.fold_version import FOLD_VERSION
+from ray_fraud.domain.three_to_four import three_to_four
 from ray_fraud.domain.timeline import ControlEvent, EventKind, FoldVersion, content_of, in_force_order
 
-
-class FoldState(NamedTuple):
-    """All that a fold holds between two records; cuts and snapshots store just this."""
-
-    users: dict[int, bytes]
-    """Packed state by user id."""
-    watermark_ms: int
-
-
-Convert = Callable[[FoldState], FoldState]
-
-CONVERTERS: Mapping[int, Convert] = MappingProxyType({})
+CONVERTERS: Mapping[int, Convert] = MappingProxyType({3: three_to_four})
 """By the version to convert from; each leads to the next one."""
 
 

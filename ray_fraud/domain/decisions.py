@@ -90,7 +90,7 @@ def _alert(
     partition: int, row: Row, hit: RuleHit, score: float | None, arm: Arm | None, details: dict[str, Any]
 ) -> Alert:
     transaction = row.transaction
-    location = transaction.location
+    place = transaction.place
     return Alert(
         alert_uid=alert_uid(transaction.transaction_id, transaction.user_id, hit.rule, row.digest),
         transaction_id=transaction.transaction_id,
@@ -102,8 +102,8 @@ def _alert(
         record_timestamp_ms=row.timestamp_ms,
         partition=partition,
         offset=row.offset,
-        lat=location.lat if location else None,
-        lon=location.lon if location else None,
+        lat=place.lat if place else None,
+        lon=place.lon if place else None,
         score=score,
         model_version=arm.label if arm else None,
         source=Source.HOT,

@@ -217,6 +217,6 @@ def _of_profiles(
     features[known, _AT["profile_amount_over_max"]] = over_max
     home_lats, home_lons = table.home_lat[rows].tolist(), table.home_lon[rows].tolist()
     for index, lat, lon in zip(known.tolist(), home_lats, home_lons, strict=True):
-        place = transactions[index].location
+        place = transactions[index].place
         if place is not None and not math.isnan(lat):
             features[index, _AT["profile_km_from_home"]] = haversine_km(lat, lon, place.lat, place.lon)

@@ -25,8 +25,8 @@ class Feature(msgspec.Struct, frozen=True):
 
 FOLDED: tuple[Feature, ...] = (
     Feature("amount", "base currency", "amount of the transaction"),
-    Feature("lat", "degree", "latitude as decoded; missing without a location"),
-    Feature("lon", "degree", "longitude as decoded; missing without a location"),
+    Feature("lat", "degree", "latitude as decoded; missing without a place"),
+    Feature("lon", "degree", "longitude as decoded; missing without a place"),
     Feature("hour_of_day", "hour", "UTC hour of the event time, 0–23"),
     Feature("day_of_week", "day", "UTC day of the event time, Monday 0 … Sunday 6"),
     Feature("user_tx_count_1h", "transactions", "transactions of the last hour, this one included"),

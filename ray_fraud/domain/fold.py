@@ -57,6 +57,9 @@ def fold(
         return fold_anywhere(state, transaction, event_ms, digest, id_hash, seen_ms, max_events)
 
     amount, location = transaction.amount, transaction.location
+    # `Transaction.place` written out: calls are what every record pays for.
+    if location is not None and not (location.lat or location.lon):
+        location = None
     first = hour_from = 0
     if n and columns[0] <= event_ms - HOUR_MS:
         hour_from = rows_until(state, HEADER_BYTES, "q", n, columns, event_ms - HOUR_MS)

@@ -42,7 +42,7 @@ def fold_anywhere(
     events = EventColumns(state, n)
     if events.holds(digest, 0):
         return None
-    amount, location = transaction.amount, transaction.location
+    amount, location = transaction.amount, transaction.place
 
     # 1. and 2. Where the record belongs among the exact events, in event time.
     newest_ms = events.locate(event_ms)

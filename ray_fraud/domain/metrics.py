@@ -14,6 +14,7 @@ from ray_fraud.domain.alert import HOT_RULES, RuleName, Severity
 from ray_fraud.domain.drift_metrics import DRIFT_METRICS
 from ray_fraud.domain.live_comparison import Role
 from ray_fraud.domain.metric import Metric, MetricKind
+from ray_fraud.domain.place_metrics import PLACE_METRICS
 from ray_fraud.domain.progress_metrics import PROGRESS_METRICS
 from ray_fraud.domain.rejection import RejectionCode
 from ray_fraud.domain.rekey_metrics import REKEY_METRICS
@@ -403,6 +404,7 @@ CATALOGUE: tuple[Metric, ...] = (
     MODEL_SCORE,
     SYSTEM_HEALTH,
     *PROGRESS_METRICS,
+    *PLACE_METRICS,
     CUT_AGE,
     DEAD_LETTERS,
     DEAD_LETTER_ALARM,

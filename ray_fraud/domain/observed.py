@@ -15,6 +15,7 @@ from ray_fraud.domain.rules import RuleHit
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import Split
 from ray_fraud.domain.transaction import Transaction
+from ray_fraud.domain.watermark import Votes
 
 
 @dataclass(slots=True)
@@ -32,6 +33,8 @@ class Counts:
     late_beyond_state: int = 0
     """Processed records 24 h or more older than the user's newest."""
     expired_users: int = 0
+    placeholder_locations: int = 0
+    """Processed records whose location is lat = lon = 0, which means that it is unknown."""
 
     def add(self, more: "Counts") -> None:
         """Adds those of another batch to these."""
@@ -73,6 +76,7 @@ class Observed:
     before: dict[int, bytes | None]
     """State of the same users before this batch; None for one that was not known."""
     watermark_ms: int
+    votes: Votes
     split: Split
     settings: DetectionSettings
     counts: Counts = field(default_factory=Counts)

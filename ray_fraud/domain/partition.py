@@ -34,7 +34,8 @@ from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import Split
 from ray_fraud.domain.timeline import ControlEvent, TimelineError
-from ray_fraud.domain.user_state import EMPTY_STATE, last_seen_ms
+from ray_fraud.domain.user_state import EMPTY_STATE, last_seen_ms, with_last_seen
+from ray_fraud.domain.watermark import NO_VOTES, STEP_MS, Votes, Watermark
 from ray_fraud.domain.windows import HOUR_MS
 
 __all__ = [
@@ -88,8 +89,9 @@ class _Batch:
 class PartitionState:
     """State and timeline of one partition.
 
-    `next_offset` is the lowest offset not yet observed, `watermark_ms` the highest Kafka timestamp so far,
-    `users` the packed state per user. States are immutable: a copy of the dictionary is a snapshot.
+    `next_offset` is the lowest offset not yet observed, `watermark_ms` how far the log has come and `votes`
+    what stands behind that (`ray_fraud.domain.watermark`), `users` the packed state per user. States are
+    immutable: a copy of the dictionary is a snapshot.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class PartitionState:
         *,
         next_offset: int = 0,
         watermark_ms: int = 0,
+        votes: Votes = NO_VOTES,
         users: dict[int, bytes] | None = None,
         timeline: Sequence[ControlEvent] = (),
         tables: Mapping[str, FeatureTables] = MappingProxyType({}),
@@ -117,13 +120,23 @@ class PartitionState:
         """
         self.partition = partition
         self.next_offset = next_offset
-        self.watermark_ms = watermark_ms
+        self._watermark = Watermark(watermark_ms, votes)
         self.users: dict[int, bytes] = {} if users is None else users
         self._decode = decoder.decode
         self._controls = Controls(timeline, next_offset, tables, fold_version)
         self._lowest_allowed = next_offset
         self._oldest_seen_hour: int | None = None
         self._apply_due(next_offset)
+
+    @property
+    def watermark_ms(self) -> int:
+        """How far the log has come, unix milliseconds; 0 before the first record."""
+        return self._watermark.ms
+
+    @property
+    def votes(self) -> Votes:
+        """What stands behind the watermark."""
+        return self._watermark.votes
 
     @property
     def split(self) -> Split:
@@ -255,7 +268,7 @@ class PartitionState:
             self.next_offset = max(self.next_offset, self._controls.apply_due(offset))
 
     def _take(self, record: Record, batch: _Batch) -> None:
-        """Steps 2 and 3 of one record, then the others."""
+        """Steps 2 to 4 of one record, then the others."""
         accepted = accept(record, self._decode, self._controls.settings)
         if isinstance(accepted, Rejection):
             batch.reject(record, accepted)
@@ -263,21 +276,32 @@ class PartitionState:
             self._fold_in(accepted, batch)
 
     def _fold_in(self, record: DecodedRecord, batch: _Batch) -> None:
-        """Steps 4 to 7 of one accepted record."""
-        timestamp_ms = record.timestamp_ms
-        if timestamp_ms > self.watermark_ms:
-            self._raise_watermark(timestamp_ms, batch)
+        """Steps 5 to 8 of one accepted record."""
+        timestamp_ms, transaction, digest = record.timestamp_ms, record.transaction, record.digest
         settings = self._controls.settings
-        transaction, digest = record.transaction, record.digest
         user_id = transaction.user_id
+        watermark = self._watermark
+        reached_ms = watermark.ms
+        far = False
+        # Nearly every record; a call more would be paid by each.
+        if watermark.steady and 0 <= timestamp_ms - reached_ms <= STEP_MS:
+            watermark.ms = timestamp_ms
+        else:
+            far = watermark.take(timestamp_ms, user_id)
+        if watermark.ms != reached_ms:
+            self._moved(reached_ms, batch, far=far)
+            reached_ms = watermark.ms
         before = self.users.get(user_id)
+        seen_ms = reached_ms
+        if timestamp_ms > reached_ms:
+            seen_ms = self._seen_ms(timestamp_ms, before)
         step = fold(
             EMPTY_STATE if before is None else before,
             transaction,
             transaction.event_ms,
             digest,
             id_hash(transaction.transaction_id),
-            self.watermark_ms,
+            seen_ms,
             settings.state.max_events,
         )
         counts = batch.counts
@@ -288,20 +312,49 @@ class PartitionState:
         counts.processed += 1
         counts.late_beyond_state += step.late_beyond_state
         counts.id_reused += step.id_reused
+        location = transaction.location
+        if location is not None and not (location.lat or location.lon):
+            counts.placeholder_locations += 1
         batch.before.setdefault(user_id, before)
         self.users[user_id] = step.state
         hits = hits_without_model(transaction.amount, step.previous, step.next, settings)
         batch.rows.append(Row(record.offset, timestamp_ms, transaction, digest, step.state, hits))
         batch.feature_rows.append(_FEATURE_ROW.pack(*step.features))
 
-    def _raise_watermark(self, timestamp_ms: int, batch: _Batch) -> None:
-        hour = timestamp_ms // HOUR_MS
-        if hour > self.watermark_ms // HOUR_MS:
-            self._expire(hour, batch)
-        self.watermark_ms = timestamp_ms
+    def _moved(self, before_ms: int, batch: _Batch, *, far: bool) -> None:
+        """What a moved watermark means for the users; `far`: it has jumped or fallen."""
+        watermark_ms = self._watermark.ms
+        if watermark_ms < before_ms:
+            self._lower_last_seen(batch)
+            return
+        hour = watermark_ms // HOUR_MS
+        if hour > before_ms // HOUR_MS:
+            self._expire(hour, batch, spared_from_ms=before_ms if far else None)
 
-    def _expire(self, hour: int, batch: _Batch) -> None:
-        """Forgets users unseen for longer than `idle_hours`; looks at all users only if there may be one."""
+    def _seen_ms(self, timestamp_ms: int, state: bytes | None) -> int:
+        """The `last_seen_ms` of a record above the watermark: its own time, within limits."""
+        longest_ms = self._watermark.ms + self._controls.settings.state.idle_hours * HOUR_MS
+        if state is not None:
+            longest_ms = max(longest_ms, last_seen_ms(state))
+        return min(timestamp_ms, longest_ms)
+
+    def _change(self, user_id: int, state: bytes, batch: _Batch) -> None:
+        batch.before.setdefault(user_id, self.users[user_id])
+        self.users[user_id] = state
+
+    def _lower_last_seen(self, batch: _Batch) -> None:
+        """Behind a fall: nobody counts as seen later than the watermark allows."""
+        limit_ms = self._watermark.last_seen_limit_ms
+        later = [user_id for user_id, state in self.users.items() if last_seen_ms(state) > limit_ms]
+        for user_id in later:
+            self._change(user_id, with_last_seen(self.users[user_id], limit_ms), batch)
+        self._oldest_seen_hour = None
+
+    def _expire(self, hour: int, batch: _Batch, spared_from_ms: int | None) -> None:
+        """Forgets users unseen for longer than `idle_hours`; looks at all users only if there may be one.
+
+        `spared_from_ms`: the watermark before a jump; who was seen later than that counts as seen now.
+        """
         idle_hours = self._controls.settings.state.idle_hours
         if self._oldest_seen_hour is not None and hour - self._oldest_seen_hour <= idle_hours:
             return
@@ -309,12 +362,15 @@ class PartitionState:
         horizon_ms = (hour - idle_hours) * HOUR_MS
         oldest_ms = hour * HOUR_MS
         expired: list[int] = []
+        spared: list[int] = []
         for user_id, state in self.users.items():
             seen_ms = last_seen_ms(state)
             if seen_ms < horizon_ms:
-                expired.append(user_id)
+                (expired if spared_from_ms is None or seen_ms <= spared_from_ms else spared).append(user_id)
             elif seen_ms < oldest_ms:
                 oldest_ms = seen_ms
+        for user_id in spared:
+            self._change(user_id, with_last_seen(self.users[user_id], self._watermark.ms), batch)
         for user_id in expired:
             batch.before.setdefault(user_id, self.users.pop(user_id))
         batch.counts.expired_users += len(expired)
@@ -336,7 +392,8 @@ class PartitionState:
             dead_letters=batch.dead_letters,
             changed={user_id: self.users.get(user_id) for user_id in batch.before},
             before=batch.before,
-            watermark_ms=self.watermark_ms,
+            watermark_ms=self._watermark.ms,
+            votes=self._watermark.votes,
             split=self._controls.split,
             settings=self._controls.settings,
             counts=batch.counts,

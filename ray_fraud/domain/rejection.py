@@ -28,6 +28,7 @@ class RejectionCode(StrEnum):
     TOO_LONG = "too_long"
     FORBIDDEN_CHARACTER = "forbidden_character"
     TIMESTAMP_IN_MILLISECONDS = "timestamp_in_milliseconds"
+    RECORD_TIMESTAMP_UNUSABLE = "record_timestamp_unusable"
     TIMESTAMP_IN_FUTURE = "timestamp_in_future"
     BAD_CARD_NUMBER = "bad_card_number"
     NOT_AN_ALERT = "not_an_alert"

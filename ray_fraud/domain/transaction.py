@@ -9,7 +9,10 @@ from ray_fraud.domain.contract import City, Country, Latitude, Longitude
 
 
 class Location(msgspec.Struct, frozen=True, gc=False):
-    """Where the card was used; degrees, WGS 84."""
+    """Where the card was used; degrees, WGS 84.
+
+    lat = lon = 0 is a placeholder: real feeds write it for "unknown".
+    """
 
     lat: Latitude
     lon: Longitude
@@ -34,11 +37,18 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
     amount: float
     timestamp: float
     location: Location | None = None
+    """As it was sent, a placeholder included: for digests and for people. Whatever computes takes `place`."""
     merchant_id: str | None = None
     device_id: str | None = None
     currency: str | None = None
     channel: str | None = None
     card: CardToken | None = None
+
+    @property
+    def place(self) -> Location | None:
+        """Where it was; None without a location, and for a placeholder."""
+        location = self.location
+        return location if location is not None and (location.lat or location.lon) else None
 
     @property
     def event_ms(self) -> int:

@@ -42,6 +42,7 @@ HEADER = struct.Struct("<qHHBB2xddqI")
 HEADER_BYTES = HEADER.size
 VERSION_AT = 13
 PLACE = struct.Struct("<ii")
+_LAST_SEEN = struct.Struct("<q")
 ID_BYTES = 20
 DIGEST_BYTES = 16
 EVENT_BYTES = 24 + ID_BYTES
@@ -77,9 +78,14 @@ def layout_of(state: bytes) -> Layout:
 
 
 def last_seen_ms(state: bytes) -> int:
-    """Watermark at the user's last accepted record; expiry is judged by it."""
+    """When the user's last accepted record came, by the watermark; expiry is judged by it."""
     seen_ms: int = HEADER.unpack_from(state)[0]
     return seen_ms
+
+
+def with_last_seen(state: bytes, seen_ms: int) -> bytes:
+    """The same state, last seen at another watermark."""
+    return _LAST_SEEN.pack(seen_ms) + state[_LAST_SEEN.size :]
 
 
 class Place(msgspec.Struct, frozen=True):

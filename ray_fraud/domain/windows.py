@@ -75,11 +75,14 @@ NO_TALLIES = Tallies(b"", 0, 0)
 
 def moment_features(transaction: Transaction, event_ms: int) -> tuple[float, float, float, int, int]:
     """Features 0–4: amount, place, hour of the day and day of the week (UTC)."""
-    location = transaction.location
+    place = transaction.location
+    # `Transaction.place` written out: calls are what every record pays for.
+    if place is not None and not (place.lat or place.lon):
+        place = None
     return (
         transaction.amount,
-        MISSING if location is None else location.lat,
-        MISSING if location is None else location.lon,
+        MISSING if place is None else place.lat,
+        MISSING if place is None else place.lon,
         event_ms // HOUR_MS % 24,
         (event_ms // DAY_MS + _THURSDAY) % 7,
     )

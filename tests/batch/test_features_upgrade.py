@@ -42,7 +42,12 @@ class Upgraded(FoldWorld):
         self._run(old, 0, UPGRADED_AT)
         # The stand-in for a converter: everybody is forgotten.
         state = PartitionState(
-            0, Decoder(None), next_offset=UPGRADED_AT, watermark_ms=old.watermark_ms, timeline=TIMELINE
+            0,
+            Decoder(None),
+            next_offset=UPGRADED_AT,
+            watermark_ms=old.watermark_ms,
+            votes=old.votes,
+            timeline=TIMELINE,
         )
         for until in [*kept, RECORDS]:
             self._run(state, state.next_offset, until)
@@ -63,6 +68,7 @@ class Upgraded(FoldWorld):
             epoch=1,
             token="t",
             watermark_ms=state.watermark_ms,
+            votes=state.votes,
             user_count=len(state.users),
             digest=users_digest(state.users.items()),
             fold_version=FOLD_VERSION,

@@ -98,6 +98,7 @@ def observe_last(log: Sequence[Record], rounds: int = 40) -> tuple[float, Partit
             Decoder(KEYED),
             next_offset=base.next_offset,
             watermark_ms=base.watermark_ms,
+            votes=base.votes,
             users=dict(base.users),
         )
         start = time.perf_counter()

@@ -100,6 +100,6 @@ def test_the_antimeridian_and_the_poles_are_no_distance() -> None:
     near = journey((0.0, 179.9), (0.0, -179.9), (0.0, 180.0), (0.0, -180.0))
     assert run_product(near, ()).alerts == []
     assert run_product(journey((90.0, 0.0), (90.0, 120.0), (89.9, -60.0)), ()).alerts == []
-    far = run_product(journey((90.0, 0.0), (-90.0, 0.0), (0.0, 0.0), (0.0, 180.0)), ())
+    far = run_product(journey((90.0, 0.0), (-90.0, 0.0), (0.0, 1.0), (0.0, -179.0)), ())
     assert [alert["offset"] for alert in far.alerts] == [1, 2, 3]
     assert far.features[3][KM] == np.float32(np.pi * 6371.0088)

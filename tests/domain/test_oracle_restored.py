@@ -58,6 +58,7 @@ def test_a_partition_restored_at_any_cut_goes_on_alike(stream: Stream) -> None:
             decoder=Decoder(None),
             next_offset=state.next_offset,
             watermark_ms=state.watermark_ms,
+            votes=state.votes,
             users=dict(state.users),
             timeline=stream.timeline,
             tables=DRAWN,

@@ -197,10 +197,10 @@ def visit(offset: int, user_id: int, hour: int) -> Record:
 def test_a_user_is_forgotten_when_the_log_says_so() -> None:
     state = partition(idle(24))
     state.observe([visit(0, 7, 0), visit(1, 8, 1)])
-    kept = state.observe([visit(2, 9, 24)])
+    kept = state.observe([visit(hour, 9, hour) for hour in range(2, 25)])
     assert kept.counts.expired_users == 0
     before = state.users[7]
-    forgotten = state.observe([visit(3, 9, 25)])
+    forgotten = state.observe([visit(25, 9, 25)])
     assert forgotten.counts.expired_users == 1
     assert forgotten.changed[7] is None
     assert forgotten.before[7] == before
@@ -211,10 +211,13 @@ def test_a_forgotten_user_starts_anew_within_the_same_record() -> None:
     state = partition(idle(24))
     state.observe([visit(0, 7, 0)])
     before = state.users[7]
-    observed = state.observe([visit(1, 7, 25)])
+    state.observe([visit(hour, 9, hour) for hour in range(1, 25)])
+    beside = state.users[9]
+    observed = state.observe([visit(25, 7, 25)])
     assert observed.before == {7: before}
+    assert state.users[9] == beside
     assert len(decode_state(state.users[7]).events) == 1
-    assert observed.changed == state.users
+    assert observed.changed == {7: state.users[7]}
 
 
 def test_users_are_judged_again_after_a_sweep() -> None:

@@ -25,6 +25,7 @@ from ray_fraud.domain.timeline import (
 )
 from ray_fraud.domain.transaction import Location
 from ray_fraud.domain.user_state import users_digest_term
+from ray_fraud.domain.watermark import Votes
 from tests.domain.samples import BERLIN, NOW_MS, TOKYO, decoder, record, transaction
 
 RECORDS = 700
@@ -90,13 +91,13 @@ def run(
         rest = [one for one in rest if one.offset >= observed.next_offset]
 
 
-Summary = tuple[dict[int, bytes], int, int, list[object]]
+Summary = tuple[dict[int, bytes], int, tuple[int, Votes], list[object]]
 
 
 def summary(state: PartitionState, effects: Sequence[Effects]) -> Summary:
     found: list[object] = [alert for one in effects for alert in one.alerts]
     found += [letter for one in effects for letter in one.dead_letters]
-    return state.users, state.next_offset, state.watermark_ms, found
+    return state.users, state.next_offset, (state.watermark_ms, state.votes), found
 
 
 def whole_run(log: Sequence[Record], sizes: Sizes) -> Summary:
@@ -134,6 +135,7 @@ def test_a_restored_partition_goes_on_alike(seed: int, stop: int) -> None:
         decoder(),
         next_offset=first.next_offset,
         watermark_ms=first.watermark_ms,
+        votes=first.votes,
         users=dict(first.users),
         timeline=TIMELINE,
     )

@@ -95,7 +95,7 @@ def test_after_a_crash_each_transaction_has_the_version_and_the_alert_that_it_ha
     cut = int(kept * crash)
     dead = PartitionState(0, decoder(), timeline=known)
     before = decide(dead, cut, sizes)
-    base = dict(dead.users), dead.next_offset, dead.watermark_ms
+    base = dict(dead.users), dead.next_offset, (dead.watermark_ms, dead.votes)
     late = decide(dead, crash, sizes)
 
     users, offset, watermark = base
@@ -104,7 +104,8 @@ def test_after_a_crash_each_transaction_has_the_version_and_the_alert_that_it_ha
         0,
         decoder(),
         next_offset=offset,
-        watermark_ms=watermark,
+        watermark_ms=watermark[0],
+        votes=watermark[1],
         users=users,
         timeline=[*known, appended],
     )

@@ -110,6 +110,7 @@ class Folded:
 
     def add_states(self, state: PartitionState) -> None:
         self.states.update(b"%d %d;" % (state.next_offset, state.watermark_ms))
+        self.states.update(msgspec.json.encode(state.votes))
         for user_id, packed in sorted(state.users.items()):
             self.states.update(b"%d %d " % (user_id, len(packed)) + packed)
 

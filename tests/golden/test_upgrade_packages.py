@@ -91,13 +91,14 @@ def test_a_drained_package_is_converted_and_goes_on_as_the_converted_state_does(
     owner = driver.finish().steps
     assert version_events(world.events()) == [(0, version), (golden.CUT_AT, fold.version)]
 
-    before = FoldState(dict(package.users), package.header().watermark_ms)
+    before = FoldState(dict(package.users), package.header().watermark_ms, package.header().votes)
     converted = fold.convert(before, version)
     state = PartitionState(
         0,
         Decoder(None),
         next_offset=golden.CUT_AT,
         watermark_ms=converted.watermark_ms,
+        votes=converted.votes,
         users=dict(converted.users),
         timeline=world.events(),
         tables=TablesFromFiles(MemoryFeatureTables(world.tables)),
@@ -112,6 +113,7 @@ def test_a_drained_package_is_converted_and_goes_on_as_the_converted_state_does(
     assert stored.header is not None
     assert stored.users == owner.state.users == state.users
     assert stored.header.watermark_ms == owner.state.watermark_ms == state.watermark_ms
+    assert stored.header.votes == owner.state.votes == state.votes
 
 
 @each_upgrade

@@ -63,6 +63,7 @@ def compare(expected: OracleResult, actual: OracleResult) -> Verdict:
     )
     if expected.watermark_ms != actual.watermark_ms:
         verdict.counts.append(f"watermark_ms: {actual.watermark_ms}, not {expected.watermark_ms}")
+    verdict.counts += table_differences("votes", expected.votes, actual.votes)
     compare_alerts(verdict, expected.alerts, actual.alerts)
     return verdict
 

@@ -52,6 +52,13 @@ class Txn:
         return round(self.timestamp * 1000)
 
     @property
+    def place(self) -> tuple[float, float] | None:
+        """Where it was; None without a location and for the one that means "unknown"."""
+        if self.lat is None or self.lon is None or (self.lat == 0 and self.lon == 0):
+            return None
+        return self.lat, self.lon
+
+    @property
     def id_hash(self) -> bytes:
         return id_hash(self.transaction_id)
 

@@ -11,6 +11,7 @@ import dataclasses
 
 import numpy as np
 
+from tests.oracle.clock import Clock
 from tests.oracle.contract import RefusedError, Txn
 from tests.oracle.oracle import Oracle, RecordLike
 from tests.oracle.user import BUCKET_MS, DAY_MS, HOUR_MS, Event, Moved, Pair, User
@@ -71,14 +72,14 @@ class NeighbourWithoutPlace(User):
 
 
 class Float32Amount(User):
-    def move(self, txn: Txn, watermark_ms: int, max_events: int) -> Moved:
+    def move(self, txn: Txn, max_events: int) -> Moved:
         narrow = dataclasses.replace(txn, amount=float(np.float32(txn.amount)))
-        return super().move(narrow, watermark_ms, max_events)
+        return super().move(narrow, max_events)
 
 
 class OneEventMore(User):
-    def move(self, txn: Txn, watermark_ms: int, max_events: int) -> Moved:
-        return super().move(txn, watermark_ms, max_events + 1)
+    def move(self, txn: Txn, max_events: int) -> Moved:
+        return super().move(txn, max_events + 1)
 
 
 class DayOneMillisecondLonger(User):
@@ -111,8 +112,9 @@ class PlaceInMicrodegrees(User):
 
 
 class SeenByOwnTime(User):
-    def move(self, txn: Txn, watermark_ms: int, max_events: int) -> Moved:
-        return super().move(txn, txn.event_ms, max_events)
+    def move(self, txn: Txn, max_events: int) -> Moved:
+        self.last_seen_ms = txn.event_ms
+        return super().move(txn, max_events)
 
 
 class HighFromTheFifthOn(User):
@@ -185,7 +187,7 @@ class FutureOneMillisecondMore(Oracle):
 
 class FutureByWatermark(Oracle):
     def guard_future(self, txn: Txn, record: RecordLike) -> None:
-        watermark_ms = max(self.watermark_ms or 0, record.timestamp_ms)
+        watermark_ms = max(self.clock.watermark_ms, record.timestamp_ms)
         if txn.event_ms > watermark_ms + self.settings.max_future_skew_seconds * 1000:
             raise RefusedError("timestamp_in_future", "timestamp")
 
@@ -198,6 +200,60 @@ class IdleOneHourEarly(Oracle):
 class NeverIdle(Oracle):
     def is_idle(self, user: User, hour: int) -> bool:
         return False
+
+
+class JumpsForgetWhoWasSeenMeanwhile(Oracle):
+    def forget(self, before_ms: int, how: str) -> None:
+        super().forget(before_ms, "rose")
+
+
+class FallsLeaveLastSeen(Oracle):
+    def lower_last_seen(self) -> None:
+        pass
+
+
+class SeenByTheWatermarkOnly(Oracle):
+    def seen_ms(self, timestamp_ms: int, user: User) -> int:
+        return self.clock.watermark_ms
+
+
+class SeenAsTold(Oracle):
+    def seen_ms(self, timestamp_ms: int, user: User) -> int:
+        return max(self.clock.watermark_ms, timestamp_ms)
+
+
+class HighestEver(Clock):
+    """Believes every record, as the fold did before version 4."""
+
+    def take(self, t: int, user_id: int) -> str:
+        before, self.watermark_ms = self.watermark_ms, max(self.watermark_ms, t)
+        return "rose" if t > before else "stood"
+
+
+class NeverFalls(Clock):
+    def fall(self) -> str:
+        return "stood"
+
+
+class HighestCandidate(Clock):
+    def candidate(self) -> int:
+        return max(t for t, _ in self.said_ahead)
+
+
+class OneVoterWillDo(Clock):
+    def has_voters(self) -> bool:
+        return True
+
+
+class NeverFrozen(Clock):
+    def is_frozen(self) -> bool:
+        return False
+
+
+class NeverEstablished(Clock):
+    def trust_ahead(self) -> None:
+        super().trust_ahead()
+        self.established = False
 
 
 class PreviousOnly(Oracle):
@@ -238,6 +294,25 @@ USER_MUTANTS: list[type[User]] = [
     HighOfTheExactEvents,
     LifetimeWithoutLate,
 ]
+CLOCK_MUTANTS: list[type[Clock]] = [
+    HighestEver,
+    NeverFalls,
+    HighestCandidate,
+    OneVoterWillDo,
+    NeverFrozen,
+    NeverEstablished,
+]
+CLOCKED_MUTANTS: list[type[Oracle]] = [
+    JumpsForgetWhoWasSeenMeanwhile,
+    FallsLeaveLastSeen,
+    SeenByTheWatermarkOnly,
+    SeenAsTold,
+    *(
+        type(clock.__name__, (Oracle,), {"new_clock": clock, "__doc__": clock.__doc__})
+        for clock in CLOCK_MUTANTS
+    ),
+]
+"""Wrong readings of the watermark; found on logs whose clocks are wrong."""
 FOLD_MUTANTS: list[type[Oracle]] = [
     AmountAtLimit,
     FutureOneMillisecondMore,

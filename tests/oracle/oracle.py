@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.oracle.clock import Clock
 from tests.oracle.contract import RefusedError, Txn, decode
 from tests.oracle.tables import PlainTables, look_up, plain_tables
 from tests.oracle.user import HOUR_MS, Moved, Pair, User
@@ -87,12 +88,14 @@ class OracleResult:
     rejected: dict[int, tuple[str, str]] = field(default_factory=dict)
     """Offset to (code, field)."""
     watermark_ms: int = 0
+    votes: dict[str, Any] = field(default_factory=dict)
 
 
 class Oracle:
     """The fold of one partition; `new_user` and the small methods can be overridden by mutants."""
 
     new_user: Callable[[], User] = User
+    new_clock: Callable[[], Clock] = Clock
 
     def __init__(self, timeline: Sequence[EventLike], score: Score) -> None:
         self.pending = sorted(timeline, key=lambda event: (event.from_offset, event.seq))
@@ -102,7 +105,7 @@ class Oracle:
         self.tables: PlainTables | None = None
         self.quarantined: set[int] = set()
         self.gaps: list[range] = []
-        self.watermark_ms: int | None = None
+        self.clock = self.new_clock()
         self.users: dict[int, User] = {}
         self.result = OracleResult()
 
@@ -110,7 +113,8 @@ class Oracle:
         for record in records:
             self.take(record)
         self.result.users = {user_id: plain_user(user) for user_id, user in self.users.items()}
-        self.result.watermark_ms = self.watermark_ms or 0
+        self.result.watermark_ms = self.clock.watermark_ms
+        self.result.votes = self.clock.votes()
         return self.result
 
     def take(self, record: RecordLike) -> None:
@@ -124,19 +128,23 @@ class Oracle:
             return
         try:
             txn = decode(record.value)
+            self.guard_timestamp(record)
             self.guard_future(txn, record)
         except RefusedError as refusal:
             self.result.counts["rejected"] += 1
             self.result.rejected[record.offset] = (refusal.code, refusal.field)
             return
-        self.move_watermark(record.timestamp_ms)
+        self.move_watermark(record.timestamp_ms, txn.user_id)
         user = self.users.setdefault(txn.user_id, self.new_user())
         if user.is_duplicate(txn):
             self.result.counts["duplicate"] += 1
             return
         self.result.counts["processed"] += 1
         self.result.counts["id_reused"] += user.is_reused(txn)
-        moved = user.move(txn, self.watermark(), self.settings.max_events)
+        if txn.lat is not None and txn.place is None:
+            self.result.counts["placeholder_locations"] += 1
+        user.last_seen_ms = self.seen_ms(record.timestamp_ms, user)
+        moved = user.move(txn, self.settings.max_events)
         self.result.counts["late_beyond_state"] += moved.late_beyond_state
         self.decide(record, txn, user, moved)
 
@@ -158,22 +166,42 @@ class Oracle:
                 gap = json.loads(event.reference)
                 self.gaps.append(range(gap["from"], gap["to"]))
 
-    def watermark(self) -> int:
-        if self.watermark_ms is None:
-            raise ValueError("no record has been taken yet")
-        return self.watermark_ms
+    def move_watermark(self, timestamp_ms: int, user_id: int) -> None:
+        before = self.clock.watermark_ms
+        how = self.clock.take(timestamp_ms, user_id)
+        if how == "fell":
+            self.lower_last_seen()
+        elif self.clock.watermark_ms // HOUR_MS > before // HOUR_MS:
+            self.forget(before, how)
 
-    def move_watermark(self, timestamp_ms: int) -> None:
-        before = self.watermark_ms
-        self.watermark_ms = timestamp_ms if before is None else max(before, timestamp_ms)
-        hour = self.watermark_ms // HOUR_MS
-        if before is None or hour > before // HOUR_MS:
-            for user_id in [user_id for user_id, user in self.users.items() if self.is_idle(user, hour)]:
+    def forget(self, before_ms: int, how: str) -> None:
+        for user_id, user in list(self.users.items()):
+            if not self.is_idle(user, self.clock.watermark_ms // HOUR_MS):
+                continue
+            if how == "jumped" and user.last_seen_ms > before_ms:
+                user.last_seen_ms = self.clock.watermark_ms
+            else:
                 del self.users[user_id]
                 self.result.counts["forgotten"] += 1
 
+    def lower_last_seen(self) -> None:
+        limit = self.clock.watermark_ms + (400 * 24 * HOUR_MS if self.clock.established else 0)
+        for user in self.users.values():
+            user.last_seen_ms = min(user.last_seen_ms, limit)
+
+    def seen_ms(self, timestamp_ms: int, user: User) -> int:
+        watermark_ms = self.clock.watermark_ms
+        if timestamp_ms <= watermark_ms:
+            return watermark_ms
+        longest = max(watermark_ms + self.settings.idle_hours * HOUR_MS, user.last_seen_ms)
+        return max(watermark_ms, min(timestamp_ms, longest))
+
     def is_idle(self, user: User, hour: int) -> bool:
         return hour - user.last_seen_ms // HOUR_MS > self.settings.idle_hours
+
+    def guard_timestamp(self, record: RecordLike) -> None:
+        if not 10**12 <= record.timestamp_ms < 10**14:
+            raise RefusedError("record_timestamp_unusable")
 
     def guard_future(self, txn: Txn, record: RecordLike) -> None:
         if txn.event_ms > record.timestamp_ms + self.settings.max_future_skew_seconds * 1000:
@@ -208,8 +236,8 @@ class Oracle:
                     "event_time": txn.timestamp,
                     "record_timestamp_ms": record.timestamp_ms,
                     "offset": record.offset,
-                    "lat": txn.lat,
-                    "lon": txn.lon,
+                    "lat": txn.place[0] if txn.place else None,
+                    "lon": txn.place[1] if txn.place else None,
                     "score": None if scored is None else scored[0],
                     "model_version": model,
                     "source": "hot",

@@ -17,6 +17,7 @@ from ray_fraud.domain.record import Record
 from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.domain.user_state import decode_state
+from ray_fraud.domain.watermark import Votes
 from tests.oracle.oracle import OracleResult
 from tests.oracle.scores import row_score
 from tests.oracle.tables import DRAWN
@@ -29,6 +30,7 @@ COUNT_NAMES = {
     "id_reused": "id_reused",
     "late_beyond_state": "late_beyond_state",
     "expired_users": "forgotten",
+    "placeholder_locations": "placeholder_locations",
 }
 NEIGHBOUR_NAMES = {"neighbour": "position", "km": "km", "kmh": "kmh"}
 
@@ -44,6 +46,11 @@ def scores_of(observed: Observed) -> Scores | None:
         for row, arm in zip(observed.features, chosen, strict=True)
     ]
     return Scores(np.array(values, dtype=np.float64), chosen)
+
+
+def plain_votes(votes: Votes) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(votes)
+    return plain | {"voters": list(votes.voters)}
 
 
 def plain_state(state: bytes) -> dict[str, Any]:
@@ -81,7 +88,7 @@ def run_product(
 
 def collect_all(state: PartitionState, pieces: Sequence[tuple[Observed, Effects]]) -> OracleResult:
     """The result of all micro-batches, with the state that the last one left."""
-    result = OracleResult(watermark_ms=state.watermark_ms)
+    result = OracleResult(watermark_ms=state.watermark_ms, votes=plain_votes(state.votes))
     for observed, effects in pieces:
         for row, features in zip(observed.rows, observed.features, strict=True):
             result.features[row.offset] = features

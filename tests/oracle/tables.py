@@ -130,8 +130,8 @@ def of_profile(tables: PlainTables, txn: Txn) -> list[float]:
         row[1] = (txn.amount - known.mean) / spread
     if known.largest > 0:
         row[2] = txn.amount / known.largest
-    if known.home is not None and txn.lat is not None and txn.lon is not None:
-        row[3] = haversine_km(*known.home, txn.lat, txn.lon)
+    if known.home is not None and txn.place is not None:
+        row[3] = haversine_km(*known.home, *txn.place)
     return row
 
 

@@ -91,7 +91,7 @@ def test_too_many_exact_events_become_buckets() -> None:
 
 
 def test_a_late_record_that_is_evicted_at_once_takes_no_part_in_geography() -> None:
-    values = [txn(100, place=(0, 0)), txn(200, place=(0, 0)), txn(10, place=(9, 0))]
+    values = [txn(100, place=(0, 1)), txn(200, place=(0, 1)), txn(10, place=(9, 1))]
     result = run(log(*values), settings(state={"max_events": 2}))
     assert rules(result) == []
     assert result.users[1]["buckets"] == {T0 // 300: (1, 10.0)}
@@ -100,15 +100,15 @@ def test_a_late_record_that_is_evicted_at_once_takes_no_part_in_geography() -> N
 
 def test_speed_between_neighbours() -> None:
     # 10 degrees of latitude are 1,111.95 km.
-    result = run(log(txn(0, place=(0, 0)), txn(3600, place=(10, 0))))
+    result = run(log(txn(0, place=(0, 1)), txn(3600, place=(10, 1))))
     assert rules(result) == [(1, "geo_velocity")]
     assert result.features[1][KM] == pytest.approx(1111.9508, rel=1e-6)
     assert result.features[1][KMH] == pytest.approx(1111.9508, rel=1e-6)
-    assert rules(run(log(txn(0, place=(0, 0)), txn(7200, place=(10, 0))))) == []
+    assert rules(run(log(txn(0, place=(0, 1)), txn(7200, place=(10, 1))))) == []
 
 
 def test_a_late_record_is_compared_with_both_neighbours() -> None:
-    values = [txn(0, place=(0, 0)), txn(7200, place=(10, 0)), txn(3600, place=(0.1, 0))]
+    values = [txn(0, place=(0, 1)), txn(7200, place=(10, 1)), txn(3600, place=(0.1, 1))]
     result = run(log(*values))
     assert rules(result) == [(2, "geo_velocity")]
     assert result.alerts[0]["compared"]["neighbour"] == "next"
@@ -117,20 +117,20 @@ def test_a_late_record_is_compared_with_both_neighbours() -> None:
 
 
 def test_on_a_tie_the_previous_neighbour_is_compared() -> None:
-    values = [txn(0, place=(0, 0)), txn(7200, 11, place=(0, 0)), txn(3600, place=(20, 0))]
+    values = [txn(0, place=(0, 1)), txn(7200, 11, place=(0, 1)), txn(3600, place=(20, 1))]
     assert run(log(*values)).alerts[0]["compared"]["neighbour"] == "previous"
 
 
 def test_equal_times_count_as_one_second_and_near_places_not_at_all() -> None:
-    values = [txn(0, place=(0, 0)), txn(0, 11, place=(1, 0))]
+    values = [txn(0, place=(0, 1)), txn(0, 11, place=(1, 1))]
     result = run(log(*values))
     assert result.features[1][KMH] == pytest.approx(111.19508 * 3600, rel=1e-6)
     assert result.features[1][SINCE_PREVIOUS] == 0
-    assert rules(run(log(txn(0, place=(0, 0)), txn(0, 11, place=(0.4, 0))))) == []
+    assert rules(run(log(txn(0, place=(0, 1)), txn(0, 11, place=(0.4, 1))))) == []
 
 
 def test_records_without_a_place_are_no_neighbours_in_geography() -> None:
-    result = run(log(txn(0, place=(0, 0)), txn(1800), txn(3600, place=(10, 0))))
+    result = run(log(txn(0, place=(0, 1)), txn(1800), txn(3600, place=(10, 1))))
     assert rules(result) == [(2, "geo_velocity")]
     assert result.features[2][SINCE_PREVIOUS] == 1800
     assert math.isnan(result.features[1][KM])
@@ -139,7 +139,7 @@ def test_records_without_a_place_are_no_neighbours_in_geography() -> None:
 @pytest.mark.parametrize(("second", "late"), [(0, 1), (0.001, 0)])
 def test_late_beyond_state(second: float, late: int) -> None:
     result = run(
-        log(txn(DAY, 5.0, (0, 0)), txn(second, 7.0, (50, 50))), settings(geo_velocity={"limit_kmh": 100.0})
+        log(txn(DAY, 5.0, (0, 1)), txn(second, 7.0, (50, 50))), settings(geo_velocity={"limit_kmh": 100.0})
     )
     assert result.counts["late_beyond_state"] == late
     assert rules(result) == ([] if late else [(1, "geo_velocity")])
@@ -238,12 +238,14 @@ def test_the_future_is_judged_by_the_record(skew: float, rejected: int) -> None:
 
 
 def test_idle_users_are_forgotten_when_the_hour_of_the_log_grows() -> None:
-    sent = [0, 24 * 3600, 24 * 3600 + 3599, 25 * 3600]
-    values = [txn(0), txn(0, user_id=3), txn(1, user_id=2), txn(2, user_id=2)]
+    sent = [*range(0, 24 * 3600, 3600), 24 * 3600, 24 * 3600 + 3599, 25 * 3600]
+    steps = [txn(hour, user_id=2) for hour in range(1, 24)]
+    values = [txn(0), *steps, txn(0, user_id=3), txn(24, user_id=2), txn(25, user_id=2)]
     result = run(log(*values, sent=sent), settings(state={"idle_hours": 24}))
     assert result.counts["forgotten"] == 1
-    assert list(result.users) == [3, 2]
-    assert run(log(*values[:3], sent=sent[:3]), settings(state={"idle_hours": 24})).counts["forgotten"] == 0
+    assert sorted(result.users) == [2, 3]
+    shorter = run(log(*values[:-1], sent=sent[:-1]), settings(state={"idle_hours": 24}))
+    assert shorter.counts["forgotten"] == 0
 
 
 def test_a_quarantined_offset_does_nothing() -> None:
@@ -258,3 +260,47 @@ def test_an_event_holds_from_its_offset_on() -> None:
     result = run(log(txn(0), txn(1), txn(2)), [split_event(1, 1, split)])
     assert rules(result) == [(1, "ml_anomaly"), (2, "ml_anomaly")]
     assert result.alerts[0]["model_version"] == "m:3"
+
+
+def test_no_location_hides_behind_two_zeros() -> None:
+    london, nowhere = (51.5, -0.12), [(0, 0), (0.0, -0.0), (-0.0, 0.0), (0e7, 0)]
+    places = [place for each in nowhere for place in (london, each)]
+    values = [txn(60 * second, 3000.0, place) for second, place in enumerate(places)]
+    result = run(log(*values))
+    assert {rule for _, rule in rules(result)} == {"high_amount"}
+    assert result.counts["placeholder_locations"] == 4
+    assert [alert["lat"] for alert in result.alerts] == [51.5, None] * 4
+    assert all(math.isnan(value) for value in result.features[1][[1, 2, KM, KMH]])
+    assert [event[2] is None for event in result.users[1]["exact"]] == [False, True] * 4
+
+
+def test_one_zero_is_a_place() -> None:
+    places = [(0, 1e-7), (0, 1), (1, 0), (-1e-7, 0), (0, 5)]
+    result = run(log(*[txn(3600 * hour, place=place) for hour, place in enumerate(places)]))
+    assert result.counts["placeholder_locations"] == 0
+    assert all(event[2] for event in result.users[1]["exact"])
+
+
+def test_a_placeholder_sent_again_is_a_duplicate_and_another_form_of_it_is_not() -> None:
+    result = run(log(txn(0, place=(0, 0)), txn(0, place=(0, 0)), txn(0, place=(0.0, 0.0)), txn(0)))
+    assert (result.counts["duplicate"], result.counts["processed"]) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("sent_ms", "refused"),
+    [
+        (-1, 1),
+        (0, 1),
+        (1_700_000_000, 1),
+        (10**12 - 1, 1),
+        (10**12, 0),
+        (10**14 - 1, 0),
+        (10**14, 1),
+        (10**18, 1),
+    ],
+)
+def test_a_kafka_timestamp_has_milliseconds(sent_ms: int, refused: int) -> None:
+    value = json.dumps({"transaction_id": "t", "user_id": 1, "amount": 1, "timestamp": 10**9 - 60}).encode()
+    result = run([Record(0, sent_ms, None, value)])
+    assert result.rejected == ({0: ("record_timestamp_unusable", "")} if refused else {})
+    assert (result.watermark_ms, len(result.users)) == ((0, 0) if refused else (sent_ms, 1))

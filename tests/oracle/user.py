@@ -75,12 +75,11 @@ class User:
         return any(event.id_hash == txn.id_hash for event in self.exact)
 
     def event_of(self, txn: Txn) -> Event:
-        kept = None if txn.lat is None or txn.lon is None else (round(txn.lat * 1e7), round(txn.lon * 1e7))
+        kept = None if txn.place is None else (round(txn.place[0] * 1e7), round(txn.place[1] * 1e7))
         return Event(txn.event_ms, txn.amount, kept, txn.payload_digest, txn.id_hash)
 
-    def move(self, txn: Txn, watermark_ms: int, max_events: int) -> Moved:
-        """Steps 1 to 5 of the page, and `last_seen_ms`."""
-        self.last_seen_ms = watermark_ms
+    def move(self, txn: Txn, max_events: int) -> Moved:
+        """Steps 1 to 6 of the page."""
         e = txn.event_ms
         newest = e if self.newest_ms is None else max(self.newest_ms, e)
         self.newest_ms = newest
@@ -206,8 +205,7 @@ class User:
         previous = self.previous_pair(moved)
         return [
             txn.amount,
-            MISSING if txn.lat is None else txn.lat,
-            MISSING if txn.lon is None else txn.lon,
+            *(txn.place or (MISSING, MISSING)),
             float(when.hour),
             float(when.weekday()),
             *map(float, (*hour, *day, *week, *month)),

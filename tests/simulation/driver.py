@@ -266,11 +266,13 @@ def check(world: World, owner: Owner, sent: Sequence[Record] | None = None) -> R
     end = world.broker.topic(TOPICS.transactions).logs[0].end
     assert sent is None or len(sent) == len(log)
     assert owner.steps.state.users == state.users, "state in memory differs from the replay"
-    assert owner.steps.state.watermark_ms == state.watermark_ms, "watermark in memory differs from the replay"
+    reached = (state.watermark_ms, state.votes)
+    ours = owner.steps.state
+    assert (ours.watermark_ms, ours.votes) == reached, "watermark in memory differs from the replay"
     header = world.contents.of(world.partition).header
     assert header is not None
     assert header.next_offset == end
-    assert header.watermark_ms == state.watermark_ms, "watermark in Redis differs from the replay"
+    assert (header.watermark_ms, header.votes) == reached, "watermark in Redis differs from the replay"
     assert world.contents.of(world.partition).users == state.users, "state in Redis differs from the replay"
     ledger = MemoryLedger(world.database)
     world.witness.check_all(ledger.epochs(world.partition), ledger.events(world.partition), log)

@@ -95,7 +95,7 @@ def freeze_of_a_later_moment(patch: pytest.MonkeyPatch) -> None:
     """A snapshot or generation holds what unsettled batches changed."""
 
     def freeze(self: PartitionOwner) -> Frozen:
-        return Frozen(dict(self.state.users), self.cuts.next_offset, self.cuts.watermark_ms)
+        return Frozen(dict(self.state.users), self.cuts.next_offset, self.cuts.watermark_ms, self.cuts.votes)
 
     patch.setattr(PartitionOwner, "freeze", freeze)
 
@@ -182,6 +182,7 @@ def base_after_its_offset(patch: pytest.MonkeyPatch) -> None:
             found.users,
             later,
             found.watermark_ms,
+            found.votes,
             found.digest,
             found.events,
             found.cut,

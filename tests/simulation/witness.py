@@ -14,6 +14,7 @@ from ray_fraud.domain.feature_tables import StateOnly
 from ray_fraud.domain.partition import PartitionState
 from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.timeline import ControlEvent
+from ray_fraud.domain.watermark import Votes
 from ray_fraud.stores.cuts.memory import CutContents, StoredPartition
 from ray_fraud.stores.cuts.port import CutHeader
 from ray_fraud.stores.ledger.port import EpochRow, valid_until
@@ -27,7 +28,8 @@ class Stored:
     kind: str
     epoch: int
     next_offset: int
-    watermark_ms: int
+    reached: tuple[int, Votes]
+    """Watermark and what stands behind it."""
     users: dict[int, bytes]
 
 
@@ -58,7 +60,11 @@ class Witness:
             assert writer == (stored.epoch, stored.token), f"cut of {writer} under fence {stored.epoch}"
             self._seen.append(
                 Stored(
-                    "cut", header.writer_epoch, header.next_offset, header.watermark_ms, dict(stored.users)
+                    "cut",
+                    header.writer_epoch,
+                    header.next_offset,
+                    (header.watermark_ms, header.votes),
+                    dict(stored.users),
                 )
             )
         self._header = header
@@ -84,7 +90,7 @@ class Witness:
         for offset, state in _states(self._partition, events, log):
             for stored in believed.get(offset, ()):
                 where = f"{stored.kind} of epoch {stored.epoch} at offset {offset}"
-                assert stored.watermark_ms == state.watermark_ms, f"watermark of the {where}"
+                assert stored.reached == (state.watermark_ms, state.votes), f"watermark of the {where}"
                 assert stored.users == state.users, f"users of the {where}"
 
     def _look_at_snapshots(self) -> None:
@@ -92,7 +98,13 @@ class Witness:
             if partition == self._partition and name not in self._seen_snapshots:
                 self._seen_snapshots.add(name)
                 self._seen.append(
-                    Stored("snapshot", header.epoch, header.next_offset, header.watermark_ms, dict(users))
+                    Stored(
+                        "snapshot",
+                        header.epoch,
+                        header.next_offset,
+                        (header.watermark_ms, header.votes),
+                        dict(users),
+                    )
                 )
 
 

@@ -7,6 +7,7 @@ from operator import xor
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.timeline import EventKind, inline_event
 from ray_fraud.domain.user_state import users_digest_term
+from ray_fraud.domain.watermark import Votes
 from ray_fraud.stores.cuts.port import Cut
 
 PARTITION = PartitionId("cluster", "topic-id", 2)
@@ -41,6 +42,7 @@ def cut_of(
         next_offset=next_offset,
         drained=drained,
         watermark_ms=1_700_000_000_123,
+        votes=Votes(12, 500, 1_700_009_000_000, 0, (2**63 - 1, 7), 3, established=True),
         base_offset=7,
         events=EVENTS,
         user_count=len(users),

@@ -6,6 +6,8 @@ from contextlib import closing
 import msgspec
 import pytest
 
+from ray_fraud.domain.watermark import NO_VOTES
+from ray_fraud.stores.cuts.encoding import decode_header, header_arguments
 from ray_fraud.stores.cuts.memory import MemoryCutStore
 from ray_fraud.stores.cuts.port import CutDamaged, CutHeader, CutOutcome, CutStore
 from ray_fraud.stores.cuts.redis_store import RedisCutStore
@@ -80,6 +82,7 @@ def test_a_generation_is_read_back_whole(filled: CutStore) -> None:
         user_count=len(USERS),
         digest=cut_of(USERS).digest,
         fold_version=3,
+        votes=cut_of(USERS).votes,
     )
     assert users_of(filled) == USERS
     assert filled.read_user(PARTITION, 64) == USERS[64]
@@ -222,3 +225,11 @@ def test_a_header_of_other_users_is_damaged(filled: CutStore) -> None:
     ):
         with pytest.raises(CutDamaged):
             list(filled.read_users(PARTITION, wrong))
+
+
+def test_a_header_from_before_there_were_votes_is_read() -> None:
+    header = cut_of(USERS).header("1.0")
+    fields = dict(zip(*[iter(header_arguments(header))] * 2, strict=True))
+    assert decode_header(fields) == header
+    del fields[b"votes"]
+    assert decode_header(fields) == msgspec.structs.replace(header, votes=NO_VOTES)

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from ray_fraud.domain.record import PartitionId
+from ray_fraud.domain.watermark import Votes
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.lake import lake_filesystem, local_folder
 from ray_fraud.stores.snapshots.lake import LakeSnapshotStore
@@ -33,6 +34,7 @@ def header_of(
         epoch=epoch,
         token="owner",
         watermark_ms=1_700_000_000_123,
+        votes=Votes(12, 500, 1_700_009_000_000, 0, (2**63 - 1, 7), 3, established=True),
         base_offset=7,
         events=EVENTS,
         user_count=len(users),

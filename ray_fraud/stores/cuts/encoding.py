@@ -8,12 +8,14 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from ray_fraud.domain.timeline import ControlEvent
+from ray_fraud.domain.watermark import Votes
 from ray_fraud.stores.cuts.layout import BUCKETS
 from ray_fraud.stores.cuts.port import CutDamaged, CutHeader
 
 Users = Iterable[tuple[int, bytes | None]]
 
 _event = msgspec.json.Decoder(ControlEvent)
+_votes = msgspec.json.Decoder(Votes)
 _events = msgspec.json.Decoder(tuple[ControlEvent, ...])
 _NO_EVENTS = b"[]"
 
@@ -57,6 +59,8 @@ def header_arguments(header: CutHeader, known_seq: int | None = None) -> list[by
         b"%d" % header.fold_version,
         b"leader_epoch",
         b"%d" % header.leader_epoch,
+        b"votes",
+        msgspec.json.encode(header.votes),
     ]
     for event in header.events:
         arguments += (b"event:%d" % event.seq, msgspec.json.encode(event))
@@ -89,6 +93,8 @@ def decode_header(fields: Mapping[bytes, bytes]) -> CutHeader | None:
             fold_version=int(fields[b"fold_version"]),
             # Older releases wrote none.
             leader_epoch=int(fields.get(b"leader_epoch", b"-1")),
+            # Cuts of fold versions below 4 have none.
+            votes=_votes.decode(fields.get(b"votes", b"{}")),
         )
     except (KeyError, ValueError) as error:
         raise CutDamaged("redis", f"header of the cut is unreadable: {error!r}") from error

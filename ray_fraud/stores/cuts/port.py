@@ -14,6 +14,7 @@ import msgspec
 
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.timeline import ControlEvent
+from ray_fraud.domain.watermark import NO_VOTES, Votes
 from ray_fraud.stores.errors import StoreDamaged
 
 
@@ -45,6 +46,8 @@ class CutHeader(msgspec.Struct, frozen=True):
     """Of the log's record before `next_offset`; -1: not known."""
     base_seq: int = 0
     """Number of the last event that the base has; 0: there is no base with events."""
+    votes: Votes = NO_VOTES
+    """What stands behind the watermark."""
 
     @property
     def last_seq(self) -> int:
@@ -73,6 +76,7 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
     base_seq: int = 0
     last_seq: int | None = None
     """None: that of the last of `events`."""
+    votes: Votes = NO_VOTES
     changed: Mapping[int, bytes | None] = {}
     """User id to packed state, or to None for a user that was forgotten."""
 
@@ -102,6 +106,7 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
             fold_version=self.fold_version,
             leader_epoch=self.leader_epoch,
             base_seq=self.base_seq,
+            votes=self.votes,
         )
 
 

@@ -18,9 +18,12 @@ from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.log.kafka_client import kafka_errors_told_apart, opening, topic_id_text
 from ray_fraud.stores.log.limits import DEAD_LETTER_HEADROOM_BYTES, KEYED_RECORD_BYTES
 from ray_fraud.stores.log.port import TopicEnds, WrongPartitionCount
+from ray_fraud.stores.log.topic_policy import TopicPolicy
 
 log = logging.getLogger(__name__)
 
+UNLIMITED = int(timedelta(days=365_000) / timedelta(milliseconds=1))
+"""A thousand years; Kafka's own "no limit" is 2^63 - 1 ms, more than a `timedelta` holds."""
 OLDEST_VERSION = (3, 5)
 _EVER = str(2**63 - 1)
 KEYED_TOPIC = {
@@ -115,9 +118,24 @@ class KafkaLogAdmin:
         return TopicEnds(topic_id_text(uuid.UUID(description["topic_id"])), ends)
 
     def retention(self, topic: str) -> timedelta | None:
-        milliseconds = int(self._configuration(topic, "retention.ms"))
-        deletes = "delete" in self._configuration(topic, "cleanup.policy")
-        return timedelta(milliseconds=milliseconds) if deletes and milliseconds >= 0 else None
+        return self.policy(topic).kept
+
+    def policy(self, topic: str) -> TopicPolicy:
+        told = self._configurations(topic)
+        # Brokers before 3.6 have one limit for both directions, brokers from 4.0 on have not.
+        either = told.get("message.timestamp.difference.max.ms", str(UNLIMITED))
+        cleanup = told["cleanup.policy"]
+        retention_bytes = int(told["retention.bytes"])
+        return TopicPolicy(
+            log_append_time=told["message.timestamp.type"] == "LogAppendTime",
+            before_max=_limit(told.get("message.timestamp.before.max.ms", either)),
+            after_max=_limit(told.get("message.timestamp.after.max.ms", either)),
+            deletes="delete" in cleanup,
+            compacts="compact" in cleanup,
+            retention=_limit(told["retention.ms"]),
+            retention_bytes=retention_bytes if retention_bytes >= 0 else None,
+            compaction_lag=_limit(told["min.compaction.lag.ms"]) or timedelta(),
+        )
 
     def close(self) -> None:
         self._client.close()
@@ -142,6 +160,15 @@ class KafkaLogAdmin:
         return dict(description)
 
     def _configuration(self, topic: str, name: str) -> str:
+        return self._configurations(topic)[name]
+
+    def _configurations(self, topic: str) -> dict[str, str]:
         with kafka_errors_told_apart():
             found = self._client.describe_configs([ConfigResource("topic", topic)], config_filter="all")
-        return str(found["topic"][topic][name]["value"])
+        return {name: str(told["value"]) for name, told in found["topic"][topic].items()}
+
+
+def _limit(milliseconds: str) -> timedelta | None:
+    """A time limit as Kafka writes it; None for what is none."""
+    value = int(milliseconds)
+    return timedelta(milliseconds=value) if 0 <= value < UNLIMITED else None

@@ -26,6 +26,7 @@ from ray_fraud.stores.log.port import (
     Watch,
     WrongPartitionCount,
 )
+from ray_fraud.stores.log.topic_policy import TopicPolicy
 
 
 @dataclass(slots=True)
@@ -104,6 +105,7 @@ class Topic:
         self.topic_id = topic_id
         self.max_record_bytes = max_record_bytes
         self.logs = [PartitionLog() for _ in range(partitions)]
+        self.policy = TopicPolicy()
 
 
 class MemoryBroker:
@@ -112,7 +114,6 @@ class MemoryBroker:
     def __init__(self, cluster_id: str = "memory-cluster", now_ms: Callable[[], int] = lambda: 0) -> None:
         self.cluster_id = cluster_id
         self.now_ms = now_ms
-        self.retention: timedelta | None = None
         self._topics: dict[str, Topic] = {}
         self.writer_lives: dict[str, int] = {}
         """How often a writer took a name of atomic writers over."""
@@ -416,11 +417,10 @@ class MemoryLogAdmin:
         return self._faults.step("kafka", "ends", action)
 
     def retention(self, topic: str) -> timedelta | None:
-        def action() -> timedelta | None:
-            self._broker.topic(topic)
-            return self._broker.retention
+        return self.policy(topic).kept
 
-        return self._faults.step("kafka", "retention", action)
+    def policy(self, topic: str) -> TopicPolicy:
+        return self._faults.step("kafka", "policy", lambda: self._broker.topic(topic).policy)
 
     def close(self) -> None:
         return

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from ray_fraud.domain.record import Headers, PartitionId, Record
 from ray_fraud.stores.connections import Topics
 from ray_fraud.stores.errors import StoreError, StoreRefused
+from ray_fraud.stores.log.topic_policy import TopicPolicy
 
 LAG_GROUP = "ray-fraud"
 """The consumer group whose committed offsets lag tools read; nothing else uses them."""
@@ -304,6 +305,16 @@ class LogAdmin(Protocol):
         """
 
     def retention(self, topic: str) -> timedelta | None:
-        """How long records are kept at least; None: for ever (or limited by size only)."""
+        """How long records are kept at least; None: for ever (or limited by size only).
+
+        A compacted topic keeps them no longer than its compaction lag.
+        """
+
+    def policy(self, topic: str) -> TopicPolicy:
+        """What the broker does to the records of a topic.
+
+        Raises:
+            StoreRefused: there is no such topic.
+        """
 
     def close(self) -> None: ...

@@ -10,6 +10,7 @@ import msgspec
 
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.timeline import ControlEvent
+from ray_fraud.domain.watermark import NO_VOTES, Votes
 from ray_fraud.stores.errors import StoreDamaged
 
 
@@ -28,6 +29,7 @@ class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
     fold_version: int
     leader_epoch: int = -1
     """Of the log's record before `next_offset`; -1: not known."""
+    votes: Votes = NO_VOTES
     schema_version: int = 1
     users_sha256: str = ""
     """SHA-256 of the file of users, hex; filled in by the store."""
