@@ -165,6 +165,19 @@ def _with_awkward_user(kafka: KafkaConnection, password_file: Path) -> KafkaConn
     return msgspec.structs.replace(kafka, username="o'user #1", password_file=password_file)
 
 
+def test_behind_re_keying_producers_send_to_their_own_topic(tmp_path: Path) -> None:
+    connections = _stack(tmp_path, KafkaConnection("127.0.0.1:9"))
+    topics = Topics(transactions="transactions.keyed", rekey_from="payments")
+    write_record(
+        StackPaths(tmp_path), StackRecord(connections=msgspec.structs.replace(connections, topics=topics))
+    )
+    data, printed = _connect(tmp_path, Client.LIBRDKAFKA)
+    assert data["topic"] == "payments"
+    assert data["key"].startswith("any")
+    assert "produce('payments'" in data["example"]
+    assert "send to      topic payments\n" in printed
+
+
 def test_a_stack_that_was_never_started_says_so(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["connect", "--data-dir", str(tmp_path / "none")])
     assert result.exit_code == 1

@@ -143,3 +143,12 @@ def test_mistakes_in_a_file_name_it(tmp_path: Path, content: str, hint: str) -> 
         read_external(tmp_path / "c.json")
     assert "c.json" in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+def test_topics_name_the_producers_one_for_re_keying(tmp_path: Path) -> None:
+    file = tmp_path / "servers.toml"
+    file.write_text('[topics]\ntransactions = "transactions.keyed"\nrekey_from = "transactions"\n')
+    topics = read_external(file).topics
+    assert topics is not None
+    assert (topics.transactions, topics.input) == ("transactions.keyed", "transactions")
+    assert topics.rekey_progress == "transactions.keyed.progress"
