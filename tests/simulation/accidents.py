@@ -47,6 +47,9 @@ class Accidents:
             self.cut_off: 15,
             self.elect: 10,
             self.skip_offsets: 15,
+            self.send_in_a_transaction: 10,
+            driver.repair: 40,
+            self.recreate_alerts: 6,
             self.refuse_writes: 8,
             self.fail_over: 8,
             self.remember_redis: 15,
@@ -75,11 +78,20 @@ class Accidents:
         self.driver.happened.elections += 1
 
     def skip_offsets(self) -> None:
-        """Compaction, or the markers of a transaction, leave a hole; a record follows."""
-        if self.waiting:
-            self.driver.world.broker.add_hole(TOPICS.transactions, 0, self._rng.randint(1, 4))
-            self.arrive()
-            self.driver.happened.holes += 1
+        """Compaction leaves a hole, in the middle of the log or at its end."""
+        self.driver.world.broker.add_hole(TOPICS.transactions, 0, self._rng.randint(1, 4))
+        self.driver.happened.holes += 1
+
+    def send_in_a_transaction(self) -> None:
+        """A producer commits or aborts what it sent; the marker takes an offset."""
+        broker = self.driver.world.broker
+        broker.begin_transaction(TOPICS.transactions, 0)
+        self.arrive()
+        broker.end_transaction(TOPICS.transactions, 0, commit=self._rng.random() < 0.7)
+        self.driver.happened.transactions += 1
+
+    def recreate_alerts(self) -> None:
+        self.driver.world.recreate_alerts()
 
     def refuse_writes(self) -> None:
         """PostgreSQL or Redis is read-only for a while: a replica was promoted, or the other way round."""

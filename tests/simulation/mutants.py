@@ -196,7 +196,7 @@ def base_after_its_offset(patch: pytest.MonkeyPatch) -> None:
 
 def sink_repairs_nothing(patch: pytest.MonkeyPatch) -> None:
     """The sink moves on without storing what PostgreSQL lacks."""
-    patch.setattr(Sink, "_read", lambda self, record: None)
+    patch.setattr(Sink, "_read", lambda self, records: [])
 
 
 MUTANTS: list[Mutant] = [

@@ -8,13 +8,16 @@ Never: a thread, a clock, an unseeded draw.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from uuid import UUID
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.engine.ports import Ports
 from actors.engine.sink import Sink
 from actors.engine.sink_letters import SinkLetters
+from ray_fraud.domain.alert import Alert
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.features import FEATURE_COUNT, FOLDED_COUNT
 from ray_fraud.domain.record import PartitionId, Record
@@ -118,6 +121,10 @@ class World:
         self.tables = TABLE_FILES
         self.witness = Witness(self.partition, self.contents, self.snapshots)
         self.cut_offs: list[CutOff] = []
+        self.lost_alerts: set[UUID] = set()
+        """Those on an alert topic that was deleted."""
+        self.unread_alerts: set[UUID] = set()
+        """Of these, those that PostgreSQL did not have then: nobody can bring them back."""
         self._crash_after = False
         self.database = MemoryDatabase(faults=self._ledger_fault)
 
@@ -161,6 +168,14 @@ class World:
         epoch = tables.epochs[-1].epoch if tables.epochs else 0
         self.witness.cut_off(end, epoch)
         return lost
+
+    def recreate_alerts(self) -> None:
+        """Somebody deletes the alert topic and makes it again."""
+        records = self.broker.records(TOPICS.alerts)
+        uids = {msgspec.json.decode(record.value or b"", type=Alert).alert_uid for record in records}
+        self.lost_alerts |= uids
+        self.unread_alerts |= uids - self.database.alerts.keys()
+        self.broker.recreate(TOPICS.alerts)
 
     def ports(self, faults: FaultPlan | None = None) -> Ports:
         """New clients, as a new process makes them."""
