@@ -248,6 +248,8 @@ class Driver:
         """No more faults: settle everything, close the cut, let the sink run dry."""
         self.world.faults = FaultPlan()
         self.owner = None
+        # A crash that is still due would have ended the owner that is gone.
+        self.world.crash_is_due()
         owner = self.live()
         self.persist(owner.steps.reconcile)
         end = self.world.broker.topic(TOPICS.transactions).logs[0].end

@@ -9,7 +9,7 @@ MAX_RECORD_BYTES = 1_048_588
 DEAD_LETTER_HEADROOM_BYTES = 65_536
 """What a dead letter's headers may add to the largest input."""
 
-KEPT_VALUE_BYTES = 1_048_576
+KEPT_VALUE_BYTES = 1_048_576 + 65_536
 """Of a longer value only so much is read into memory: all that a dead letter could hold by default."""
 KEPT_KEY_BYTES = 65_536
 KEPT_HEADERS_BYTES = 65_536
