@@ -5,6 +5,7 @@ lower number.
 """
 
 import sys
+from bisect import bisect_right, insort
 from collections.abc import Mapping, Sequence
 
 from ray_fraud.domain.feature_tables import NO_TABLES, FeatureTables
@@ -84,6 +85,7 @@ class Controls:
         self._known_tables = tables
         self._fold_version = fold_version
         self._waiting: list[tuple[ControlEvent, Content]] = []
+        """In the order in which they are applied; a day of refreshes makes thousands."""
         self._last_seq: int | None = None
         self._last_from = 0
         for event in timeline:
@@ -103,7 +105,7 @@ class Controls:
         content = content_of(event)
         if isinstance(content, Truncation):
             self._forget_lost(content.offset)
-        self._waiting.append((event, content))
+        insort(self._waiting, (event, content), key=_order)
         self._last_seq = event.seq
         if event.kind is not EventKind.QUARANTINE:
             self._last_from = max(self._last_from, event.from_offset)
@@ -149,8 +151,8 @@ class Controls:
             digest = content.tables
             tables = self._find(digest)
         self.tables, self.tables_digest = tables, digest
-        self._waiting = [waiting for waiting in self._waiting if waiting[0].from_offset > offset]
-        self.next_due = min((event.from_offset for event, _ in self._waiting), default=NEVER)
+        del self._waiting[: len(due)]
+        self.next_due = self._waiting[0][0].from_offset if self._waiting else NEVER
         return max((self._apply(content) for _, content in due), default=0)
 
     def is_unreadable(self, offset: int) -> bool:
@@ -174,9 +176,8 @@ class Controls:
             raise TablesMissingError(digest) from None
 
     def _due(self, offset: int) -> list[tuple[ControlEvent, Content]]:
-        due = [waiting for waiting in self._waiting if waiting[0].from_offset <= offset]
-        # As a replay from the log's start meets them, wherever this one begins.
-        return sorted(due, key=lambda waiting: in_force_order(waiting[0]))
+        """In the order in which a replay from the log's start meets them, wherever this one begins."""
+        return self._waiting[: bisect_right(self._waiting, offset, key=_from_offset)]
 
     def _apply(self, content: Content) -> int:
         match content:
@@ -193,3 +194,11 @@ class Controls:
             case FoldVersion() | FeatureRefresh() | Truncation():
                 pass
         return 0
+
+
+def _order(waiting: tuple[ControlEvent, Content]) -> tuple[int, int]:
+    return in_force_order(waiting[0])
+
+
+def _from_offset(waiting: tuple[ControlEvent, Content]) -> int:
+    return waiting[0].from_offset
