@@ -70,6 +70,8 @@ def show(value: Any) -> str:
         shown = ascii(mask_text(value))
     else:
         number = ascii(value)
+        if isinstance(value, float) and "e" in number:
+            number = f"{value:.6g}"  # its digits without the exponent could be read as a card's
         # No issuer's number starts with 0 or 1, and every timestamp in milliseconds does.
         shown = number if number[0] in "01" else mask_text(number)
     return shown if len(shown) <= SHOWN_CHARACTERS else shown[: SHOWN_CHARACTERS - 1] + "…"

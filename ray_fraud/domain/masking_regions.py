@@ -15,12 +15,13 @@ _SPACE = rb"\s*+"
 _STRING = rb'"(?:[^"\\]|\\.)*+"?+'
 _NUMBER = rb"-?+[0-9][0-9.eE+\-]*+"
 
-_string_or_number = re.compile(
-    rb"%b|(?P<lead>[:,\[]%b)(?P<number>%b)(?=%b(?:[,\]}]|\Z))" % (_STRING, _SPACE, _NUMBER, _SPACE), re.DOTALL
-)
+_BEFORE_NUMBER = rb"%b|(?P<lead>[:,\[]%b)(?P<number>%b)" % (_STRING, _SPACE, _NUMBER)
+_string_or_number = re.compile(_BEFORE_NUMBER + rb"(?=%b(?:[,\]}]|\Z))" % _SPACE, re.DOTALL)
+_string_or_ended_number = re.compile(_BEFORE_NUMBER + rb"(?=%b[,\]}])" % _SPACE, re.DOTALL)
 _only_a_number = re.compile(_SPACE + _NUMBER + _SPACE).fullmatch
 _number_like_a_time = re.compile(rb"(?<![0-9])[01][0-9]{12,}+")
-_escape = re.compile(rb"\\u([0-9a-fA-F]{4})|\\.", re.DOTALL)
+_escape = re.compile(rb"\\u([0-9a-fA-F]{4})|(?:\\(?!u[0-9a-fA-F]{4}).)++", re.DOTALL)
+"""One that spells a character by its number, or all others in a row."""
 _string_and_colon = re.compile(rb"(?P<text>%b)(?P<colon>%b:%b)?+" % (_STRING, _SPACE, _SPACE), re.DOTALL)
 _plain_key = re.compile(rb"(?i:card[_\- ]?number)[\\\"']*+%b[:=]%b" % (_SPACE, _SPACE))
 _string_or_bracket = re.compile(rb"%b|[\[{]|[\]}]" % _STRING, re.DOTALL)
@@ -29,16 +30,18 @@ _bare = re.compile(rb"[\\\"']*+[0-9 .+\-eEu\\]*+")
 _outside_a_name = re.compile(rb"[^a-z]")
 
 
-def readable_text(value: bytes) -> bytes:
+def readable_text(value: bytes, *, whole: bool = True) -> bytes:
     """A copy that keeps the text in which a run counts as a card number and covers the bare numbers.
 
     In a value that starts like JSON a bare number is one at a number's place (after `:`, `,` or `[`, before
     `,`, `]`, `}` or the end). In any other value it is the whole value, or 13 digits and more that start with
     0 or 1: times in milliseconds and finer, but no issuer's number.
+
+    Of a value that is not `whole`, but a beginning or a text of its own, the end proves no number.
     """
     if value.lstrip(b" \t\r\n\xef\xbb\xbf\xfe\xff")[:1] in (b"{", b"[", b'"'):
-        value = _string_or_number.sub(_cover_number, value)
-    elif _only_a_number(value):
+        value = (_string_or_number if whole else _string_or_ended_number).sub(_cover_number, value)
+    elif whole and _only_a_number(value):
         value = _HIDDEN * len(value)
     else:
         value = _number_like_a_time.sub(_cover, value)
@@ -55,7 +58,7 @@ def spans_of_card_fields(value: bytes) -> list[tuple[int, int]]:
     starts = [match.end() for match in _plain_key.finditer(value)]
     if b"\\u" in value:
         keys = (match for match in _string_and_colon.finditer(value) if match["colon"])
-        starts += [match.end() for match in keys if _names_card_number(match["text"])]
+        starts += [match.end() for match in keys if names_card_number(match["text"])]
     spans: list[tuple[int, int]] = []
     for start in sorted(starts):
         if not spans or start >= spans[-1][1]:
@@ -81,7 +84,7 @@ def _spell(match: re.Match[bytes]) -> bytes:
     return _HIDDEN * len(match[0])
 
 
-def _names_card_number(key: bytes) -> bool:
+def names_card_number(key: bytes) -> bool:
     """Whether a key, escapes resolved, reads card_number in any case, with or without the separator."""
     name = _escape.sub(
         lambda match: chr(int(match[1], 16)).encode("utf-8", "replace") if match[1] else b"", key

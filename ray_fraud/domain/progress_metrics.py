@@ -49,7 +49,14 @@ UNREADABLE = Metric(
     "disks; `ray-fraud status` and the partition's log say which and why.",
     {"partition": None},
 )
-
+REFUSED_EFFECTS = Metric(
+    "fraud_detection_refused_effects_total",
+    MetricKind.COUNTER,
+    "attempts",
+    "Attempts to write what a topic refuses for another reason than its size: the partition stands until the "
+    "topic or its rights are mended. Above 0: the owner's log names topic and reason.",
+    {"effect": ("dead_letter", "alert")},
+)
 LOG_CUT_OFFS = Metric(
     "fraud_detection_log_cut_offs_total",
     MetricKind.COUNTER,
@@ -58,4 +65,13 @@ LOG_CUT_OFFS = Metric(
     {"partition": None},
 )
 
-PROGRESS_METRICS = (LAG, PARTITION_OWNED, STALLED, STALLED_OWNERS, TOPICS_REPLACED, UNREADABLE, LOG_CUT_OFFS)
+PROGRESS_METRICS = (
+    LAG,
+    PARTITION_OWNED,
+    STALLED,
+    STALLED_OWNERS,
+    TOPICS_REPLACED,
+    UNREADABLE,
+    REFUSED_EFFECTS,
+    LOG_CUT_OFFS,
+)

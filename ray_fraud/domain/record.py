@@ -33,7 +33,7 @@ class Cut(msgspec.Struct, frozen=True, gc=False):
     value_size: int
     """Bytes of the whole value; 0 for none."""
     value_sha256: bytes
-    """SHA-256 of the whole value, 32 bytes; empty if the value is held whole."""
+    """SHA-256 of the whole value with each ASCII digit as `*`, 32 bytes; empty if the value is held whole."""
     key_size: int
     """Bytes of the whole key; 0 for none."""
     header_count: int

@@ -4,7 +4,8 @@
     ├── StoreUnavailable   try again: the same call may succeed later; a write may or may not have happened
     ├── SlowDown           try again, but later and less often: the system is alive and overloaded
     ├── StoreRefused       never will work: the request or the set-up is wrong
-    │   └── StoreDamaged   the stored content contradicts itself: use the next source of the recovery ladder
+    │   ├── StoreDamaged   the stored content contradicts itself: use the next source of the recovery ladder
+    │   └── RecordTooLarge   the topic takes smaller records only: look its limit up again and send less
     └── Fenced             a newer owner exists: stop and exit
 
 All fields are positional arguments of the exception, so each survives pickling between processes.
@@ -59,6 +60,12 @@ class StoreDamaged(StoreRefused):
     """What is stored contradicts itself (count, digest, checksum): it must not be used."""
 
     code = "store_damaged"
+
+
+class RecordTooLarge(StoreRefused):
+    """The record is over the limit of its topic, or of the client: cut it to the limit as it is now."""
+
+    code = "record_too_large"
 
 
 class Fenced(StoreError):

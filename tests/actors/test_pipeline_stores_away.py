@@ -28,7 +28,7 @@ from tests.simulation.test_crash_poison import log_with
 from tests.simulation.world import FIRST, SETTINGS, TABLES, SimulatedScorer, World
 
 PATIENCE_SECONDS = 30.0
-FAULTY_SHARE = 0.03
+FAULTY_SHARE = 0.2
 FAILURES = 3
 PACE = Pace(progress_interval=timedelta(milliseconds=50), snapshot_interval=timedelta(milliseconds=200))
 

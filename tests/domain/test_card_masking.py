@@ -9,7 +9,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ray_fraud.domain.masking import luhn_valid, mask_card_numbers, mask_text
+from ray_fraud.domain.masking import (
+    luhn_valid,
+    mask_beginning,
+    mask_card_numbers,
+    mask_header,
+    mask_key,
+    mask_text,
+)
 from tests.corpus.documents import json_values
 
 CARD = "4111111111111111"
@@ -170,9 +177,10 @@ def test_cases(value: str, expected: str, encoding: str) -> None:
 
 @given(st.binary(max_size=300) | st.text('"\\:{}[],0123456789 -ucard_number', max_size=200).map(str.encode))
 def test_any_bytes_keep_their_length(value: bytes) -> None:
-    masked = mask_card_numbers(value)
-    assert len(masked) == len(value)
-    assert mask_card_numbers(masked) == masked
+    for mask in (mask_card_numbers, mask_beginning, mask_key):
+        masked = mask(value)
+        assert len(masked) == len(value)
+        assert mask(masked) == masked
 
 
 @pytest.mark.parametrize(
@@ -196,9 +204,83 @@ def test_any_bytes_keep_their_length(value: bytes) -> None:
 @pytest.mark.timeout(60)  # a quadratic search takes minutes
 def test_hostile_values_take_linear_time(unit: bytes, start: bytes) -> None:
     value = start + unit * (1_000_000 // len(unit))
-    assert len(mask_card_numbers(value)) == len(value)
+    for mask in (mask_card_numbers, mask_beginning, mask_key):
+        assert len(mask(value)) == len(value)
 
 
 def test_text_of_messages_is_masked() -> None:
     assert mask_text(f"id '{CARD}' \ud800") == "id '411111******1111' \ud800"
     assert mask_text("") == ""
+
+
+@st.composite
+def texts_around_a_number(draw: st.DrawFn) -> tuple[bytes, int, str]:
+    """A document with one card number in it, where that begins, and the number as it is written."""
+    escaped = draw(st.booleans())
+    number = draw(grouped_numbers())
+    written = "".join(f"\\u{ord(c):04x}" if escaped and draw(st.booleans()) else c for c in number)
+    before = draw(
+        st.sampled_from(
+            ['{"n":"', "", "card ", '{"card_number":"', '{"a":1700000000004,"n":"x ', "n=", '["', "["]
+        )
+    )
+    after = draw(
+        st.sampled_from(['"}', "", " and more", ", 2", "]", ",5]", "\n\nx", ".5 x", "\\u0020", "x" * 40])
+    )
+    encoding = draw(st.sampled_from(["utf-8", "utf-16-le", "utf-16-be"]))
+    return (before + written + after).encode(encoding), len(before.encode(encoding)), number
+
+
+def assert_hidden(shown: bytes, number: str) -> None:
+    """Of the number's digits only the first six, and the last four if all of it is there, are in clear."""
+    text = re.sub(
+        r"\\u00(3[0-9]|2[0da])", lambda e: chr(int(e[1], 16)), shown.replace(b"\0", b"").decode("latin-1")
+    )
+    run = re.match(r"[0-9* -]*", text)
+    assert run is not None
+    digits = digits_of(run[0])
+    length = len(digits_of(number))
+    if len(digits) > 6:
+        clear = [digit for digit in digits[6 : length - 4] if digit != "*"]
+        assert not clear, f"{shown!r} of {number!r}"
+    if len(digits) < length:
+        clear = [digit for digit in digits[6:] if digit != "*"]
+        assert not clear, f"{shown!r} of {number!r}, cut"
+
+
+@given(texts_around_a_number(), st.data())
+def test_a_number_in_a_beginning_is_masked_wherever_the_cut_goes(
+    case: tuple[bytes, int, str], data: st.DataObject
+) -> None:
+    value, start, number = case
+    cut = data.draw(st.integers(0, len(value) - 1))
+    beginning = value[:cut]
+    masked = mask_beginning(beginning)
+    assert len(masked) == len(beginning)
+    if mask_card_numbers(value) is value:
+        return  # a bare number, which is none of a card
+    assert_hidden(masked[start:], number)
+
+
+def test_the_beginning_of_a_number_that_goes_on_shows_nothing() -> None:
+    value = b'{"n":"4111 1111 1111 1111"}'
+    for cut in range(len(value)):
+        shown = mask_beginning(value[:cut])
+        assert sum(octet in b"0123456789" for octet in shown) <= 10
+    assert mask_beginning(b'{"n":"4111 1111 11') == b'{"n":"**** **** **'
+    assert mask_beginning(b'{"amount": 12') == b'{"amount": **'
+    assert mask_beginning(b'{"n":"9876543210987654321') == b'{"n":"9******************'
+
+
+@pytest.mark.parametrize("gap", ["", " ", "-", " - "])
+def test_keys_are_masked_only_if_they_are_card_numbers(gap: str) -> None:
+    assert mask_key(gap.join(["4111", "1111", "1111", "1111"]).encode()).count(b"*") == 6
+    for key in (b"42", b"4111111111111112", b"9223372036854775807", b"\0\1\2\xff", b"user 7", b"1" * 12):
+        assert mask_key(key) is key
+
+
+def test_headers_are_masked_but_for_times() -> None:
+    assert mask_header(b"a", CARD.encode()) == b"411111******1111"
+    assert mask_header(b"a", b"1700000000004") == b"1700000000004"
+    assert mask_header(b"Card-Number", b"4111111111111112") == b"411111******1112"
+    assert mask_header(b"a", b"4111111111", cut=True) == b"**********"

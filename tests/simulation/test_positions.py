@@ -14,7 +14,7 @@ from ray_fraud.stores.errors import StoreUnavailable
 from ray_fraud.stores.faults import FaultPlan
 from ray_fraud.stores.ledger.memory import MemoryLedger
 from ray_fraud.stores.log.damage import TRIES
-from ray_fraud.stores.log.memory import PartitionLog
+from ray_fraud.stores.log.memory_topics import PartitionLog
 from ray_fraud.telemetry.meter import read_snapshot
 from tests.simulation.driver import Driver, Owner, check
 from tests.simulation.test_crash_poison import log_with

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import OffsetSpec
+from kafka.admin import ConfigResource, OffsetSpec
 from kafka.errors import TopicAlreadyExistsError
 
 from ray_fraud.domain.record import PartitionId
@@ -42,6 +42,14 @@ class KafkaLogs:
             self._admin = KafkaLogAdmin(self.connection)
             self._stack.callback(self._admin.close)
         return self._admin
+
+    def set_limit(self, topic: str, max_record_bytes: int) -> None:
+        self.configure(topic, {"max.message.bytes": str(max_record_bytes)})
+
+    def configure(self, topic: str, settings: dict[str, str]) -> None:
+        """Changes settings of a topic, which the broker applies a moment later."""
+        with contextlib.closing(self._client()) as client:
+            client.alter_configs([ConfigResource("topic", topic, settings)])
 
     def add_hole(self, topic: str, partition: int) -> None:
         """An aborted transaction: for a reader of committed records its record and its marker are holes."""

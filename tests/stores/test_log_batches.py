@@ -14,6 +14,7 @@ from kafka.record.memory_records import MemoryRecords
 from kafka.record.util import calc_crc32c
 from kafka.structs import TopicPartition
 
+from ray_fraud.domain.masking import DIGITS_HIDDEN
 from ray_fraud.domain.record import Cut, Record
 from ray_fraud.stores.log import kafka_inflate
 from ray_fraud.stores.log.kafka_batches import DamagedBatch, RecordsOfPartition, records_of
@@ -198,14 +199,14 @@ def test_a_value_up_to_the_limit_is_held_whole(codec: int, size: int) -> None:
 
 @pytest.mark.parametrize("codec", [GZIP, LZ4, ZSTD])
 def test_a_huge_value_costs_no_more_memory_than_what_is_kept_of_it(codec: int) -> None:
-    value = bytes(1000) + b"x" * 40_000_000
+    value = bytes(1000) + b"x4" * 20_000_000
     content = built([(1, 5, b"k", value, [("h", b"v")]), (1, 6, b"k", b"small", [])], codec)
     tracemalloc.start()
     huge, small = taken(content)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert huge.value == value[:KEPT_VALUE_BYTES]
-    assert huge.cut == Cut(len(value), hashlib.sha256(value).digest(), 1, 1, 4)
+    assert huge.cut == Cut(len(value), hashlib.sha256(value.translate(DIGITS_HIDDEN)).digest(), 1, 1, 4)
     assert huge.headers == (("h", b"v"),)
     assert (small.value, small.cut) == (b"small", None)
     assert peak < 8 * kafka_inflate.PIECE_BYTES + 4 * len(content)

@@ -16,7 +16,7 @@ from kafka.protocol.consumer.offsets import IsolationLevel
 from ray_fraud.stores.connections import KafkaConnection, Topics
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.log.kafka_client import kafka_errors_told_apart, opening, topic_id_text
-from ray_fraud.stores.log.limits import DEAD_LETTER_HEADROOM_BYTES, KEYED_RECORD_BYTES
+from ray_fraud.stores.log.limits import DEAD_LETTER_HEADROOM_BYTES, KEYED_RECORD_BYTES, check_limits
 from ray_fraud.stores.log.port import TopicEnds, WrongPartitionCount
 from ray_fraud.stores.log.topic_policy import TopicPolicy
 
@@ -25,6 +25,10 @@ log = logging.getLogger(__name__)
 UNLIMITED = int(timedelta(days=365_000) / timedelta(milliseconds=1))
 """A thousand years; Kafka's own "no limit" is 2^63 - 1 ms, more than a `timedelta` holds."""
 OLDEST_VERSION = (3, 5)
+SENT_AS_IT_IS = ("producer", "uncompressed")
+GROWTH_SHARE = 128
+GROWTH_BYTES = 128
+"""Compression adds to bytes that are random already: some bytes per frame and per block of 16 KiB or more."""
 _EVER = str(2**63 - 1)
 KEYED_TOPIC = {
     "max.message.bytes": str(KEYED_RECORD_BYTES),
@@ -84,6 +88,8 @@ class KafkaLogAdmin:
                 needed,
             )
 
+        self._check_limits(topics)
+
     def ensure_rekeying(self, topics: Topics) -> int:
         source = topics.rekey_from
         if source is None:
@@ -97,6 +103,12 @@ class KafkaLogAdmin:
                 self._client.create_partitions({topics.rekey_progress: count})
                 self._client.wait_for_topics([topics.rekey_progress])
         return count
+
+    def largest_batch_bytes(self, topic: str) -> int:
+        """See `LogWriter.largest_batch_bytes`."""
+        limit = int(self._configuration(topic, "max.message.bytes"))
+        kind = self._configuration(topic, "compression.type")
+        return limit if kind in SENT_AS_IT_IS else limit - limit // GROWTH_SHARE - GROWTH_BYTES
 
     def topic_id(self, topic: str) -> str:
         return topic_id_text(uuid.UUID(self._description(topic)["topic_id"]))
@@ -139,6 +151,16 @@ class KafkaLogAdmin:
 
     def close(self) -> None:
         self._client.close()
+
+    def _check_limits(self, topics: Topics) -> None:
+        check_limits(topics, self.largest_batch_bytes)
+        for topic in (topics.dead_letters, topics.alerts):
+            if "compact" in self._configuration(topic, "cleanup.policy"):
+                log.warning(
+                    "kafka: topic %r: compaction keeps one record of a key and refuses those without; "
+                    "set cleanup.policy to delete",
+                    topic,
+                )
 
     def _ensure(self, topic: str, partitions: int, configuration: dict[str, str]) -> None:
         options = {"num_partitions": partitions, "configs": configuration}

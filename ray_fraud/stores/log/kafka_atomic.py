@@ -14,8 +14,9 @@ from kafka import errors as kafka_errors
 from ray_fraud.stores.connections import KafkaConnection
 from ray_fraud.stores.errors import Fenced, StoreRefused, StoreUnavailable
 from ray_fraud.stores.log.kafka_client import client_settings, kafka_errors_told_apart, opening
-from ray_fraud.stores.log.kafka_producers import BATCH_BYTES, LARGEST_REQUEST_BYTES
+from ray_fraud.stores.log.kafka_producers import BATCH_BYTES
 from ray_fraud.stores.log.kafka_writer import wire_headers
+from ray_fraud.stores.log.limits import LARGEST_REQUEST_BYTES
 from ray_fraud.stores.log.port import Append
 
 log = logging.getLogger(__name__)

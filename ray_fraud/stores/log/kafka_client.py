@@ -15,7 +15,7 @@ from kafka import errors as kafka_errors
 from kafka.net.compat import KafkaNetClient
 
 from ray_fraud.stores.connections import KafkaConnection, KafkaSecurity, read_secret
-from ray_fraud.stores.errors import SlowDown, StoreError, StoreRefused, StoreUnavailable
+from ray_fraud.stores.errors import RecordTooLarge, SlowDown, StoreError, StoreRefused, StoreUnavailable
 
 BOOTSTRAP_TIMEOUT = timedelta(seconds=10)
 REQUEST_TIMEOUT = timedelta(seconds=10)
@@ -23,9 +23,8 @@ REQUEST_TIMEOUT = timedelta(seconds=10)
 RECONNECT_PAUSE = timedelta(seconds=1)
 """The longest pause between attempts, jittered by the client; its default of 30 s is a long outage."""
 
+TOO_LARGE = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)
 REFUSED = (
-    kafka_errors.MessageSizeTooLargeError,
-    kafka_errors.RecordListTooLargeError,
     kafka_errors.InvalidTimestampError,
     kafka_errors.InvalidRecordError,
     kafka_errors.InvalidTopicError,
@@ -130,6 +129,8 @@ def meaning_of(error: kafka_errors.KafkaError) -> StoreError:
     what = f"{type(error).__name__}: {error}"
     if isinstance(error, kafka_errors.ThrottlingQuotaExceededError | kafka_errors.QuotaViolationError):
         return SlowDown("kafka", what, timedelta(seconds=1))
+    if isinstance(error, TOO_LARGE):
+        return RecordTooLarge("kafka", what)
     if isinstance(error, REFUSED):
         return StoreRefused("kafka", what)
     return StoreUnavailable("kafka", what)

@@ -14,6 +14,7 @@ from kafka import errors as kafka_errors
 from ray_fraud.stores.connections import KafkaConnection
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.log.kafka_client import client_settings, opening
+from ray_fraud.stores.log.limits import LARGEST_REQUEST_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +23,6 @@ DELIVERY_TIMEOUT = timedelta(seconds=30)
 METADATA_TIMEOUT = timedelta(seconds=5)
 """The longest that sending itself blocks: for the first record of a topic, or when memory is full."""
 BATCH_BYTES = 128 * 1024
-LARGEST_REQUEST_BYTES = 16 * 1024 * 1024
-"""Above any topic's limit: the broker judges each topic by its own."""
 
 
 class ReplaceableProducer:

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from ray_fraud.domain.masking import DIGITS_HIDDEN
 from ray_fraud.domain.record import Cut, Headers, Record
 from ray_fraud.stores.log.limits import KEPT_HEADERS_BYTES, KEPT_KEY_BYTES, KEPT_VALUE_BYTES
 
@@ -266,7 +267,7 @@ def _large_record(source: Source, lowest: int, frame: Frame) -> Record:
 
 
 def _begin_of(source: Source, size: int, kept: int, end: int) -> tuple[bytes | None, bytes]:
-    """The first bytes of a field of `size`, and the SHA-256 of all of them if that is not all."""
+    """The first bytes of a field of `size`; if that is not all, the SHA-256 of all, digits hidden."""
     if size < 0:
         return None, _NO_SHA256
     if source.taken + size > end:
@@ -274,9 +275,9 @@ def _begin_of(source: Source, size: int, kept: int, end: int) -> tuple[bytes | N
     begin = source.take(min(size, kept))
     if size <= kept:
         return begin, _NO_SHA256
-    digest = hashlib.sha256(begin)
+    digest = hashlib.sha256(begin.translate(DIGITS_HIDDEN))
     for chunk in source.chunks(size - kept):
-        digest.update(chunk)
+        digest.update(chunk.translate(DIGITS_HIDDEN))
     return begin, digest.digest()
 
 

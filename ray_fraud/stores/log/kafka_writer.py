@@ -20,6 +20,7 @@ from ray_fraud.domain.record import Headers
 from ray_fraud.stores.connections import KafkaConnection
 from ray_fraud.stores.errors import StoreError, StoreRefused
 from ray_fraud.stores.log.kafka_client import kafka_errors_told_apart
+from ray_fraud.stores.log.kafka_limits import KafkaLimits
 from ray_fraud.stores.log.kafka_producers import ReplaceableProducer
 from ray_fraud.stores.log.port import RecordPosition
 
@@ -84,6 +85,7 @@ class KafkaLogWriter:
         self._producer.live()
         self._suspects = ReplaceableProducer(connection)
         self._one_suspect = Lock()
+        self._limits = KafkaLimits(connection)
 
     def prepare(self, topic: str) -> None:
         with kafka_errors_told_apart():
@@ -104,6 +106,9 @@ class KafkaLogWriter:
             return KafkaPending(record, _send(self._producer, record), self._send_alone)
         except StoreError as failure:
             return FailedPending(failure)
+
+    def largest_batch_bytes(self, topic: str, *, fresh: bool = False) -> int:
+        return self._limits.largest_batch_bytes(topic, fresh=fresh)
 
     def flush(self, timeout: timedelta) -> None:
         with kafka_errors_told_apart():

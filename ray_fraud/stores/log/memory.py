@@ -6,14 +6,20 @@ Never: a thread, a clock, a random draw, waiting.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from ray_fraud.domain.record import Headers, PartitionId, Record
+from ray_fraud.domain.record_size import batch_bytes
 from ray_fraud.stores.connections import Topics
-from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
+from ray_fraud.stores.errors import RecordTooLarge, StoreRefused, StoreUnavailable
 from ray_fraud.stores.faults import Crashed, FaultPlan
-from ray_fraud.stores.log.limits import DEAD_LETTER_HEADROOM_BYTES, KEYED_RECORD_BYTES, MAX_RECORD_BYTES
+from ray_fraud.stores.log.limits import (
+    DEAD_LETTER_HEADROOM_BYTES,
+    KEYED_RECORD_BYTES,
+    MAX_RECORD_BYTES,
+    check_limits,
+)
+from ray_fraud.stores.log.memory_topics import Damage, PartitionLog, Topic
 from ray_fraud.stores.log.partitioning import partition_of
 from ray_fraud.stores.log.port import (
     EpochEnd,
@@ -27,85 +33,6 @@ from ray_fraud.stores.log.port import (
     WrongPartitionCount,
 )
 from ray_fraud.stores.log.topic_policy import TopicPolicy
-
-
-@dataclass(slots=True)
-class Damage:
-    """Offsets `[from_offset, to_offset)` that cannot be read, `reads` times or for ever."""
-
-    from_offset: int
-    to_offset: int
-    cause: str
-    reads: int | None
-
-
-class PartitionLog:
-    """The records of one partition that still exist, ordered by offset, perhaps with holes."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-        self.start = 0
-        self.end = 0
-        self.epochs = [(0, 0)]
-        """Leader epochs with the offset at which each began, ascending."""
-
-        self.open_from: int | None = None
-        """First offset of an open transaction: committed records end before it."""
-        self.damage: list[Damage] = []
-        self.killers: list[tuple[int, int]] = []
-
-    @property
-    def committed_end(self) -> int:
-        return self.end if self.open_from is None else self.open_from
-
-    def append(self, timestamp_ms: int, key: bytes | None, value: bytes | None, headers: Headers) -> int:
-        offset = self.end
-        self.records.append(Record(offset, timestamp_ms, key, value, headers))
-        self.end += 1
-        return offset
-
-    def from_offset(self, offset: int, count: int) -> list[Record]:
-        low, high = 0, len(self.records)
-        while low < high:
-            middle = (low + high) // 2
-            if self.records[middle].offset < offset:
-                low = middle + 1
-            else:
-                high = middle
-        return self.records[low : low + count]
-
-    def truncate(self, end: int) -> None:
-        """Loses everything from `end` on; the new leader's epoch begins there."""
-        self.end = max(end, self.start)
-        self.records = [record for record in self.records if record.offset < self.end]
-        self.elect()
-
-    def elect(self) -> None:
-        """A new leader, whose epoch begins at the log's end."""
-        epoch = self.epochs[-1][0] + 1
-        self.epochs = [*((e, start) for e, start in self.epochs if start < self.end), (epoch, self.end)]
-
-    def epoch_at(self, offset: int) -> int:
-        """The leader epoch of the record at `offset`, or of the next one there; -1 below the log."""
-        return max((epoch for epoch, start in self.epochs if start <= offset), default=-1)
-
-    def end_of_epoch(self, leader_epoch: int) -> EpochEnd | None:
-        """As a broker answers OffsetForLeaderEpoch."""
-        if leader_epoch == self.epochs[-1][0]:
-            return EpochEnd(leader_epoch, self.end)
-        ends = [start for epoch, start in self.epochs if epoch > leader_epoch]
-        if not ends:
-            return None
-        older = [epoch for epoch, _ in self.epochs if epoch <= leader_epoch]
-        return EpochEnd(older[-1] if older else leader_epoch, ends[0])
-
-
-class Topic:
-    def __init__(self, topic_id: str, partitions: int, max_record_bytes: int) -> None:
-        self.topic_id = topic_id
-        self.max_record_bytes = max_record_bytes
-        self.logs = [PartitionLog() for _ in range(partitions)]
-        self.policy = TopicPolicy()
 
 
 class MemoryBroker:
@@ -213,6 +140,10 @@ class MemoryBroker:
         """Delete the topic and make it again: empty, offsets from 0, another topic id."""
         old = self.topic(name)
         self.create(name, len(old.logs), old.max_record_bytes)
+
+    def set_limit(self, name: str, max_record_bytes: int) -> None:
+        """Somebody changes the topic's `max.message.bytes`."""
+        self.topic(name).max_record_bytes = max_record_bytes
 
     def add_partitions(self, name: str, count: int) -> None:
         """Grow the topic to `count` partitions: keys go elsewhere from now on."""
@@ -343,6 +274,7 @@ class MemoryLogWriter:
     def __init__(self, broker: MemoryBroker, faults: FaultPlan | None = None) -> None:
         self._broker = broker
         self._faults = FaultPlan() if faults is None else faults
+        self._limits: dict[str, int] = {}
 
     def prepare(self, topic: str) -> None:
         def action() -> None:
@@ -365,9 +297,9 @@ class MemoryLogWriter:
             if key is None and value is None:
                 raise StoreRefused("kafka", "key and value: both are missing, a record needs one of them")
             target = self._broker.topic(topic)
-            size = len(key or b"") + len(value or b"") + sum(len(k) + len(v or b"") for k, v in headers)
+            size = batch_bytes(key, value, tuple(headers))
             if size > target.max_record_bytes:
-                raise StoreRefused(
+                raise RecordTooLarge(
                     "kafka",
                     f"record of {size} bytes is over the limit of topic {topic!r}, {target.max_record_bytes}",
                 )
@@ -380,6 +312,13 @@ class MemoryLogWriter:
             return MemoryPending(self._faults.step("kafka", "send", action))
         except Exception as failure:  # noqa: BLE001 - as with a broker, it shows in Pending.wait
             return MemoryPending(failure)
+
+    def largest_batch_bytes(self, topic: str, *, fresh: bool = False) -> int:
+        if fresh or topic not in self._limits:
+            self._limits[topic] = self._faults.step(
+                "kafka", "limits", lambda: self._broker.topic(topic).max_record_bytes
+            )
+        return self._limits[topic]
 
     def flush(self, timeout: timedelta) -> None:  # noqa: ARG002 - the port's signature
         return
@@ -447,3 +386,4 @@ class MemoryLogAdmin:
             found = len(self._broker.topic(name).logs)
             if name == topics.transactions and found != topics.partitions:
                 raise WrongPartitionCount(name, found, topics.partitions)
+        check_limits(topics, lambda name: self._broker.topic(name).max_record_bytes)

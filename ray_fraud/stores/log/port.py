@@ -185,7 +185,8 @@ class Pending(Protocol):
 
         Raises:
             StoreUnavailable: not acknowledged in time; it may or may not be in the log.
-            StoreRefused: the broker or client will never take it (too large, not authorised).
+            RecordTooLarge: it is over the topic's limit or the client's.
+            StoreRefused: the broker or client will never take it for another reason (not authorised).
         """
 
 
@@ -216,6 +217,16 @@ class LogWriter(Protocol):
             partition: None: by the key, with Kafka's default (murmur2) partitioner.
             timestamp_ms: None: the time of sending.
             headers: a null value is written as an empty one (kafka-python's producer knows no null).
+        """
+
+    def largest_batch_bytes(self, topic: str, *, fresh: bool = False) -> int:
+        """The largest batch, uncompressed, that the topic takes: see `ray_fraud.domain.record_size`.
+
+        It is what the topic's configuration says now, or, unless `fresh`, said within the last minute; less
+        where the broker compresses anew, because that may add to what cannot be compressed.
+
+        Raises:
+            StoreUnavailable: no broker answers.
         """
 
     def flush(self, timeout: timedelta) -> None:
@@ -271,6 +282,8 @@ class LogAdmin(Protocol):
 
     def ensure_topics(self, topics: Topics) -> None:
         """Create the topics that are missing; the dead letters' size limit is the input's + 64 KiB.
+
+        What an existing topic of dead letters takes less is cut off them, with a warning.
 
         Those that are only written to by key may have any number of partitions.
 
