@@ -16,6 +16,10 @@ from ray_fraud.domain.rejection import Rejection, RejectionCode
 SHOWN_CHARACTERS = 40
 """Longer values are cut in messages, which travel in headers and log lines."""
 
+FULL_CIRCLE = 360
+"""Beyond it, such as 999, a coordinate stands for "unknown"."""
+UNKNOWN_PLACE = "leave the location out if it is not known"
+
 Rule = Callable[[str, Any], Rejection | None]
 
 
@@ -146,6 +150,18 @@ def _number(low: float, high: float, unit: str) -> Rule:
     return rule
 
 
+def _degrees(limit: float) -> Rule:
+    within = _number(-limit, limit, "degrees")
+
+    def rule(path: str, value: Any) -> Rejection | None:
+        fault = within(path, value)
+        if fault is None or fault.code is not RejectionCode.OUT_OF_RANGE or abs(value) <= FULL_CIRCLE:
+            return fault
+        return Rejection(fault.code, fault.field, f"{fault.message}; {UNKNOWN_PLACE}")
+
+    return rule
+
+
 def _timestamp(path: str, value: Any) -> Rejection | None:
     fault = _number_fault(path, value)
     if fault is not None:
@@ -184,8 +200,8 @@ def _field(path: str, rule: Rule, *, required: bool = False) -> Field:
 
 
 LOCATION_FIELDS = (
-    _field("location.lat", _number(-90, 90, "degrees"), required=True),
-    _field("location.lon", _number(-180, 180, "degrees"), required=True),
+    _field("location.lat", _degrees(90), required=True),
+    _field("location.lon", _degrees(180), required=True),
     _field("location.city", _text(contract.MAX_CITY_LENGTH, name=True)),
     _field("location.country", _text(contract.MAX_COUNTRY_LENGTH, name=True)),
 )

@@ -240,3 +240,18 @@ def test_a_card_number_in_any_field_stays_out_of_the_refusal(field: str, written
             result = Decoder(key).decode(broken)
             if isinstance(result, Rejection):
                 assert CARD_NUMBER not in repr(result).replace(" ", "")
+
+
+@pytest.mark.parametrize("location", [{"lat": 999, "lon": 999}, {"lat": 5, "lon": -999.5}])
+def test_a_stand_in_for_an_unknown_place_is_refused_with_what_to_do(location: dict[str, float]) -> None:
+    value = {
+        "transaction_id": "t",
+        "user_id": 1,
+        "amount": 1,
+        "timestamp": 1_700_000_000,
+        "location": location,
+    }
+    found = Decoder(None).decode(json.dumps(value).encode())
+    assert isinstance(found, Rejection)
+    assert found.code is RejectionCode.OUT_OF_RANGE
+    assert found.message.endswith("degrees; leave the location out if it is not known")

@@ -6,7 +6,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from ray_fraud.stores.log.kafka_client import client_settings, topic_id_text, to
 from ray_fraud.stores.log.kafka_reader import KafkaLogReader
 from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
 from ray_fraud.stores.log.port import LAG_GROUP
+from ray_fraud.stores.log.topic_policy import policy_warnings
 from tests.stores.kafka_accidents import KafkaLogs
 
 PATIENCE = timedelta(seconds=10)
@@ -200,6 +201,29 @@ def test_records_of_an_aborted_transaction_are_not_read(logs: KafkaLogs, topic: 
     while not values and time.monotonic() < deadline:
         values += [record.value for record in reader.poll(10, timedelta(seconds=1))]
     assert values == [b"kept"]
+
+
+def test_the_policy_is_the_topic_s(logs: KafkaLogs, kafka_server: KafkaConnection, topic: str) -> None:
+    found = logs.admin().policy(topic)
+    assert (found.log_append_time, found.compacts, found.deletes) == (False, False, True)
+    assert (found.after_max, found.before_max) == (timedelta(hours=1), None)
+    assert policy_warnings(topic, found, timedelta(hours=2)) == []
+    changed = {
+        "cleanup.policy": "compact,delete",
+        "min.compaction.lag.ms": "60000",
+        "retention.bytes": "1000000",
+        "message.timestamp.type": "LogAppendTime",
+        "message.timestamp.after.max.ms": str(2**63 - 1),
+        "message.timestamp.before.max.ms": "5000",
+    }
+    other = f"{topic}-compacted"
+    with closing(KafkaAdminClient(**client_settings(kafka_server))) as client:
+        client.create_topics({other: {"num_partitions": 1, "configs": changed}}, wait_for_metadata=True)
+    found = logs.admin().policy(other)
+    assert (found.log_append_time, found.compacts, found.deletes) == (True, True, True)
+    assert (found.after_max, found.before_max) == (None, timedelta(seconds=5))
+    assert (found.retention_bytes, logs.admin().retention(other)) == (1_000_000, timedelta(minutes=1))
+    assert len(policy_warnings(other, found, timedelta(hours=2))) == 2
 
 
 def test_retention_is_the_topics(logs: KafkaLogs, topic: str) -> None:
