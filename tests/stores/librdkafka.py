@@ -67,9 +67,12 @@ def send(producer: Producer, topic: str, *records: Sent, flush: bool = True) -> 
 
 
 def new_topic(admin: KafkaLogAdmin, **settings: str) -> tuple[str, PartitionId]:
-    """A topic of one partition, with settings such as `compression_type`."""
+    """A topic of one partition, with settings such as `compression_type`.
+
+    Nothing expires: retention goes by the records' own timestamps, which are of the past.
+    """
     name = f"foreign-{uuid.uuid4().hex[:8]}"
-    configs = {key.replace("_", "."): value for key, value in settings.items()}
+    configs = {"retention.ms": "-1"} | {key.replace("_", "."): value for key, value in settings.items()}
     admin._client.create_topics({name: {"num_partitions": 1, "configs": configs}}, wait_for_metadata=True)
     return name, PartitionId(admin.cluster_id(), admin.topic_id(name), 0)
 
