@@ -135,7 +135,7 @@ class Sink:
 
     def _bury(self, dead_letters: Sequence[DeadLetter]) -> None:
         if dead_letters:
-            self._letters.send(dead_letters, self._reader.partition.partition)
+            self._letters.send(dead_letters, self._reader.partition)
             self.dead_letters += len(dead_letters)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from actors.engine.dead_letters import DeadLetterSender
 from ray_fraud.domain import metrics
+from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.rejection import DeadLetter
 from ray_fraud.stores.connections import Topics
 from ray_fraud.stores.log.port import LogWriter
@@ -25,9 +26,10 @@ class SinkLetters:
         self._writer = writer
         self._topics = topics
         self._meter = meter
-        self._senders: dict[int, DeadLetterSender] = {}
+        self._senders: dict[PartitionId, DeadLetterSender] = {}
+        """By partition of one life of the topic: another life gives the same offsets to other records."""
 
-    def send(self, dead_letters: Sequence[DeadLetter], partition: int) -> None:
+    def send(self, dead_letters: Sequence[DeadLetter], partition: PartitionId) -> None:
         """Returns when the dead-letter topic has all of them; repeating it sends only what it does not have.
 
         Raises:
@@ -37,11 +39,11 @@ class SinkLetters:
         sender = self._senders.get(partition)
         if sender is None:
             topics = self._topics
-            sender = DeadLetterSender(self._writer, topics.dead_letters, topics.alerts, partition)
+            sender = DeadLetterSender(self._writer, topics.dead_letters, topics.alerts, partition.partition)
             self._senders[partition] = sender
         sender.publish(dead_letters)
         sender.forget()
         for dead in dead_letters:
-            where = f"alert topic {self._topics.alerts!r} partition {partition} offset {dead.record.offset}"
+            where = f"alert topic {partition} offset {dead.record.offset}"
             self._meter.count(metrics.DEAD_LETTERS, code=dead.rejection.code)
             logger.error("%s: dead letter: %s", where, dead.rejection.message)

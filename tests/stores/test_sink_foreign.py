@@ -22,6 +22,7 @@ from ray_fraud.domain.metric import Metric
 from ray_fraud.domain.record import Headers, PartitionId, Record
 from ray_fraud.stores.connections import Topics
 from ray_fraud.stores.errors import StoreUnavailable
+from ray_fraud.stores.faults import Fault, FaultPlan
 from ray_fraud.stores.ledger.memory import MemoryDatabase
 from ray_fraud.stores.ledger.port import END_OF_LOG, Ledger
 from ray_fraud.stores.log.memory import MemoryBroker
@@ -264,6 +265,26 @@ def test_progress_does_not_pass_a_dead_letter_that_is_not_acknowledged(place: Pl
     assert place.ledger.sink_progress(partition) == 2
     assert len(place.dead()) == 1
     assert place.stored() == {"transaction-1"}
+
+
+def test_what_an_earlier_topic_had_acknowledged_says_nothing_of_the_next_one() -> None:
+    broker = MemoryBroker()
+    place = Place(broker, LedgerWorld(MemoryDatabase()), timedelta())
+    writer = broker.writer(FaultPlan([Fault.OK, Fault.OK, Fault.FAIL_BEFORE]))
+    letters = SinkLetters(writer, place.topics, place.meter)
+
+    def sink() -> Sink:
+        partition = broker.partition_id(place.topics.alerts, 0)
+        return Sink(place.ledger, broker.reader(place.topics.alerts, partition), letters)
+
+    place.write(b"first of the old topic")
+    place.write(b"second of the old topic")
+    with pytest.raises(StoreUnavailable):
+        sink().step(place.poll)
+    broker.recreate(place.topics.alerts)
+    place.write(b"first of the new topic")
+    assert sink().step(place.poll) is not None
+    assert [letter.value for letter in place.dead()] == [b"first of the old topic", b"first of the new topic"]
 
 
 def until_it_reads(sink: Sink, poll: timedelta) -> None:
