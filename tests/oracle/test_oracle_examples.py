@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ray_fraud.domain.record import Record
+from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import Arm, Split
 from ray_fraud.domain.timeline import ControlEvent, EventKind, inline_event, quarantine_event, split_event
 from tests.oracle.compare import compare
@@ -38,7 +39,11 @@ def log(*values: bytes, sent: Sequence[float] | None = None) -> list[Record]:
     ]
 
 
-def settings(**content: Any) -> list[ControlEvent]:
+def settings(**sections: dict[str, Any]) -> list[ControlEvent]:
+    """The first event: today's defaults, but for the given values of the given sections."""
+    content = json.loads(DetectionSettings().canonical())
+    for section, values in sections.items():
+        content[section] |= values
     return [inline_event(1, 0, EventKind.SETTINGS, json.dumps(content).encode())]
 
 
