@@ -68,6 +68,7 @@ class PartitionWatch:
         self.looked = False
         # From the start: a counter that appears with its first event hides it from a rate.
         meter.count(progress_metrics.TOPICS_REPLACED, 0, topic="transactions")
+        meter.count(progress_metrics.STALLED_OWNERS, 0)
 
     @property
     def healthy(self) -> bool:

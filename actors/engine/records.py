@@ -13,7 +13,7 @@ import numpy as np
 from actors.engine.dead_letter_share import LIMIT_SHARE, DeadLetterShare
 from actors.engine.misrouted import MisroutedAlarm
 from actors.engine.owner import PartitionOwner
-from ray_fraud.domain import metrics
+from ray_fraud.domain import metrics, progress_metrics
 from ray_fraud.domain.alert import Alert
 from ray_fraud.domain.metrics import TransactionStatus
 from ray_fraud.domain.misrouting import Misrouted
@@ -52,7 +52,11 @@ class BatchRecorder:
         meter.set(metrics.EPOCH, owner.own.epoch, partition=self._partition)
         for status in TransactionStatus:
             meter.count(metrics.TRANSACTIONS, 0, status=status)
+        # From the start: a counter that appears with its first event hides it from a rate.
         meter.count(metrics.MISROUTED, 0, partition=self._partition)
+        meter.count(progress_metrics.LOG_CUT_OFFS, 0, partition=self._partition)
+        for effect in progress_metrics.EFFECTS:
+            meter.count(progress_metrics.REFUSED_EFFECTS, 0, effect=effect)
 
     def scored(self, split: Split, records: int, answer: ScoredBatch | None) -> None:
         meter = self._meter

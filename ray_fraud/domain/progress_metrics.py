@@ -5,6 +5,8 @@ Never: recording anything.
 
 from ray_fraud.domain.metric import Metric, MetricKind
 
+EFFECTS = ("dead_letter", "alert")
+
 LAG = Metric(
     "fraud_detection_lag_records",
     MetricKind.GAUGE,
@@ -55,7 +57,7 @@ REFUSED_EFFECTS = Metric(
     "attempts",
     "Attempts to write what a topic refuses for another reason than its size: the partition stands until the "
     "topic or its rights are mended. Above 0: the owner's log names topic and reason.",
-    {"effect": ("dead_letter", "alert")},
+    {"effect": EFFECTS},
 )
 LOG_CUT_OFFS = Metric(
     "fraud_detection_log_cut_offs_total",

@@ -18,6 +18,10 @@ SILENT = {
     "fraud_detection_errors_total",
     "fraud_detection_dead_letters_total",
     "fraud_detection_care_seconds",
+    # Of a platform that re-keys.
+    "fraud_detection_rekeyed_total",
+    "fraud_detection_rekey_lag_records",
+    "fraud_detection_rekey_lost_total",
     # Of a day with a thousand rows, of verdicts and of trainings.
     "fraud_detection_feature_drift",
     "fraud_detection_score_drift",
