@@ -24,7 +24,7 @@ from ray_fraud.domain.settings import DetectionSettings
 from tests.domain.samples import decoder
 
 PARTITION = import_partition("0123456789abcdef" * 4)
-FAR = 10**15
+FAR = 10**14 - 1
 """Unix milliseconds: no row is from after it."""
 PLACE = ("lat", "lon", "city", "country")
 TEXTS = (

@@ -1,4 +1,8 @@
-"""The whole hot path behind re-keying: producers with any partitioner, the actor killed under way."""
+"""The whole hot path behind re-keying: producers with any partitioner, the actor killed under way.
+
+It has a platform of its own, and one process can be connected to one Ray only: by its name this file comes
+behind all that use the shared one.
+"""
 
 import json
 import os
