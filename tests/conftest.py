@@ -21,6 +21,7 @@ import psycopg2.errors
 import pytest
 import redis
 import tenacity
+from hypothesis import settings
 from psycopg2 import sql
 
 from cluster.local.ledger import Ledger
@@ -42,6 +43,11 @@ if TYPE_CHECKING:
 # takes minutes. It is read when the first library with OpenMP is imported; the tests' processes inherit it.
 for _library in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_library, "1")
+
+# Hypothesis gives each example 200 ms unless told otherwise, which a busy machine exceeds; tests have limits
+# of their own. What else a profile says (in CI: the same examples every time) stays.
+settings.register_profile("patient", settings(), deadline=None)
+settings.load_profile("patient")
 
 SERVER_FIXTURES = {
     "kafka_server",

@@ -19,6 +19,7 @@ from actors.engine.publisher import Publisher
 from actors.engine.recovery import find_base
 from actors.engine.sink import Sink
 from actors.engine.timeline_keeper import TimelineKeeper
+from ray_fraud.domain.alert import Alert
 from ray_fraud.domain.partition import Observed, PartitionState
 from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.split import Split
@@ -66,8 +67,8 @@ def alerts_not_published_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def acknowledgements_not_awaited(patch: pytest.MonkeyPatch) -> None:
-    def hurried(self: Publisher, pending: list[Pending]) -> None:
-        del self, pending
+    def hurried(self: Publisher, alerts: Sequence[Alert], pending: Sequence[Pending]) -> None:
+        del self, alerts, pending
 
     patch.setattr(Publisher, "_wait", hurried)
 
