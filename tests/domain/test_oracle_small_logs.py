@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ray_fraud.domain.record import Record
-from ray_fraud.domain.timeline import ControlEvent, EventKind, inline_event
+from ray_fraud.domain.settings import DetectionSettings, StateSettings
+from ray_fraud.domain.timeline import ControlEvent, EventKind, inline_event, settings_event
 from tests.oracle.compare import compare
 from tests.oracle.oracle import run_oracle
 from tests.oracle.product import run_product
@@ -64,7 +65,6 @@ def log_of(moves: list[tuple[dict[str, Any], int]]) -> list[Record]:
 
 
 def timeline_of(max_events: int) -> list[ControlEvent]:
-    content = json.dumps({"state": {"max_events": max_events, "idle_hours": 24}})
     split = {
         "arms": [
             {"model_name": "m", "version": v, "model_digest": "0", "threshold": 0.5, "share_bp": 5000}
@@ -73,7 +73,7 @@ def timeline_of(max_events: int) -> list[ControlEvent]:
         "salt": "s",
     }
     return [
-        inline_event(1, 0, EventKind.SETTINGS, content.encode()),
+        settings_event(1, 0, DetectionSettings(state=StateSettings(max_events=max_events, idle_hours=24))),
         inline_event(2, 1, EventKind.SPLIT, json.dumps(split).encode()),
     ]
 
