@@ -64,6 +64,7 @@ class CutKeeper:
         redis_raised: bool,
         lock: RLock,
         events_after: Callable[[int], Sequence[ControlEvent]],
+        complete_above: int,
         leader_epoch: Callable[[int], int],
         freeze: Callable[[], Frozen],
     ) -> None:
@@ -71,6 +72,7 @@ class CutKeeper:
 
         Args:
             events_after: the control events above a number.
+            complete_above: no number above is missing there.
             leader_epoch: of the log's record before an offset.
         """
         self._ports = ports
@@ -87,7 +89,8 @@ class CutKeeper:
         self._raised = redis_raised
         self._unconfirmed: Cut | None = None
         self._events_after = events_after
-        self._base_seq = self._sent_seq = base.snapshot_seq
+        # Without a snapshot for so long that the log has gone on, a lost database waits for the lake.
+        self._base_seq = self._sent_seq = max(base.snapshot_seq, complete_above)
         self._leader_epoch = leader_epoch
         self._freeze = freeze
 
@@ -104,6 +107,11 @@ class CutKeeper:
     @property
     def watermark_ms(self) -> int:
         return self._watermark_ms
+
+    @property
+    def base_seq(self) -> int:
+        """Cuts carry the events above this number."""
+        return self._base_seq
 
     def rebase(self, offset: int, seq: int) -> None:
         """A snapshot at `offset` with the events up to `seq` is durable: cuts carry those above only."""

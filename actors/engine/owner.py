@@ -28,12 +28,13 @@ from actors.engine.known_tables import KnownTables
 from actors.engine.leader_epochs import LeaderEpochs
 from actors.engine.ports import Ports
 from actors.engine.publisher import Publisher
-from actors.engine.recovery import Base, find_base, last_seq, restored
+from actors.engine.recovery import Base, find_base, restored
 from actors.engine.suspects import Suspects
 from actors.engine.take_over import TakenOver, take_over
 from actors.engine.timeline_keeper import Desired, TimelineKeeper
 from actors.engine.upgrade import check_versions, upgrade
 from ray_fraud.domain.alert import Alert
+from ray_fraud.domain.compaction import last_missing
 from ray_fraud.domain.conversion import fold_began
 from ray_fraud.domain.partition import Effects, Observed, PartitionState
 from ray_fraud.domain.record import PartitionId, Record
@@ -41,7 +42,7 @@ from ray_fraud.domain.replay import in_batches
 from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import Split
-from ray_fraud.domain.timeline import Quarantine, damage_in
+from ray_fraud.domain.timeline import Quarantine, damage_in, last_seq
 from ray_fraud.domain.user_state import users_digest
 from ray_fraud.scoring.scored_batch import ScoredBatch
 from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
@@ -72,7 +73,7 @@ class PartitionOwner:
         taken = take_over(ports, partition, token)
         self.own: Ownership = taken.own
         epochs = ports.ledger.epochs(partition)
-        events = ports.ledger.events(partition)
+        events = ports.ledger.reachable_events(partition, taken.bounds.start)
         life_start = min((event.from_offset for event in events), default=taken.own.barrier)
         check_versions(ports, taken, events)
         base = find_base(ports, taken, epochs, life_start, events)
@@ -114,6 +115,7 @@ class PartitionOwner:
             redis_raised=taken.redis_raised,
             lock=self._lock,
             events_after=self._timeline.after,
+            complete_above=last_missing(events),
             leader_epoch=self._leader_epochs.before,
             freeze=self.freeze,
         )
@@ -157,6 +159,7 @@ class PartitionOwner:
 
     @property
     def timeline_length(self) -> int:
+        """How many events are held: the timeline from the log's start on."""
         return len(self._timeline.events)
 
     @property
@@ -191,6 +194,9 @@ class PartitionOwner:
         desired = self.desired
         if desired is not self._reconciled and self._timeline.reconcile(self.state, desired):
             self._reconciled = desired
+        if self._timeline.is_loose:
+            with suppress(StoreUnavailable, StoreRefused):
+                self._timeline.compact(self._ports.reader.bounds().start, self.cuts.base_seq)
 
     def read(self, max_records: int, timeout: timedelta) -> Sequence[Record]:
         """The next records; none if nothing arrives in time. A gap in the log is declared and skipped.

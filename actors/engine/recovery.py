@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from actors.engine.cut_offs import LogHistory
 from actors.engine.ports import Ports
 from actors.engine.take_over import TakenOver, timeline_of
+from ray_fraud.domain.compaction import last_missing
 from ray_fraud.domain.conversion import version_at
 from ray_fraud.domain.record import PartitionId
-from ray_fraud.domain.timeline import ControlEvent
+from ray_fraud.domain.timeline import ControlEvent, last_seq
 from ray_fraud.domain.watermark import NO_VOTES, Votes
 from ray_fraud.stores.cuts.port import CutHeader
 from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
@@ -116,7 +117,10 @@ def _newest_snapshot(ports: Ports, partition: PartitionId, believe: _Belief) -> 
 def _from_cut(
     ports: Ports, partition: PartitionId, header: CutHeader, snapshot: SnapshotHeader | None
 ) -> Base:
-    found = 0 if snapshot is None else last_seq(snapshot.events)
+    # One of another fold version may be of an upgrade that failed, with an event that nobody recorded.
+    found = 0
+    if snapshot is not None and snapshot.fold_version == header.fold_version:
+        found = last_seq(snapshot.events)
     users = dict(ports.cuts.read_users(partition, header))
     return Base(
         users,
@@ -155,22 +159,19 @@ def restored(ports: Ports, taken: TakenOver, base: Base, recorded: list[ControlE
 
     Raises:
         StoreUnavailable: the lake, which has the events before those of the cut, does not answer; try again.
-        TimelineConflict: numbers would stay missing, or differ.
+        TimelineConflict: numbers that a replay can reach would stay missing, or differ.
         Fenced: a newer owner exists.
     """
-    carried = list(base.events)
-    begin = 0 if base.cut is None else base.cut.base_seq
-    if len(recorded) < begin:
-        snapshot = ports.snapshots.newest_valid(
-            taken.own.partition, lambda header: last_seq(header.events) >= begin
-        )
-        if snapshot is not None:
-            carried = [event for event in snapshot.events if event.seq <= begin] + carried
-    if len(recorded) < begin + len(base.events) and ports.ledger.restore_events(taken.own, carried):
-        return ports.ledger.events(taken.own.partition)
-    return recorded
-
-
-def last_seq(events: Sequence[ControlEvent]) -> int:
-    """0 if there are none."""
-    return events[-1].seq if events else 0
+    partition = taken.own.partition
+    if last_seq(recorded) >= max(base.snapshot_seq, last_seq(base.events)):
+        return recorded
+    older: Sequence[ControlEvent] = ()
+    begin = base.snapshot_seq
+    if last_seq(recorded) < begin:
+        snapshot = ports.snapshots.newest_valid(partition, lambda header: last_seq(header.events) >= begin)
+        older = () if snapshot is None else snapshot.events
+    # What stands above in that snapshot may never have been recorded: an upgrade that failed left it.
+    carried = [*(event for event in older if event.seq <= begin), *base.events]
+    unique = list({event.seq: event for event in carried}.values())
+    ports.ledger.restore_events(taken.own, unique, complete_above=last_missing(older, begin))
+    return ports.ledger.reachable_events(partition, taken.bounds.start)

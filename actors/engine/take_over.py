@@ -16,7 +16,7 @@ from actors.engine.ports import Ports
 from ray_fraud.domain import progress_metrics
 from ray_fraud.domain.conversion import version_events
 from ray_fraud.domain.record import PartitionId
-from ray_fraud.domain.timeline import ControlEvent
+from ray_fraud.domain.timeline import ControlEvent, last_seq
 from ray_fraud.stores.cuts.port import CutDamaged, CutHeader
 from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
 from ray_fraud.stores.ledger.port import CutOff, Decided, EpochRow, Ownership, Turn, valid_until
@@ -60,7 +60,8 @@ def take_over(ports: Ports, partition: PartitionId, token: str) -> TakenOver:
         bounds = ports.reader.bounds()
         history = LogHistory(ports.reader, bounds)
         # Nothing is observed before the first events of a timeline exist: without any, nothing was decided.
-        timeline = timeline_of(ports.ledger.events(partition), () if header is None else header.events)
+        recorded = ports.ledger.reachable_events(partition, bounds.start)
+        timeline = timeline_of(recorded, () if header is None else header.events)
         epochs = ports.ledger.epochs(partition)
         last = _last_decider(turn, epochs, timeline)
         cut_off = None
@@ -105,7 +106,7 @@ def _raise_epoch(
 
 def timeline_of(recorded: Sequence[ControlEvent], carried: Sequence[ControlEvent]) -> list[ControlEvent]:
     """The recorded events, and those that a cut or snapshot carries and a restored database lacks."""
-    known = len(recorded)
+    known = last_seq(recorded)
     return [*recorded, *(event for event in carried if event.seq > known)]
 
 

@@ -5,13 +5,16 @@ barrier.
 """
 
 import logging
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from actors.engine.known_tables import KnownTables
 from actors.engine.ports import Ports
 from ray_fraud.domain import metrics
 from ray_fraud.domain.canonical import canonical_json, content_digest
+from ray_fraud.domain.compaction import compacted
 from ray_fraud.domain.model import ModelRefused
 from ray_fraud.domain.partition import PartitionState
 from ray_fraud.domain.settings import DetectionSettings
@@ -26,6 +29,7 @@ from ray_fraud.domain.timeline import (
     fold_version_event,
     in_force_order,
     inline_event,
+    last_seq,
     quarantine_event,
     settings_event,
     split_event,
@@ -35,6 +39,9 @@ from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
 from ray_fraud.stores.ledger.port import EpochRow, Ownership
 
 logger = logging.getLogger(__name__)
+
+LOOSE_EVENTS = 256
+"""So many new events are worth asking for the log's start, to see which of the old ones can go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +62,22 @@ class TimelineKeeper:
         self._tables = tables
         self._own = own
         self.events = events
+        self._compacted_length = len(events)
+
+    @property
+    def is_loose(self) -> bool:
+        """It has more than doubled since it was compacted."""
+        return len(self.events) > 2 * self._compacted_length + LOOSE_EVENTS
+
+    def compact(self, floor: int, kept_above: int) -> None:
+        """Forgets what no fold from `floor` on can reach and what is in a snapshot (reading thread only)."""
+        self.events = compacted(self.events, floor, kept_above)
+        self._compacted_length = len(self.events)
 
     def after(self, seq: int) -> Sequence[ControlEvent]:
         """The events above a number."""
-        return self.events[seq:]
+        events = self.events
+        return events[bisect_right(events, seq, key=attrgetter("seq")) :]
 
     def last(self, kind: EventKind) -> ControlEvent | None:
         """The event of this kind that holds once all are due."""
@@ -178,7 +197,7 @@ class TimelineKeeper:
         )
 
     def _seq(self) -> int:
-        return len(self.events) + 1
+        return last_seq(self.events) + 1
 
     def _from(self, state: PartitionState) -> int:
         """The first offset that a new event may hold from: not observed, not decided, behind all others."""

@@ -16,7 +16,7 @@ from actors.engine.recovery import Base
 from actors.engine.take_over import TakenOver, timeline_of
 from ray_fraud.domain.controls import FoldVersionError
 from ray_fraud.domain.conversion import FoldState, version_at, version_events
-from ray_fraud.domain.timeline import ControlEvent, fold_version_event
+from ray_fraud.domain.timeline import ControlEvent, fold_version_event, last_seq
 from ray_fraud.domain.user_state import users_digest
 from ray_fraud.stores.cuts.port import Cut, CutOutcome
 from ray_fraud.stores.errors import Fenced, StoreUnavailable
@@ -92,7 +92,7 @@ def upgrade(ports: Ports, taken: TakenOver, base: Base, events: list[ControlEven
     if base.next_offset != taken.own.barrier or base.fold_version != version or beyond:
         raise NotDrainedError(partition, version, wanted)
     base = _converted(ports, base)
-    event = fold_version_event(len(events) + 1, base.next_offset, wanted)
+    event = fold_version_event(last_seq(events) + 1, base.next_offset, wanted)
     _keep(ports, taken, base, (*events, event))
     ports.ledger.append_event(taken.own, event)
     events.append(event)

@@ -8,6 +8,7 @@ import sys
 from bisect import bisect_right, insort
 from collections.abc import Mapping, Sequence
 
+from ray_fraud.domain.compaction import last_missing, may_be_compacted
 from ray_fraud.domain.feature_tables import NO_TABLES, FeatureTables
 from ray_fraud.domain.fold_version import FOLD_VERSION
 from ray_fraud.domain.settings import DetectionSettings
@@ -68,11 +69,20 @@ class Controls:
     ) -> None:
         """All events wait. Of the fold versions due at `next_offset` only the last one counts.
 
-        `tables`: feature tables by digest; whatever it raises for one, nothing has been applied.
+        Args:
+            timeline: whole, or compacted at `next_offset` or below.
+            next_offset: of the record that comes first.
+            tables: feature tables by digest; whatever it raises for one, nothing has been applied.
+            fold_version: of whoever folds.
 
         Raises:
-            TimelineError: an event is damaged, or its number does not follow on the one before.
+            TimelineError: an event is damaged, or one that may hold at `next_offset` or later is missing.
         """
+        if not may_be_compacted(timeline, next_offset):
+            missing = last_missing(timeline)
+            raise TimelineError(
+                f"event {missing} is missing, and nothing behind it replaces it at {next_offset}"
+            )
         self.split: Split = RULES_ONLY
         self.settings = DetectionSettings()
         self.tables: FeatureTables = NO_TABLES
@@ -89,7 +99,7 @@ class Controls:
         self._last_seq: int | None = None
         self._last_from = 0
         for event in timeline:
-            self.add(event)
+            self._put(event)
         versions = [event for event, _ in self._due(next_offset) if event.kind is EventKind.FOLD_VERSION]
         self._waiting = [(event, content) for event, content in self._waiting if event not in versions[:-1]]
 
@@ -99,8 +109,12 @@ class Controls:
         Raises:
             TimelineError: it is damaged, or its number does not follow on the last one's.
         """
-        # A timeline may be cut off at its start, never have a hole.
         if self._last_seq is not None and event.seq != self._last_seq + 1:
+            raise TimelineError(f"event {event.seq} ({event.kind}) follows event {self._last_seq}")
+        self._put(event)
+
+    def _put(self, event: ControlEvent) -> None:
+        if self._last_seq is not None and event.seq <= self._last_seq:
             raise TimelineError(f"event {event.seq} ({event.kind}) follows event {self._last_seq}")
         content = content_of(event)
         if isinstance(content, Truncation):

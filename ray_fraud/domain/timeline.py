@@ -203,6 +203,11 @@ def truncation_event(seq: int, from_offset: int, truncation: Truncation) -> Cont
     return inline_event(seq, from_offset, EventKind.TRUNCATION, canonical_json(truncation))
 
 
+def last_seq(events: Sequence[ControlEvent]) -> int:
+    """The number of the last one; 0 if there are none."""
+    return events[-1].seq if events else 0
+
+
 def in_force_order(event: ControlEvent) -> tuple[int, int]:
     """Sorts events as they are applied: by offset, those of one offset by number."""
     return event.from_offset, event.seq

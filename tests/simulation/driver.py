@@ -205,9 +205,11 @@ class Driver:
 
     def snapshot(self, owner: Owner) -> None:
         def write() -> None:
-            known = owner.steps.timeline_length
             owner.steps.write_snapshot()
-            owner.snapshot_seq, owner.snapshot_offset = known, owner.steps.cuts.next_offset
+            owner.snapshot_seq, owner.snapshot_offset = (
+                owner.steps.cuts.base_seq,
+                owner.steps.cuts.next_offset,
+            )
 
         self.attempt(write)
 

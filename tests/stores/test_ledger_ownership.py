@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ray_fraud.domain.compaction import compacted
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.timeline import ControlEvent, EventKind, inline_event
 from ray_fraud.stores.errors import Fenced, StoreError, StoreRefused, StoreUnavailable
@@ -363,3 +364,44 @@ def test_a_log_that_was_cut_off_above_the_decided_offset_leaves_it(
     with ledger.take_over(partition) as turn:
         turn.confirm(turn.last_epoch + 1, "next", 80, cut_off=CutOff(80, 100, 4))
     assert ledger.decided(partition) == Decided(70, 5)
+
+
+def test_only_reachable_events_are_read(ledger_world: LedgerWorld, partition: PartitionId) -> None:
+    ledger = ledger_world.ledger()
+    held = own(ledger, partition)
+    events = [
+        inline_event(1, 0, EventKind.FOLD_VERSION, b"{}"),
+        event(2, 5),
+        inline_event(3, 5, EventKind.SPLIT, b"{}"),
+        event(4, 6),
+        inline_event(5, 7, EventKind.QUARANTINE, b"{}"),
+        event(6, 9),
+        event(7, 9, b"[]"),
+        inline_event(8, 12, EventKind.SPLIT, b"[]"),
+    ]
+    for one in events:
+        ledger.append_event(held, one)
+    assert ledger.reachable_events(partition, 0) == events
+    for floor in range(14):
+        assert ledger.reachable_events(partition, floor) == compacted(events, floor)
+    assert [one.seq for one in ledger.reachable_events(partition, 9)] == [1, 3, 5, 7, 8]
+    assert ledger.reachable_events(partition._replace(partition=9), 3) == []
+
+
+def test_a_restored_timeline_may_lack_what_was_replaced(
+    ledger_world: LedgerWorld, partition: PartitionId
+) -> None:
+    ledger = ledger_world.ledger()
+    held = own(ledger, partition)
+    ledger.append_event(held, event(1))
+    carried = [event(1), event(7, 7), event(8, 8)]
+    with pytest.raises(TimelineConflict, match="stay missing"):
+        ledger.restore_events(held, carried, complete_above=5)
+    assert ledger.events(partition) == [event(1)]
+    assert ledger.restore_events(held, carried, complete_above=6) == 2
+    assert ledger.restore_events(held, carried, complete_above=6) == 0
+    assert ledger.restore_events(held, [event(4, 2)], complete_above=6) == 1
+    ledger.append_event(held, event(9, 9))
+    with pytest.raises(TimelineConflict):
+        ledger.append_event(held, event(11, 9))
+    assert [one.seq for one in ledger.events(partition)] == [1, 4, 7, 8, 9]

@@ -15,8 +15,9 @@ from uuid import UUID
 import msgspec
 
 from ray_fraud.domain.alert import Alert, Source
+from ray_fraud.domain.compaction import compacted
 from ray_fraud.domain.record import PartitionId
-from ray_fraud.domain.timeline import ControlEvent
+from ray_fraud.domain.timeline import ControlEvent, last_seq
 from ray_fraud.domain.verdicts import Origin
 from ray_fraud.stores.errors import Fenced, StoreUnavailable
 from ray_fraud.stores.ledger.errors import STORE
@@ -302,19 +303,27 @@ class MemoryLedger:
     def append_event(self, own: Ownership, event: ControlEvent) -> None:
         with self.database.call("append_event"):
             stored = self.database.fenced_tables(own, "append_event").events
-            if check_appended(len(stored), stored[event.seq - 1 : event.seq], event):
+            same = [known for known in stored if known.seq == event.seq]
+            if check_appended(last_seq(stored), same, event):
                 stored.append(event)
 
-    def restore_events(self, own: Ownership, events: Sequence[ControlEvent]) -> int:
+    def restore_events(
+        self, own: Ownership, events: Sequence[ControlEvent], *, complete_above: int = 0
+    ) -> int:
         with self.database.call("restore_events"):
             stored = self.database.fenced_tables(own, "restore_events").events
-            missing = check_restored(stored, events)
+            missing = check_restored(stored, events, complete_above)
             stored += missing
+            stored.sort(key=lambda event: event.seq)
         return len(missing)
 
     def events(self, partition: PartitionId) -> list[ControlEvent]:
         with self.database.call("events"):
             return list(self.database.tables(partition).events)
+
+    def reachable_events(self, partition: PartitionId, floor: int) -> list[ControlEvent]:
+        with self.database.call("reachable_events"):
+            return compacted(self.database.tables(partition).events, floor)
 
     def insert_hot_alerts(self, own: Ownership, alerts: Sequence[Alert]) -> InsertResult:
         with self.database.call("insert_hot_alerts"):

@@ -203,15 +203,23 @@ class Ledger(Protocol):
             TimelineConflict: another event has the number, or the number before it is missing.
         """
 
-    def restore_events(self, own: Ownership, events: Sequence[ControlEvent]) -> int:
+    def restore_events(
+        self, own: Ownership, events: Sequence[ControlEvent], *, complete_above: int = 0
+    ) -> int:
         """Adds the events, all or none, that a restored database lacks; returns how many it lacked.
 
+        Numbers up to `complete_above` may stay missing: whoever carried the events had dropped what was
+        replaced (see `ray_fraud.domain.compaction`).
+
         Raises:
-            TimelineConflict: a stored event differs, or a number would stay missing.
+            TimelineConflict: a stored event differs, or a number above would stay missing.
         """
 
     def events(self, partition: PartitionId) -> list[ControlEvent]:
-        """The whole timeline by `seq`."""
+        """All of the timeline that is stored, by `seq`."""
+
+    def reachable_events(self, partition: PartitionId, floor: int) -> list[ControlEvent]:
+        """The timeline by `seq`, compacted: all that a fold which begins at offset `floor` or above needs."""
 
     def insert_hot_alerts(self, own: Ownership, alerts: Sequence[Alert]) -> InsertResult:
         """Stores the alerts in one fenced statement; those already there stay as they are.

@@ -8,8 +8,10 @@ Never: a retry; a lock held after a call, except in `take_over`.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from ray_fraud.domain.alert import Alert
+from ray_fraud.domain.compaction import REPLACED, compacted
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.timeline import ControlEvent, EventKind
 from ray_fraud.stores.connections import PostgresConnection
@@ -109,6 +111,24 @@ class PostgresTurn:
         self._session.rows("confirm", _INSERT_GAP, values)
 
 
+_REACHABLE_EVENTS = f"""
+WITH in_force AS (
+    SELECT DISTINCT ON (kind) kind, seq AS last_seq
+    FROM control_event WHERE {_PARTITION} AND kind = ANY(%s) AND from_offset <= %s
+    ORDER BY kind, from_offset DESC, seq DESC
+)
+SELECT seq, from_offset, kind, digest, reference
+FROM control_event LEFT JOIN in_force USING (kind)
+WHERE {_PARTITION} AND (seq = 1 OR last_seq IS NULL OR from_offset > %s OR seq >= last_seq)
+ORDER BY seq
+"""
+
+
+def _event_of(row: tuple[Any, ...]) -> ControlEvent:
+    seq, from_offset, kind, digest, reference = row
+    return ControlEvent(seq, from_offset, EventKind(kind), digest, reference)
+
+
 class PostgresLedger:
     """See `port.Ledger`."""
 
@@ -152,14 +172,25 @@ class PostgresLedger:
             if check_appended(last_seq, stored, event):
                 self._add_events("append_event", own, [event])
 
-    def restore_events(self, own: Ownership, events: Sequence[ControlEvent]) -> int:
+    def restore_events(
+        self, own: Ownership, events: Sequence[ControlEvent], *, complete_above: int = 0
+    ) -> int:
         with self._fenced("restore_events", own):
-            missing = check_restored(self._events("restore_events", own.partition), events)
+            missing = check_restored(self._events("restore_events", own.partition), events, complete_above)
             self._add_events("restore_events", own, missing)
         return len(missing)
 
     def events(self, partition: PartitionId) -> list[ControlEvent]:
         return self._events("events", partition)
+
+    def reachable_events(self, partition: PartitionId, floor: int) -> list[ControlEvent]:
+        # The rows are many, what is left of them is few: the database sorts them out as `compacted` does.
+        rows = self._session.rows(
+            "reachable_events",
+            _REACHABLE_EVENTS,
+            (*partition, sorted(REPLACED), floor, *partition, floor),
+        )
+        return compacted([_event_of(row) for row in rows], floor)
 
     def insert_hot_alerts(self, own: Ownership, alerts: Sequence[Alert]) -> InsertResult:
         fence = own.partition._asdict() | {"epoch": own.epoch, "token": own.token}
@@ -273,10 +304,7 @@ class PostgresLedger:
             f" FROM control_event WHERE {_PARTITION} AND {condition} ORDER BY seq"
         )
         rows = self._session.rows(operation, query, (*partition, *values))
-        return [
-            ControlEvent(seq, start, EventKind(kind), digest, reference)
-            for seq, start, kind, digest, reference in rows
-        ]
+        return [_event_of(row) for row in rows]
 
     def _add_events(self, operation: str, own: Ownership, events: Sequence[ControlEvent]) -> None:
         for event in events:

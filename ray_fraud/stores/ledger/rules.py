@@ -3,7 +3,8 @@
 Never: I/O; both implementations of the ledger ask here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from ray_fraud.domain.timeline import ControlEvent
 from ray_fraud.stores.errors import StoreRefused
@@ -39,17 +40,33 @@ def check_appended(last_seq: int, stored: Sequence[ControlEvent], event: Control
     return True
 
 
-def check_restored(stored: Sequence[ControlEvent], events: Sequence[ControlEvent]) -> list[ControlEvent]:
-    """The events that `stored`, a whole timeline, lacks, by number.
+def check_restored(
+    stored: Sequence[ControlEvent], events: Sequence[ControlEvent], complete_above: int = 0
+) -> list[ControlEvent]:
+    """The events that `stored`, a timeline, lacks, by number.
+
+    Args:
+        stored: by number.
+        events: in any order.
+        complete_above: numbers above it must not be missing in the end.
 
     Raises:
-        TimelineConflict: as `check_appended`.
+        TimelineConflict: a stored event differs, or a number is missing.
     """
-    known = list(stored)
-    for event in sorted(events, key=lambda event: event.seq):
-        if check_appended(len(known), known[event.seq - 1 : event.seq], event):
-            known.append(event)
-    return known[len(stored) :]
+    known = {event.seq: event for event in stored}
+    offered = sorted(events, key=lambda event: event.seq)
+    missing = [
+        event for event in offered if check_appended(event.seq - 1, _stored_as(known, event.seq), event)
+    ]
+    there = sorted({*known, *(event.seq for event in missing)})
+    for before, after in pairwise([0, *there]):
+        if after != before + 1 and after - 1 > complete_above:
+            raise TimelineConflict(after - 1, f"it would stay missing between {before} and {after}")
+    return missing
+
+
+def _stored_as(known: Mapping[int, ControlEvent], seq: int) -> list[ControlEvent]:
+    return [known[seq]] if seq in known else []
 
 
 def _brief(event: ControlEvent) -> str:
