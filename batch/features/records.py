@@ -44,20 +44,23 @@ def decoded_records(rows: pa.Table) -> list[DecodedRecord]:
     values = {name: ordered[name].to_pylist() for name in COLUMNS}
     places = _places(values["lat"], values["lon"], values["city"], values["country"])
     cards = _cards(ordered, values)
-    transactions = map(
-        Transaction,
-        values["transaction_id"],
-        values["user_id"],
-        values["amount"],
-        values["timestamp"],
-        places,
-        values["merchant_id"],
-        values["device_id"],
-        values["currency"],
-        values["channel"],
-        cards,
+    transactions = list(
+        map(
+            Transaction,
+            values["transaction_id"],
+            values["user_id"],
+            values["amount"],
+            values["timestamp"],
+            places,
+            values["merchant_id"],
+            values["device_id"],
+            values["currency"],
+            values["channel"],
+            cards,
+        )
     )
-    return list(map(DecodedRecord, values["offset"], at_ms, transactions, values["payload_digest"]))
+    event_ms = [transaction.event_ms for transaction in transactions]
+    return list(map(DecodedRecord, values["offset"], at_ms, transactions, values["payload_digest"], event_ms))
 
 
 def _places(

@@ -62,7 +62,7 @@ def _accepted(records: Sequence[DecodedRecord], partition: PartitionId) -> pa.Ta
     rows = [record.transaction for record in records]
     places = [row.location for row in rows]
     cards = [row.card for row in rows]
-    event_ms = pa.array([row.event_ms for row in rows], pa.int64())
+    event_ms = pa.array([record.event_ms for record in records], pa.int64())
     record_ms = pa.array([record.timestamp_ms for record in records], pa.int64())
     count = len(rows)
     columns = {

@@ -31,26 +31,32 @@ def accept(record: Record, decode: Decode, settings: DetectionSettings) -> Decod
     `settings` are those that hold at the record's offset.
     """
     transaction = decode(record.value)
-    if isinstance(transaction, Rejection):
+    # Asked for what it nearly always is: that no instance of another struct is one takes 0.2 µs to find out.
+    if not isinstance(transaction, Transaction):
         return transaction if record.cut is None else _told_whole(transaction, record, record.cut)
-    if not LEAST_TIMESTAMP_MS <= record.timestamp_ms < TIMESTAMP_LIMIT_MS:
-        return _unusable(record.timestamp_ms)
-    return _dated(record, transaction, settings)
+    timestamp_ms = record.timestamp_ms
+    if not LEAST_TIMESTAMP_MS <= timestamp_ms < TIMESTAMP_LIMIT_MS:
+        return _unusable(timestamp_ms)
+    event_ms = transaction.event_ms
+    # Nearly every record is sent after its event: the allowance need not be looked at.
+    if event_ms > timestamp_ms and _is_in_future(event_ms, timestamp_ms, settings):
+        return _in_future(transaction, timestamp_ms, settings)
+    return DecodedRecord(record.offset, timestamp_ms, transaction, payload_digest(transaction), event_ms)
 
 
 def accept_again(record: Record, decode: Decode, settings: DetectionSettings) -> DecodedRecord | Rejection:
     """The same for a record that was accepted before and has another value now: when it was sent stands."""
     transaction = decode(record.value)
-    return transaction if isinstance(transaction, Rejection) else _dated(record, transaction, settings)
-
-
-def _dated(
-    record: Record, transaction: Transaction, settings: DetectionSettings
-) -> DecodedRecord | Rejection:
-    timestamp_ms = record.timestamp_ms
-    if transaction.event_ms > timestamp_ms + settings.max_future_skew_seconds * 1000:
+    if not isinstance(transaction, Transaction):
+        return transaction
+    timestamp_ms, event_ms = record.timestamp_ms, transaction.event_ms
+    if _is_in_future(event_ms, timestamp_ms, settings):
         return _in_future(transaction, timestamp_ms, settings)
-    return DecodedRecord(record.offset, timestamp_ms, transaction, payload_digest(transaction))
+    return DecodedRecord(record.offset, timestamp_ms, transaction, payload_digest(transaction), event_ms)
+
+
+def _is_in_future(event_ms: int, timestamp_ms: int, settings: DetectionSettings) -> bool:
+    return event_ms > timestamp_ms + settings.max_future_skew_seconds * 1000
 
 
 def _told_whole(rejection: Rejection, record: Record, cut: Cut) -> Rejection:

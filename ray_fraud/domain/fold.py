@@ -77,7 +77,7 @@ def fold(
                 km, kmh = previous.km, previous.kmh
     # Tuples are added: unpacked into one they would first become a list.
     features = (
-        moment_features(transaction, event_ms)
+        moment_features(amount, location, event_ms)
         + event_features(amounts, n + 1 - hour_from, NO_TALLIES, event_ms)
         + day_features(count_7d, sums_7d, count_30d, sums_30d, amount)
         + ((event_ms - columns[read - 1]) / 1000 if first < n else MISSING, km, kmh)

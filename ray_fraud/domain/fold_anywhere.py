@@ -77,7 +77,7 @@ def fold_anywhere(
         new = entry(event_ms, amount, place, digest + id_hash)
     km, kmh = (previous.km, previous.kmh) if previous is not None else (MISSING, MISSING)
     features = (
-        moment_features(transaction, event_ms)
+        moment_features(amount, location, event_ms)
         + event_features(amounts, count_1h, buckets, event_ms)
         + day_features(*day_tallies(days, day), amount)
         + (since_previous, km, kmh)

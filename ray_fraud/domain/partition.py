@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ray_fraud.domain.accept import accept
 from ray_fraud.domain.controls import Controls, FoldVersionError, TablesMissingError
@@ -22,7 +23,7 @@ from ray_fraud.domain.decisions import ScoresMismatchError, decide
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.explanation import Explain
 from ray_fraud.domain.feature_tables import FeatureTables, looked_up
-from ray_fraud.domain.features import FOLDED_COUNT
+from ray_fraud.domain.features import FEATURE_NAMES, FOLDED_COUNT
 from ray_fraud.domain.fold import fold
 from ray_fraud.domain.fold_version import FOLD_VERSION
 from ray_fraud.domain.observed import Counts, Effects, Observed, Row
@@ -34,6 +35,7 @@ from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import Split
 from ray_fraud.domain.timeline import ControlEvent, TimelineError
+from ray_fraud.domain.transaction import Transaction
 from ray_fraud.domain.user_state import EMPTY_STATE, last_seen_ms, with_last_seen
 from ray_fraud.domain.watermark import NO_VOTES, STEP_MS, Votes, Watermark
 from ray_fraud.domain.windows import HOUR_MS
@@ -54,6 +56,7 @@ __all__ = [
 R = TypeVar("R", Record, DecodedRecord)
 
 _FEATURE_ROW = struct.Struct(f"<{FOLDED_COUNT}d")
+_LAT = FEATURE_NAMES.index("lat")
 
 
 class OffsetOrderError(Exception):
@@ -270,10 +273,10 @@ class PartitionState:
     def _take(self, record: Record, batch: _Batch) -> None:
         """Steps 2 to 4 of one record, then the others."""
         accepted = accept(record, self._decode, self._controls.settings)
-        if isinstance(accepted, Rejection):
-            batch.reject(record, accepted)
-        else:
+        if isinstance(accepted, DecodedRecord):
             self._fold_in(accepted, batch)
+        else:
+            batch.reject(record, accepted)
 
     def _fold_in(self, record: DecodedRecord, batch: _Batch) -> None:
         """Steps 5 to 8 of one accepted record."""
@@ -298,7 +301,7 @@ class PartitionState:
         step = fold(
             EMPTY_STATE if before is None else before,
             transaction,
-            transaction.event_ms,
+            record.event_ms,
             digest,
             id_hash(transaction.transaction_id),
             seen_ms,
@@ -309,12 +312,10 @@ class PartitionState:
             counts.duplicates += 1
             batch.duplicate_users.append(user_id)
             return
-        counts.processed += 1
-        counts.late_beyond_state += step.late_beyond_state
-        counts.id_reused += step.id_reused
-        location = transaction.location
-        if location is not None and not (location.lat or location.lon):
-            counts.placeholder_locations += 1
+        if step.late_beyond_state:
+            counts.late_beyond_state += 1
+        if step.id_reused:
+            counts.id_reused += 1
         batch.before.setdefault(user_id, before)
         self.users[user_id] = step.state
         hits = hits_without_model(transaction.amount, step.previous, step.next, settings)
@@ -377,9 +378,11 @@ class PartitionState:
         self._oldest_seen_hour = oldest_ms // HOUR_MS
 
     def _observed(self, from_offset: int, batch: _Batch) -> Observed:
-        user_ids = np.array([row.transaction.user_id for row in batch.rows], dtype=np.int64)
-        folded = np.frombuffer(b"".join(batch.feature_rows)).reshape(-1, FOLDED_COUNT)
         transactions = [row.transaction for row in batch.rows]
+        user_ids = np.array([each.user_id for each in transactions], dtype=np.int64)
+        folded = np.frombuffer(b"".join(batch.feature_rows)).reshape(-1, FOLDED_COUNT)
+        batch.counts.processed = len(transactions)
+        batch.counts.placeholder_locations = _placeholders(transactions, folded[:, _LAT])
         wide = np.hstack((folded, looked_up(self._controls.tables, transactions, user_ids)))
         with np.errstate(over="ignore"):  # A ratio beyond float32 is infinite, which is what it means.
             features = wide.astype(np.float32)
@@ -399,3 +402,9 @@ class PartitionState:
             counts=batch.counts,
             duplicate_users=batch.duplicate_users,
         )
+
+
+def _placeholders(transactions: Sequence[Transaction], lats: NDArray[np.float64]) -> int:
+    """How many have a location and no place; `lats`: the feature of each, shape (n,), NaN without a place."""
+    placeless = np.flatnonzero(np.isnan(lats)).tolist()
+    return sum(transactions[index].location is not None for index in placeless)

@@ -63,3 +63,5 @@ class DecodedRecord(msgspec.Struct, frozen=True, gc=False):
     transaction: Transaction
     digest: bytes
     """Payload digest, 16 bytes."""
+    event_ms: int
+    """As the transaction's, which computes it anew each time."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from math import fsum
 
 from ray_fraud.domain.features import MISSING
-from ray_fraud.domain.transaction import Transaction
+from ray_fraud.domain.transaction import Location
 
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
@@ -73,14 +73,12 @@ NO_TALLIES = Tallies(b"", 0, 0)
 """To be read only."""
 
 
-def moment_features(transaction: Transaction, event_ms: int) -> tuple[float, float, float, int, int]:
+def moment_features(
+    amount: float, place: Location | None, event_ms: int
+) -> tuple[float, float, float, int, int]:
     """Features 0–4: amount, place, hour of the day and day of the week (UTC)."""
-    place = transaction.location
-    # `Transaction.place` written out: calls are what every record pays for.
-    if place is not None and not (place.lat or place.lon):
-        place = None
     return (
-        transaction.amount,
+        amount,
         MISSING if place is None else place.lat,
         MISSING if place is None else place.lon,
         event_ms // HOUR_MS % 24,

@@ -25,7 +25,8 @@ def accepted(records: list[Record]) -> list[DecodedRecord]:
         if isinstance(transaction, Rejection) or transaction.event_ms > record.timestamp_ms + SKEW_MS:
             continue
         digest = payload_digest(transaction)
-        kept.append(DecodedRecord(record.offset, record.timestamp_ms, transaction, digest))
+        sent_ms, event_ms = record.timestamp_ms, transaction.event_ms
+        kept.append(DecodedRecord(record.offset, sent_ms, transaction, digest, event_ms))
     return kept
 
 

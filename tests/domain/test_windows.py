@@ -101,6 +101,6 @@ def test_a_ratio_needs_another_transaction_with_an_amount() -> None:
 
 def test_the_moment_is_utc() -> None:
     tx = transaction(amount=3.5, location=BERLIN)
-    assert moment_features(tx, NOW_MS) == (3.5, BERLIN.lat, BERLIN.lon, 22, 1)
-    assert moment_features(tx, 0)[3:] == (0, 3), "1 January 1970 was a Thursday"
-    assert all(math.isnan(value) for value in moment_features(transaction(location=None), 0)[1:3])
+    assert moment_features(tx.amount, tx.place, NOW_MS) == (3.5, BERLIN.lat, BERLIN.lon, 22, 1)
+    assert moment_features(tx.amount, tx.place, 0)[3:] == (0, 3), "1 January 1970 was a Thursday"
+    assert all(math.isnan(value) for value in moment_features(3.5, None, 0)[1:3])
