@@ -138,12 +138,13 @@ def _work(chunk: Chunk) -> _Judged:
 def judge_labelled(judge: Judge, chunk: Chunk, label: str) -> _Judged:
     """The accepted rows of a chunk with their labels; a row whose label says nothing known is refused."""
     table, refused = judge.judge(chunk)
-    labels = [fraud_of(cell) for cell in chunk.rows.cells(label)]
+    cells = chunk.rows.cells(label)
+    labels = [fraud_of(cell) for cell in cells]
     accepted = table.filter(table[OUTCOME].is_null())
     said = [labels[offset - chunk.first_row] for offset in accepted["offset"].to_pylist()]
     understood = np.array([each is not None for each in said], np.bool_)
     for row in accepted.filter(pa.array(~understood))["offset"].to_pylist():
-        cell = chunk.rows.cells(label)[row - chunk.first_row]
+        cell = cells[row - chunk.first_row]
         reason = f"{FRAUD_FIELD}: {cell!r} in column {label} is none of 0, 1, true and false"
         refused.append(Refused(judge.partition.topic_id, row, LABEL_UNKNOWN, FRAUD_FIELD, reason, ""))
     rows = accepted.filter(pa.array(understood)).select(list(READ))

@@ -1,6 +1,6 @@
 """One import: from the committed position to the end of the file.
 
-    position → drop lines of the side file above it → (parts → side file → commit) …
+    position → drop lines of the side file above it → (parts → side file → files by date → commit) …
 
 A file is a partition of a log of its own, and a row's number its offset; so a commit moves the position
 together with the rows. Whatever ends the process before a commit leaves files that nothing names and lines of
@@ -23,13 +23,71 @@ from batch.ingest.commit import commit
 from batch.ingest.manifest import joined
 from batch.ingest.plan import Slice
 from ray_fraud.domain.record import PartitionId
+from ray_fraud.stores.errors import StoreDamaged
 from ray_fraud.stores.tables.columns import IMPORTED
-from ray_fraud.stores.tables.port import Append, TableMoved, TableView, TransactionTable
+from ray_fraud.stores.tables.port import Append, DataFile, ReadRange, TableMoved, TableView, TransactionTable
 
-COMMIT_ROWS = 250_000
-"""So much is done again at most after a kill."""
 ID_DIGITS = 32
 """Of a SHA-256, hex: 128 bits."""
+
+
+class Grouping(msgspec.Struct, frozen=True):
+    """How many rows one commit has.
+
+    A commit writes a file per event date. Of a file in order of time each date is in one commit or two,
+    however short commits are. Where the same dates come again and again, as sorted by user, a commit waits
+    until a date has enough rows.
+    """
+
+    commit_rows: int = 250_000
+    """At least, but for the last: so much is done again at most after a kill, of a file in order of time."""
+    file_rows: int = 10_000
+    """A date has enough, on average."""
+    most_rows: int = 1 << 25
+    """At most: about 7 GB of staged rows."""
+
+
+USUAL = Grouping()
+
+
+class _Group:
+    """Consecutive parts that become one commit."""
+
+    def __init__(self, grouping: Grouping) -> None:
+        self.parts: list[Part] = []
+        self._grouping = grouping
+        self._days: set[int] = set()
+        self._in_order = False
+
+    def add(self, part: Part) -> None:
+        days = set(part.staged.days.tolist())
+        self._in_order = 2 * len(days & self._days) <= len(days)
+        self._days |= days
+        self.parts.append(part)
+
+    @property
+    def is_full(self) -> bool:
+        grouping = self._grouping
+        rows = self.parts[-1].to_row - self.parts[0].first_row
+        enough = self._in_order or rows >= grouping.file_rows * len(self._days) or rows >= grouping.most_rows
+        return rows >= grouping.commit_rows and enough
+
+
+class Work(Protocol):
+    """Judging and writing, by whomever."""
+
+    def parts(self, position: int) -> Iterable[Part]:
+        """Judged and staged parts from a row on, in order."""
+
+    def write(self, parts: Sequence[Part]) -> list[DataFile]:
+        """Files of the table with all accepted rows of these parts; nothing sees them yet.
+
+        Raises:
+            StoreError: the lake did not take a file.
+        """
+
+    def written(self, parts: Sequence[Part]) -> None:
+        """These parts are committed: what is staged of them may go."""
 
 
 class ImportReport(msgspec.Struct):
@@ -58,8 +116,6 @@ class Rejections(Protocol):
     def flush(self) -> None: ...
 
 
-Parts = Callable[[int], Iterable[Part]]
-"""Written parts from a row on, in order."""
 Progress = Callable[[ImportReport, int], None]
 """Called with the report and how much of the file is committed, in the source's units."""
 
@@ -93,9 +149,9 @@ class Import:
         mapping: Mapping[str, str],
         table: TransactionTable,
         rejections: Rejections,
-        parts: Parts,
+        work: Work,
         *,
-        commit_rows: int = COMMIT_ROWS,
+        grouping: Grouping = USUAL,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         check_file: Callable[[], None] = lambda: None,
@@ -106,8 +162,8 @@ class Import:
         self._mapping = mapping
         self._table = table
         self._rejections = rejections
-        self._parts = parts
-        self._commit_rows = commit_rows
+        self._work = work
+        self._grouping = grouping
         self._now = now
         self._sleep = sleep
         self._check_file = check_file
@@ -128,25 +184,25 @@ class Import:
         position = view.position(self._partition) or 0
         report.already_there = position
         self._rejections.keep_below(position)
-        waiting: list[Part] = []
-        for part in self._parts(position):
+        group = _Group(self._grouping)
+        for part in self._work.parts(position):
             self._rejections.add(part.refused)
-            waiting.append(part)
-            if part.to_row - waiting[0].first_row >= self._commit_rows:
-                self._commit(waiting, report)
-                waiting = []
+            group.add(part._replace(refused=[]))
+            if group.is_full:
+                self._commit(group.parts, report)
+                group = _Group(self._grouping)
                 report.seconds = self._now() - began
                 self._progress(report, part.reached)
-        if waiting:
-            self._commit(waiting, report)
+        if group.parts:
+            self._commit(group.parts, report)
         report.seconds = self._now() - began
         return report
 
     def _commit(self, parts: Sequence[Part], report: ImportReport) -> None:
         whole = Slice(self._partition, parts[0].first_row, parts[-1].to_row)
-        reads, files = joined(
-            described(self._mapping), [whole], [block for part in parts for block in part.written]
-        )
+        reads, _ = joined(described(self._mapping), [whole], [part.counted for part in parts])
+        files = self._work.write(parts)
+        _check_rows(reads, files)
         self._check_file()
         self._rejections.flush()
         try:
@@ -155,9 +211,17 @@ class Import:
             # The other one tells of these rows.
             self._rejections.keep_below(whole.from_offset)
             raise
+        self._work.written(parts)
         report.commits += 1
         report.files += len(files)
         for read in reads:
             report.accepted += read.accepted
             report.rows += read.to_offset - read.from_offset - read.holes
             report.rejected = dict(sorted((Counter(report.rejected) + Counter(read.rejected)).items()))
+
+
+def _check_rows(reads: Sequence[ReadRange], files: Sequence[DataFile]) -> None:
+    """Raises StoreDamaged if the files do not have the rows that were accepted: nothing may be committed."""
+    accepted, written = sum(read.accepted for read in reads), sum(file.rows for file in files)
+    if accepted != written:
+        raise StoreDamaged("lake", f"{written} rows were written of {accepted}; nothing was committed")

@@ -6,7 +6,9 @@ offset.
 Never: I/O; a verdict of its own but one: no row is from after the import's start.
 """
 
+from collections import Counter
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -14,6 +16,7 @@ import pyarrow.compute as pc
 
 from batch.imports.masked import masked
 from batch.imports.rows import Chunk, Unreadable
+from batch.imports.stage import Stage, Staged
 from batch.ingest.columns import HOLE, OUTCOME, rows_of
 from batch.ingest.manifest import Written
 from ray_fraud.domain.accept import CHECK_CLOCK, accept, kafka_timestamp
@@ -39,14 +42,38 @@ class Refused(msgspec.Struct, frozen=True):
     """Without card numbers; cut if it is longer than any value may be."""
 
 
-class Part(msgspec.Struct, frozen=True):
-    """A chunk whose accepted rows are written, and which no commit names yet."""
+class Part(NamedTuple):
+    """A chunk that is judged, and whose accepted rows are staged."""
 
     first_row: int
     to_row: int
     reached: int
-    written: list[Written]
+    counted: Written
+    """What became of its rows; without files."""
+    staged: Staged
     refused: list[Refused]
+
+
+def make_part(judge: "Judge", stage: Stage, chunk: Chunk) -> Part:
+    """Judges a chunk and stages its accepted rows.
+
+    Raises:
+        ImportRefused: the disk does not take them.
+    """
+    rows, refused = judge.judge(chunk)
+    outcomes = rows[OUTCOME]
+    accepted = rows.filter(pc.is_null(outcomes)).drop_columns([OUTCOME])
+    counted = Written(
+        partition=judge.partition.partition,
+        first_offset=chunk.first_row,
+        last_offset=chunk.to_row - 1,
+        offsets=pc.count_distinct(rows["offset"]).as_py(),
+        accepted=accepted.num_rows,
+        outcomes=dict(Counter(outcomes.drop_null().to_pylist())),
+        files=[],
+    )
+    staged = stage.put(chunk.first_row, accepted)
+    return Part(chunk.first_row, chunk.to_row, chunk.reached, counted, staged, refused)
 
 
 class Judge(msgspec.Struct, frozen=True):

@@ -1,15 +1,17 @@
 """The import with its real outside: the file, worker processes, the lake.
 
-    read chunks (here) → judge, write files (workers) → side file, commits, in order (here)
+    read chunks (here) → judge, stage (workers) → side file, in order (here)
+                       → files by date of what is staged (workers) → commit (here)
 
 Never: Ray; a row in more processes than one at a time; more chunks in memory than two per worker.
 """
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -17,17 +19,17 @@ from typing import Any
 import msgspec
 
 from batch.imports.column_map import ImportRefused
-from batch.imports.part import Judge, Part
+from batch.imports.part import Judge, Part, make_part
 from batch.imports.rows import Chunk
 from batch.imports.sources import Source
-from batch.ingest.manifest import write_rows
+from batch.imports.stage import Piece, Stage, cut_days, pieces_of, rows_in
 from batch.workers import begin_worker
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.stores.connections import LakeLocation, from_json, read_secret, to_json
 from ray_fraud.stores.tables.delta import DeltaTransactions
-from ray_fraud.stores.tables.port import TransactionTable
+from ray_fraud.stores.tables.port import DataFile, TransactionTable
 
 NICENESS = 10
 """Of the workers: on few cores a hot path on the same machine goes first."""
@@ -89,59 +91,86 @@ def decoder_of(card_key_file: Path | None) -> Decoder:
         raise ImportRefused(f"card key: {card_key_file} does not hold 16 to 64 bytes as hex digits") from None
 
 
-def make_part(judge: Judge, table: TransactionTable, chunk: Chunk) -> Part:
-    """Judges a chunk and writes its accepted rows.
+class ImportWorkers:
+    """Processes that judge chunks and write files: the work of one import. Close it.
 
-    Raises:
-        StoreError: the lake did not take a file.
+    Parts come in order; the processes judge ahead of whoever takes them.
     """
-    rows, refused = judge.judge(chunk)
-    return Part(chunk.first_row, chunk.to_row, chunk.reached, write_rows(table, rows), refused)
 
+    def __init__(
+        self,
+        source: Source,
+        config: WorkerConfig,
+        workers: int,
+        stage: Stage,
+        read: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """`read` is told how much of the file was judged."""
+        self._source = source
+        self._workers = workers
+        self._stage = stage
+        self._read = read
+        told = to_json(config), str(stage.folder)
+        self._pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=told)
 
-def parts_by_workers(
-    source: Source, config: WorkerConfig, workers: int, read: Callable[[int], None] = lambda _: None
-) -> Callable[[int], Iterator[Part]]:
-    """Parts of the file in order, made by so many processes; `read` is told how much of it was judged."""
-
-    def parts(position: int) -> Iterator[Part]:
-        pool = ProcessPoolExecutor(
-            workers, get_context("spawn"), initializer=_begin, initargs=(to_json(config),)
-        )
+    def parts(self, position: int) -> Iterator[Part]:
+        """See `Work`."""
         waiting: deque[Future[Part]] = deque()
-        try:
-            for chunk in source.chunks(position):
-                waiting.append(pool.submit(_work, chunk))
-                if len(waiting) == 2 * workers:
-                    yield _next(waiting, read)
+        with _alive():
+            for chunk in self._source.chunks(position):
+                waiting.append(self._pool.submit(_judge, chunk))
+                if len(waiting) == 2 * self._workers:
+                    yield self._next(waiting)
             while waiting:
-                yield _next(waiting, read)
-        except BrokenProcessPool as error:
-            raise ImportRefused(
-                "a worker process ended before its time (out of memory?); run the same command again, it "
-                "goes on from the last commit"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+                yield self._next(waiting)
 
-    return parts
+    def _next(self, waiting: "deque[Future[Part]]") -> Part:
+        part = waiting.popleft().result()
+        self._read(part.reached)
+        return part
+
+    def write(self, parts: Sequence[Part]) -> list[DataFile]:
+        """See `Work`."""
+        staged = [part.staged for part in parts]
+        with _alive():
+            tasks = [self._pool.submit(_write, pieces_of(staged, days)) for days in cut_days(staged)]
+            return [file for task in tasks for file in task.result()]
+
+    def written(self, parts: Sequence[Part]) -> None:
+        """See `Work`."""
+        self._stage.drop([part.staged for part in parts])
+
+    def close(self) -> None:
+        """Ends the processes; returns once they are gone."""
+        self._pool.shutdown(cancel_futures=True)
 
 
-def _next(waiting: "deque[Future[Part]]", read: Callable[[int], None]) -> Part:
-    part = waiting.popleft().result()
-    read(part.reached)
-    return part
+@contextmanager
+def _alive() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise ImportRefused(
+            "a worker process ended before its time (out of memory?); run the same command again, it "
+            "goes on from the last commit"
+        ) from error
 
 
 _worker: dict[str, Any] = {}
-"""A worker process's own judge and table."""
+"""A worker process's own judge, stage and table."""
 
 
-def _begin(packed: bytes) -> None:
+def _begin(packed: bytes, stage: str) -> None:
     begin_worker(NICENESS)
     config = from_json(packed, WorkerConfig)
     _worker["judge"], _worker["table"] = judge_of(config), DeltaTransactions(config.lake)
+    _worker["stage"] = Stage(Path(stage))
 
 
-def _work(chunk: Chunk) -> Part:
-    return make_part(_worker["judge"], _worker["table"], chunk)
+def _judge(chunk: Chunk) -> Part:
+    return make_part(_worker["judge"], _worker["stage"], chunk)
+
+
+def _write(pieces: Sequence[Piece]) -> list[DataFile]:
+    table: TransactionTable = _worker["table"]
+    return table.write_files(rows_in(pieces))

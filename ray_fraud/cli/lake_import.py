@@ -5,7 +5,7 @@ Never: a stack that has to run; only the lake is needed.
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from rich.table import Table
 from batch.imports.column_map import ImportRefused, described, parse_mapping
 from batch.imports.job import Import, ImportReport, import_partition
 from batch.imports.rejected_file import RejectedFile
-from batch.imports.run import FileState, WorkerConfig, default_workers, judge_of, parts_by_workers
+from batch.imports.run import FileState, ImportWorkers, WorkerConfig, default_workers, judge_of
 from batch.imports.sources import FileFormat, Source, content_digest_of, format_of, open_source
+from batch.imports.stage import OwnStage
 from cluster.local.failures import LocalStackError
 from cluster.local.paths import StackPaths
 from cluster.local.stack_record import ExternalServers, load_connections
@@ -69,6 +70,11 @@ ERRORS = (ImportRefused, StoreError, LocalStackError, ExternalServersError, Sett
 @click.option("--again", is_flag=True, help="Also if it was imported with other --map options before.")
 @click.option("--workers", type=click.IntRange(1, 64), default=default_workers, show_default="one per core")
 @click.option(
+    "--temporary",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder for rows that wait to be written.  [default: TMPDIR, else /var/tmp]",
+)
+@click.option(
     "--lake", "lake_url", metavar="URL", help="file:///folder or s3://bucket/prefix, not the stack's."
 )
 @click.option(
@@ -86,6 +92,7 @@ def import_file(
     *,
     again: bool,
     workers: int,
+    temporary: Path | None,
     lake_url: str | None,
     connections_file: Path | None,
     card_key_file: Path | None,
@@ -116,14 +123,13 @@ def import_file(
     rejected_path = rejected_path or Path(f"{file.name}.rejected.jsonl")
     side_file = RejectedFile(rejected_path, config.partition.topic_id)
     try:
-        with _bar(source) as read:
+        with (
+            _bar(source) as read,
+            closing(OwnStage(temporary)) as stage,
+            closing(ImportWorkers(source, config, workers, stage, read)) as work,
+        ):
             report = Import(
-                config.partition,
-                mapping,
-                DeltaTransactions(lake),
-                side_file,
-                parts_by_workers(source, config, workers, read),
-                check_file=state.check,
+                config.partition, mapping, DeltaTransactions(lake), side_file, work, check_file=state.check
             ).run()
     except KeyboardInterrupt:
         fail("interrupted; run the same command again: it goes on from the last commit")

@@ -6,7 +6,8 @@
 import csv
 import json
 import re
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,13 +15,15 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from batch.imports.job import import_partition
-from batch.imports.part import Judge, Refused
-from batch.imports.sources import FileFormat, open_source
+from batch.imports.part import Judge, Part, Refused, make_part
+from batch.imports.sources import FileFormat, Source, open_source
+from batch.imports.stage import TASK_ROWS, Stage, cut_days, pieces_of, rows_in
 from batch.ingest.columns import OUTCOME
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.payload import payload_digest
 from ray_fraud.domain.rejection import Rejection
 from ray_fraud.domain.settings import DetectionSettings
+from ray_fraud.stores.tables.port import DataFile, TransactionTable
 from tests.domain.samples import decoder
 
 PARTITION = import_partition("0123456789abcdef" * 4)
@@ -130,3 +133,42 @@ def write_csv(file: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) 
 def write_lines(file: Path, lines: Sequence[bytes]) -> Path:
     file.write_bytes(b"".join(line + b"\n" for line in lines))
     return file
+
+
+class WorkHere:
+    """The work of an import, without processes: see `batch.imports.job.Work`."""
+
+    def __init__(
+        self,
+        source: Source,
+        judge: Judge,
+        table: TransactionTable,
+        stage: Path,
+        *,
+        rows: int | None = None,
+        task_rows: int = TASK_ROWS,
+        between: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`rows`: ends there, as if killed. `between` is called once all parts are made."""
+        stage.mkdir(parents=True, exist_ok=True)
+        self._source = source
+        self._judge = judge
+        self._table = table
+        self._stage = Stage(Path(tempfile.mkdtemp(dir=stage)))
+        self._rows = rows
+        self._task_rows = task_rows
+        self._between = between
+
+    def parts(self, position: int) -> Iterator[Part]:
+        for chunk in self._source.chunks(position):
+            if self._rows is None or chunk.to_row <= self._rows:
+                yield make_part(self._judge, self._stage, chunk)
+        self._between()
+
+    def write(self, parts: Sequence[Part]) -> list[DataFile]:
+        staged = [part.staged for part in parts]
+        cut = cut_days(staged, self._task_rows)
+        return [file for days in cut for file in self._table.write_files(rows_in(pieces_of(staged, days)))]
+
+    def written(self, parts: Sequence[Part]) -> None:
+        self._stage.drop([part.staged for part in parts])

@@ -14,10 +14,9 @@ from batch.backtest.fold_part import FoldSettings
 from batch.backtest.parts import run_here
 from batch.imported.job import ImportedFeatures, ImportedReport
 from batch.imported.records import imported_files, rows_without_features
-from batch.imports.job import Import, import_partition
+from batch.imports.job import Grouping, Import, import_partition
 from batch.imports.part import Judge
 from batch.imports.rejected_file import RejectedFile
-from batch.imports.run import make_part
 from batch.imports.sources import FileFormat, content_digest_of, open_source
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.feature_tables import Bools
@@ -29,7 +28,7 @@ from ray_fraud.stores.faults import FaultPlan
 from ray_fraud.stores.tables.delta import DeltaTransactions
 from ray_fraud.stores.tables.feature_columns import FEATURE_SCHEMA, ML_FEATURES
 from ray_fraud.stores.tables.positioned import PositionedTable
-from tests.batch.import_samples import FAR, write_lines
+from tests.batch.import_samples import FAR, WorkHere, write_lines
 from tests.batch.labelled_world import Labelled
 from tests.batch.scoring_world import FaultyTable
 
@@ -55,13 +54,9 @@ class ImportedWorld:
         partition = import_partition(content_digest_of(file))
         judge = Judge(partition, Decoder(None), DetectionSettings(), FAR)
         source = open_source(file, FileFormat.JSONL, {}, chunk_rows=100)
-
-        def parts(position: int) -> "list[object]":
-            chunks = [chunk for chunk in source.chunks(position) if rows is None or chunk.to_row <= rows]
-            return [make_part(judge, self.transactions, chunk) for chunk in chunks]
-
+        work = WorkHere(source, judge, self.transactions, self.folder / "stage", rows=rows)
         side = RejectedFile(self.folder / f"{name}.rejected", partition.topic_id)
-        Import(partition, {}, self.transactions, side, parts, commit_rows=250).run()  # type: ignore[arg-type]
+        Import(partition, {}, self.transactions, side, work, grouping=Grouping(250, 1)).run()
         side.close()
 
     def run(self, faults: FaultPlan | None = None, written_rows: int = 300) -> ImportedReport:

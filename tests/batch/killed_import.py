@@ -7,10 +7,11 @@ import json
 import multiprocessing
 from pathlib import Path
 
-from batch.imports.job import Import, ImportReport
+from batch.imports.job import Grouping, Import, ImportReport
 from batch.imports.rejected_file import RejectedFile
-from batch.imports.run import WorkerConfig, parts_by_workers
+from batch.imports.run import ImportWorkers, WorkerConfig
 from batch.imports.sources import FileFormat, open_source
+from batch.imports.stage import OwnStage
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.tables.delta import DeltaTransactions
@@ -32,17 +33,21 @@ def run(folder: Path, kill_at: int = NEVER) -> ImportReport:
         pids = [worker.pid for worker in multiprocessing.active_children()]
         (folder / "workers.json").write_text(json.dumps(pids))
 
+    stage = OwnStage(folder)
+    work = ImportWorkers(source, config, 2, stage)
     try:
         return Import(
             PARTITION,
             {},
             DeadlyTable(DeltaTransactions(lake), kill_at),
             file,
-            parts_by_workers(source, config, 2),
-            commit_rows=COMMIT_ROWS,
+            work,
+            grouping=Grouping(COMMIT_ROWS, 1),
             check_file=note_workers,
         ).run()
     finally:
+        work.close()
+        stage.close()
         file.close()
 
 

@@ -13,6 +13,7 @@ from batch.backtest.read_file import FileRequest, judge_labelled, read_file
 from batch.backtest.read_lake import frauds_among
 from batch.imports.column_map import ImportRefused
 from batch.imports.part import Judge
+from batch.imports.rows import Rows, Value
 from batch.imports.sources import FileFormat, column_names, open_source
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.verdicts import Origin, Verdict
@@ -84,6 +85,35 @@ def test_bad_rows_are_refused_and_labels_stay_with_their_rows(tmp_path: Path) ->
     rows, codes = read(file, FileFormat.JSONL)
     assert rows == [("t1", 7, False), ("t2", 7, False), ("t3", 7, True)]
     assert codes == ["out_of_range", "not_json"]
+
+
+class CountingRows:
+    """Rows that note how often a whole column of them is made."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self.made = 0
+
+    def values(self) -> list[Value]:
+        return self._rows.values()
+
+    def cells(self, column: str) -> list[Any]:
+        self.made += 1
+        return self._rows.cells(column)
+
+    def original(self, index: int, value: bytes) -> bytes:
+        return self._rows.original(index, value)
+
+
+def test_labels_of_a_chunk_are_read_once_however_many_say_nothing_known(tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "a.jsonl", [as_json(line(n, fraud="perhaps")) for n in range(50)])
+    (chunk,) = open_source(file, FileFormat.JSONL, {}).chunks(0)
+    rows = CountingRows(chunk.rows)
+    judged = judge_labelled(
+        Judge(PARTITION, decoder(), DetectionSettings(), FAR), chunk._replace(rows=rows), "fraud"
+    )
+    assert len(judged.refused) == 50
+    assert rows.made == 1
 
 
 def test_a_file_is_read_by_processes_and_put_in_order_of_time(tmp_path: Path) -> None:

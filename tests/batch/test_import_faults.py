@@ -1,7 +1,7 @@
 """An import that is killed, loses replies or meets another one, at any step: each row, each refusal once."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -9,10 +9,10 @@ from typing import TypeVar
 import pytest
 
 from batch.imports.column_map import ImportRefused
-from batch.imports.job import Import, ImportReport
-from batch.imports.part import Judge, Part, Refused
+from batch.imports.job import Grouping, Import, ImportReport
+from batch.imports.part import Judge, Refused
 from batch.imports.rejected_file import RejectedFile
-from batch.imports.run import FileState, make_part
+from batch.imports.run import FileState
 from batch.imports.sources import FileFormat, open_source
 from batch.ingest.plan import plan_ingest
 from ray_fraud.domain.record import PartitionId
@@ -24,7 +24,7 @@ from ray_fraud.stores.log.port import LogBounds
 from ray_fraud.stores.tables.delta import DeltaTransactions
 from ray_fraud.stores.tables.memory import MemoryTransactions, TableContents
 from ray_fraud.stores.tables.port import Append, ReadRange, TableMoved
-from tests.batch.import_samples import PARTITION, as_json, write_lines
+from tests.batch.import_samples import PARTITION, WorkHere, as_json, write_lines
 from tests.domain.samples import NOW_MS, NOW_S, decoder
 from tests.stores.table_samples import rows as log_rows
 
@@ -85,16 +85,12 @@ class World:
         source = open_source(self.file, FileFormat.JSONL, mapping or {}, CHUNK_ROWS)
         judge = Judge(PARTITION, decoder(), DetectionSettings(), NOW_MS)
 
-        def parts(position: int) -> Iterator[Part]:
-            for chunk in source.chunks(position):
-                yield make_part(judge, table, chunk)
-            between()
-
+        work = WorkHere(source, judge, table, self.file.parent / "stage", between=between)
         file = RejectedFile(side or self.side, PARTITION.topic_id)
         try:
             return Import(
-                PARTITION, mapping or {}, table, FaultyFile(file, plan), parts,
-                commit_rows=COMMIT_ROWS, now=lambda: 0.0, sleep=lambda _: None,
+                PARTITION, mapping or {}, table, FaultyFile(file, plan), work,
+                grouping=Grouping(COMMIT_ROWS, 1), now=lambda: 0.0, sleep=lambda _: None,
                 check_file=FileState(self.file).check,
             ).run()  # fmt: skip
         finally:
@@ -292,10 +288,8 @@ def test_an_import_is_no_earlier_life_of_the_topic_and_moves_no_position_of_it(t
         judge = Judge(PARTITION, decoder(), DetectionSettings(), NOW_MS)
         file = RejectedFile(world.side, PARTITION.topic_id)
         try:
-            return Import(
-                PARTITION, {}, table, file,
-                lambda position: (make_part(judge, table, chunk) for chunk in source.chunks(position)),
-            ).run()  # fmt: skip
+            work = WorkHere(source, judge, table, tmp_path / "stage")
+            return Import(PARTITION, {}, table, file, work).run()
         finally:
             file.close()
 

@@ -45,3 +45,5 @@ def test_an_import_that_is_killed_is_gone_on_with(tmp_path: Path, kill_at: int) 
     assert sorted(offsets) == [number for number in range(ROWS) if number % 10]
     lines = (tmp_path / "rejected.jsonl").read_text().splitlines()
     assert [json.loads(line)["row"] for line in lines] == list(range(0, ROWS, 10))
+    # What the killed one had staged is gone, too.
+    assert list(tmp_path.glob("ray-fraud-import-*")) == []
