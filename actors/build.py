@@ -133,7 +133,7 @@ def build_alert_topic(config: HotPathConfig, meter: Meter) -> tuple[AlertTopic, 
         letters = SinkLetters(writer, topics, meter)
 
         def open_sink(partition: PartitionId) -> Sink:
-            return Sink(ledger, KafkaLogReader(connections.kafka, topics.alerts, partition), letters)
+            return Sink(ledger, KafkaLogReader(connections.kafka, topics.alerts, partition), letters, meter)
 
         topic = AlertTopic(topics.alerts, admin, ledger, open_sink, meter)
         closing.callback(topic.close)

@@ -17,7 +17,7 @@ import tenacity
 from actors.build import build_rekeyers
 from actors.config import HotPathConfig
 from actors.engine.rekey import Rekeyer
-from ray_fraud.domain import metrics, rekey_metrics
+from ray_fraud.domain import metrics, progress_metrics, rekey_metrics
 from ray_fraud.domain.metrics import Component
 from ray_fraud.stores.connections import from_json
 from ray_fraud.stores.errors import Fenced, SlowDown, StoreError, StoreUnavailable
@@ -41,6 +41,8 @@ class RekeyStatus(msgspec.Struct):
     records: int = 0
     """Since this actor began."""
     lost: int = 0
+    cut_offs: int = 0
+    """Times that the topic was found to have lost what had been brought over."""
     lag: int | None = None
     error: str | None = None
     """Why the last attempt failed; None: it worked."""
@@ -93,12 +95,13 @@ class RekeyActor:
         label = str(told.partition)
         self._meter.count(rekey_metrics.REKEYED, 0, partition=label)
         while not self._stopping.is_set():
-            lost = rekeyer.lost
+            lost, cut_offs = rekeyer.lost, rekeyer.cut_offs
             brought = self._step(rekeyer, told)
             told.records += brought
-            told.lag, told.lost = rekeyer.lag, rekeyer.lost
+            told.lag, told.lost, told.cut_offs = rekeyer.lag, rekeyer.lost, rekeyer.cut_offs
             self._meter.count(rekey_metrics.REKEYED, brought, partition=label)
             self._meter.count(rekey_metrics.REKEY_LOST, rekeyer.lost - lost, partition=label)
+            self._meter.count(progress_metrics.TOPIC_CUT_OFFS, rekeyer.cut_offs - cut_offs, topic="producers")
             if told.lag is not None:
                 self._meter.set(rekey_metrics.REKEY_LAG, told.lag, partition=label)
 

@@ -37,6 +37,7 @@ class AlertTopic:
         self._sinks: dict[PartitionId, Sink] = {}
         self._dead_letters = 0
         meter.count(progress_metrics.TOPICS_REPLACED, 0, topic="fraud_alerts")
+        meter.count(progress_metrics.TOPIC_CUT_OFFS, 0, topic="fraud_alerts")
 
     @property
     def sinks(self) -> list[Sink]:

@@ -17,6 +17,18 @@ from ray_fraud.stores.log.port import LogBounds, LogReader
 logger = logging.getLogger(__name__)
 
 
+def cut_off_below(reader: LogReader, offset: int, leader_epoch: int) -> CutOff | None:
+    """The loss that the log of `reader` had below a kept offset, None if it had none; costs two round trips.
+
+    Args:
+        leader_epoch: of the record before `offset`, -1: not known; then only a log that ends below shows.
+
+    Raises:
+        StoreUnavailable: the broker does not answer; try again.
+    """
+    return LogHistory(reader, reader.bounds()).cut_off([(offset, leader_epoch)])
+
+
 class LogHistory:
     """What today's log still holds of what was observed; asks once per leader epoch."""
 

@@ -14,12 +14,14 @@ from datetime import timedelta
 
 import msgspec
 
+from actors.engine.cut_offs import cut_off_below
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.placement import partition_of_user
 from ray_fraud.domain.record import Headers, Record
 from ray_fraud.domain.rejection import Rejection
 from ray_fraud.stores.connections import Topics
 from ray_fraud.stores.errors import StoreUnavailable
+from ray_fraud.stores.ledger.port import CutOff
 from ray_fraud.stores.log.port import Append, AtomicWriter, LogDamaged, LogGap, LogReader
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ class Progress(msgspec.Struct, frozen=True):
     topic_id: str
     """Of the life of the producers' topic; another one begins at its start."""
     next_offset: int
+    leader_epoch: int = -1
+    """Of the record before: a topic that was cut off and has grown again is noticed. -1: not known."""
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -65,6 +69,8 @@ class Rekeyer:
         self._damaged_attempts = 0
         self.lost = 0
         """Offsets that were gone or unreadable, in this life."""
+        self.cut_offs = 0
+        """Times in this life that the topic was found to have lost what was brought over."""
 
     @property
     def lag(self) -> int | None:
@@ -96,11 +102,15 @@ class Rekeyer:
         newest = self._newest_progress()
         own = self._reader.partition.topic_id
         if newest is not None and newest.topic_id == own:
-            begin = newest.next_offset
+            lost = cut_off_below(self._reader, newest.next_offset, newest.leader_epoch)
+            if lost is None:
+                self._reader.seek(newest.next_offset, newest.leader_epoch)
+            else:
+                self._go_back(lost)
         else:
             begin = self._reader.bounds().start
             logger.info("re-keying partition %d of %s begins at offset %d", self._number, own, begin)
-        self._reader.seek(begin)
+            self._reader.seek(begin)
         self._positioned = True
 
     def _newest_progress(self) -> Progress | None:
@@ -129,32 +139,44 @@ class Rekeyer:
         try:
             records = self._reader.poll(MAX_RECORDS, timeout)
         except LogGap as gap:
-            cut_off = gap.to_offset < gap.from_offset
-            cause = "the topic was cut off" if cut_off else "the topic lost these records"
-            return self._declare(gap.from_offset, gap.to_offset, cause)
+            if gap.to_offset < gap.from_offset:
+                lost = cut_off_below(self._reader, gap.from_offset, self._reader.leader_epoch())
+                return self._go_back(lost or CutOff(gap.to_offset, gap.from_offset, -1))
+            return self._declare(
+                gap.from_offset, gap.to_offset, "the topic lost these records", gap.to_offset
+            )
         except LogDamaged as damage:
             self._damaged_attempts += 1
             if self._damaged_attempts < DAMAGE_ATTEMPTS:
                 raise
-            return self._declare(damage.from_offset, damage.to_offset, str(damage))
+            return self._declare(damage.from_offset, damage.to_offset, str(damage), damage.to_offset)
         self._damaged_attempts = 0
         if records:
-            self._append([self._keyed(record) for record in records], self._reader.position())
+            keyed = [self._keyed(record) for record in records]
+            self._append(keyed, self._reader.position(), self._reader.leader_epoch())
         return len(records)
 
-    def _declare(self, lost_from: int, lost_to: int, cause: str) -> int:
-        """Goes on at `lost_to`, with a dead letter on record instead of what is lost."""
+    def _go_back(self, lost: CutOff) -> int:
+        """Goes on where the topic was cut off; what it lost stays where it was brought to."""
+        cause = f"the topic was cut off at {lost.offset}: other records have these offsets, or will have them"
+        self.cut_offs += 1
+        return self._declare(lost.offset, lost.lost_to, cause, lost.offset, lost.leader_epoch)
+
+    def _declare(
+        self, lost_from: int, lost_to: int, cause: str, next_offset: int, leader_epoch: int = -1
+    ) -> int:
+        """Goes on at `next_offset`, with a dead letter on record that tells what is lost."""
         logger.error("re-keying partition %d: offsets %d to %d: %s", self._number, lost_from, lost_to, cause)
         value = msgspec.json.encode(Lost(lost_from, lost_to, cause))
         marker = Append(self._topics.transactions, self._elsewhere, None, value, self._origin(lost_from))
-        self._append([marker], lost_to)
-        self._reader.seek(lost_to)
+        self._append([marker], next_offset, leader_epoch)
+        self._reader.seek(next_offset, leader_epoch)
         self._damaged_attempts = 0
-        self.lost += max(0, lost_to - lost_from)
+        self.lost += lost_to - lost_from
         return 0
 
-    def _append(self, records: Sequence[Append], next_offset: int) -> None:
-        progress = Progress(self._reader.partition.topic_id, next_offset)
+    def _append(self, records: Sequence[Append], next_offset: int, leader_epoch: int) -> None:
+        progress = Progress(self._reader.partition.topic_id, next_offset, leader_epoch)
         value = msgspec.json.encode(progress)
         self._writer.append([*records, Append(self._topics.rekey_progress, self._number, None, value)])
 

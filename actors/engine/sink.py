@@ -12,17 +12,29 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from actors.engine.alert_record import NotAnAlert, read_alert
+from actors.engine.cut_offs import cut_off_below
 from actors.engine.sink_letters import SinkLetters
+from ray_fraud.domain.progress_metrics import TOPIC_CUT_OFFS
 from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.rejection import DeadLetter, Rejection, RejectionCode
-from ray_fraud.stores.ledger.port import DataGap, InvalidAlert, Ledger, SinkProgress, SinkResult, TopicAlert
+from ray_fraud.stores.ledger.port import (
+    CutOff,
+    DataGap,
+    InvalidAlert,
+    Ledger,
+    SinkProgress,
+    SinkResult,
+    TopicAlert,
+)
 from ray_fraud.stores.ledger.validity import why_invalid
 from ray_fraud.stores.log.damage import DamageTries
 from ray_fraud.stores.log.port import LogDamaged, LogGap, LogReader
+from ray_fraud.telemetry.meter import Meter
 
 logger = logging.getLogger(__name__)
 
 MAX_RECORDS = 500
+UNKNOWN = -1
 LOST = "the topic lost these alerts before the sink read them; the owners inserted most of them"
 
 Read = tuple[Record, TopicAlert]
@@ -31,10 +43,11 @@ Read = tuple[Record, TopicAlert]
 class Sink:
     """Reads one partition of the alert topic. One thread drives it."""
 
-    def __init__(self, ledger: Ledger, reader: LogReader, letters: SinkLetters) -> None:
+    def __init__(self, ledger: Ledger, reader: LogReader, letters: SinkLetters, meter: Meter) -> None:
         self._ledger = ledger
         self._reader = reader
         self._letters = letters
+        self._meter = meter
         self._positioned = False
         self._tries = DamageTries()
         self._next_offset = 0
@@ -70,11 +83,16 @@ class Sink:
             records = self._reader.poll(MAX_RECORDS, timeout)
             if not records:
                 return None
-            progress = SinkProgress(self._reader.partition, records[-1].offset + 1)
+            next_offset = records[-1].offset + 1
+            progress = SinkProgress(self._reader.partition, next_offset, self._reader.leader_epoch())
             result = self._store(self._read(records), progress)
             self._next_offset = progress.next_offset
         except LogGap as gap:
-            self._pass(gap)
+            if gap.to_offset < gap.from_offset:
+                lost = cut_off_below(self._reader, gap.from_offset, self._reader.leader_epoch())
+                self._go_back(lost or CutOff(gap.to_offset, gap.from_offset, -1))
+            else:
+                self._pass(gap)
             return None
         except LogDamaged as damage:
             if not self._tries.again(damage):
@@ -92,24 +110,47 @@ class Sink:
 
     def _position(self) -> None:
         progress = self._ledger.sink_progress(self._reader.partition)
-        self._next_offset = self._reader.bounds().start if progress is None else progress
-        self._reader.seek(self._next_offset)
+        if progress is None:
+            self._seek(self._reader.bounds().start)
+            return
+        next_offset, leader_epoch = progress.next_offset, progress.leader_epoch
+        lost = cut_off_below(self._reader, next_offset, leader_epoch)
+        if lost is None:
+            self._seek(next_offset, leader_epoch)
+        else:
+            self._go_back(lost)
+
+    def _seek(self, offset: int, leader_epoch: int = -1) -> None:
+        self._next_offset = offset
+        self._reader.seek(offset, leader_epoch)
         self._positioned = True
 
     def _pass(self, gap: LogGap, reason: str = LOST) -> None:
         """Goes on where the log does, after the gap is on record."""
-        low, high = sorted((gap.from_offset, gap.to_offset))
         self._positioned = False
-        if gap.to_offset < gap.from_offset:
-            # Offsets are given anew, and progress in the ledger never goes back: all is read again.
-            reason = "the topic was cut short"
-            self._next_offset = self._reader.bounds().start
-        else:
-            self._next_offset = gap.to_offset
-        self._ledger.record_sink_gap(DataGap(self._reader.partition, low, high, reason))
-        logger.error("alert topic %s: offsets %d to %d: %s", self._reader.partition, low, high, reason)
-        self._reader.seek(self._next_offset)
-        self._positioned = True
+        self._declare(DataGap(self._reader.partition, gap.from_offset, gap.to_offset, reason))
+        self._seek(gap.to_offset)
+
+    def _go_back(self, lost: CutOff) -> None:
+        """Goes on where the topic was cut off: what was read above is other alerts' place now."""
+        self._positioned = False
+        at, leader_epoch = lost.offset, lost.leader_epoch
+        if leader_epoch == UNKNOWN:
+            # Somewhere at or below its end; inserts are idempotent, so all of it is read again.
+            at = self._reader.bounds().start
+        reason = f"the topic was cut off at {at}: other alerts have these offsets, or will have them"
+        partition = self._reader.partition
+        gap = DataGap(partition, at, max(at + 1, lost.lost_to), reason)
+        self._declare(gap, SinkProgress(partition, at, leader_epoch))
+        self._letters.forget(partition)
+        self._meter.count(TOPIC_CUT_OFFS, topic="fraud_alerts")
+        self._seek(at, leader_epoch)
+
+    def _declare(self, gap: DataGap, back_to: SinkProgress | None = None) -> None:
+        self._ledger.record_sink_gap(gap, back_to)
+        logger.error(
+            "alert topic %s: offsets %d to %d: %s", gap.partition, gap.from_offset, gap.to_offset, gap.reason
+        )
 
     def _read(self, records: Sequence[Record]) -> list[Read]:
         """The alerts, once all that is none has become a dead letter."""

@@ -29,6 +29,10 @@ class SinkLetters:
         self._senders: dict[PartitionId, DeadLetterSender] = {}
         """By partition of one life of the topic: another life gives the same offsets to other records."""
 
+    def forget(self, partition: PartitionId) -> None:
+        """Its offsets are other records' from now on: what was acknowledged of them says nothing."""
+        self._senders.pop(partition, None)
+
     def send(self, dead_letters: Sequence[DeadLetter], partition: PartitionId) -> None:
         """Returns when the dead-letter topic has all of them; repeating it sends only what it does not have.
 

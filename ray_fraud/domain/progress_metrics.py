@@ -66,6 +66,14 @@ LOG_CUT_OFFS = Metric(
     "Times that the log was found to have lost records which had been observed. Each one: see the gaps.",
     {"partition": None},
 )
+TOPIC_CUT_OFFS = Metric(
+    "fraud_detection_topic_cut_offs_total",
+    MetricKind.COUNTER,
+    "losses",
+    "Times that a topic beside `transactions` was found to have lost records which had been read; what has "
+    "their offsets now is read, too. Each one: see the gaps, or the dead letter.",
+    {"topic": ("fraud_alerts", "producers")},
+)
 
 PROGRESS_METRICS = (
     LAG,
@@ -76,4 +84,5 @@ PROGRESS_METRICS = (
     UNREADABLE,
     REFUSED_EFFECTS,
     LOG_CUT_OFFS,
+    TOPIC_CUT_OFFS,
 )

@@ -47,6 +47,7 @@ from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
 from ray_fraud.stores.log.kafka_reader import KafkaLogReader
 from ray_fraud.telemetry.meter import Snapshot, read_snapshot
 from tests.actors.scrape import Scrape, scrape
+from tests.stores.ledger_world import reached
 
 T = TypeVar("T")
 
@@ -163,7 +164,7 @@ class Platform:
 
         def sunk() -> bool:
             return all(
-                (self.ledger.sink_progress(reader.partition) or 0) >= reader.bounds().end
+                (reached(self.ledger, reader.partition) or 0) >= reader.bounds().end
                 for reader in self.alert_readers
             )
 

@@ -239,6 +239,75 @@ def test_what_the_topic_lost_is_on_record_as_a_dead_letter() -> None:
     assert {each.offset for each in log.records} <= offsets
 
 
+def cut_off(world: World, end: int, grown: int) -> list[Record]:
+    """The producers' topic loses its records from `end` on, and gets others; those."""
+    log = world.broker.topic(SOURCE).logs[0]
+    world.broker.truncate(SOURCE, 0, end)
+    for number in range(grown):
+        sent = record(0, transaction(f"{number} at {log.epochs[-1]}", user_id=number % 5))
+        log.append(sent.timestamp_ms, sent.key, sent.value, ())
+    return log.records[-grown:]
+
+
+@pytest.mark.parametrize("grown", [3, 40], ids=["shorter", "grown beyond"])
+@pytest.mark.parametrize("alive", [True, False], ids=["alive", "down"])
+def test_what_came_after_a_topic_was_cut_off_is_brought_over(alive: bool, grown: int) -> None:
+    world = World()
+    life = world.life(0)
+    while life.step(NO_WAIT):
+        pass
+    end = world.broker.topic(SOURCE).logs[0].end
+    others = cut_off(world, end - 10, grown)
+    life = life if alive else world.life(0)
+    for _ in range(5):
+        life.step(NO_WAIT)
+    assert life.cut_offs == 1
+    assert life.lost == 10
+    values = Counter(each.value for _, each in world.keyed())
+    assert all(values[each.value] == 1 for each in others)
+    (marker,) = [each for _, each in world.keyed() if b"rekey_lost_from" in (each.value or b"")]
+    assert f'"rekey_lost_from":{end - 10},"rekey_lost_to":{end}'.encode() in (marker.value or b"")
+    # The next life finds the topic as it is: with 40, cut off once more.
+    more = cut_off(world, end - 10 + min(grown, 20), 5)
+    after = world.life(0)
+    for _ in range(3):
+        after.step(NO_WAIT)
+    assert after.cut_offs == int(grown == 40)
+    values = Counter(each.value for _, each in world.keyed())
+    assert all(values[each.value] == 1 for each in (*others[:20], *more))
+
+
+@pytest.mark.parametrize("kind", [Fault.CRASH_BEFORE, Fault.CRASH_AFTER, Fault.FAIL_BEFORE, Fault.FAIL_AFTER])
+def test_a_cut_off_is_declared_once_whatever_ends_the_life(kind: Fault) -> None:
+    for at in range(12):
+        world = World()
+        world.finish()
+        end = world.broker.topic(SOURCE).logs[0].end
+        others = cut_off(world, end - 10, 40)
+        life = world.life(0, FaultPlan([*repeat(Fault.OK, at), kind]))
+        for _ in range(4):
+            try:
+                life.step(NO_WAIT)
+            except Crashed:
+                life = world.life(0)
+            except StoreUnavailable:
+                continue
+        world.finish()
+        values = Counter(each.value for _, each in world.keyed())
+        assert all(values[each.value] == 1 for each in others)
+        assert sum(count for value, count in values.items() if b"rekey_lost_from" in (value or b"")) == 1
+
+
+def test_progress_of_an_earlier_release_is_read_on_from() -> None:
+    world = World()
+    old = b'{"topic_id":"%s","next_offset":5}' % world.broker.partition_id(SOURCE, 0).topic_id.encode()
+    world.broker.topic(TOPICS.rekey_progress).logs[0].append(0, None, old, ())
+    world.finish()
+    came = [dict(each.headers) for _, each in world.keyed()]
+    offsets = [int(each["rekey.offset"] or b"") for each in came if each["rekey.partition"] == b"0"]
+    assert min(offsets) >= 5
+
+
 def test_damage_is_tried_again_and_then_on_record() -> None:
     world = World()
     log = world.broker.topic(SOURCE).logs[0]

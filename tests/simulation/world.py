@@ -196,5 +196,6 @@ class World:
 
     def sink(self) -> Sink:
         reader = self.broker.reader(TOPICS.alerts, self.broker.partition_id(TOPICS.alerts, 0))
-        letters = SinkLetters(self.broker.writer(), TOPICS, Meter("sink", "simulated"))
-        return Sink(MemoryLedger(self.database), reader, letters)
+        meter = Meter("sink", "simulated")
+        letters = SinkLetters(self.broker.writer(), TOPICS, meter)
+        return Sink(MemoryLedger(self.database), reader, letters, meter)

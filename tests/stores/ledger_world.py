@@ -3,6 +3,7 @@
 from typing import Any, Protocol, TypeVar
 
 from ray_fraud.domain.alert import Alert, RuleName, Severity, Source, alert_uid
+from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.connections import PostgresConnection
 from ray_fraud.stores.ledger.memory import MemoryDatabase, MemoryLedger
 from ray_fraud.stores.ledger.memory_queries import MemoryAlertQueries
@@ -16,6 +17,12 @@ from ray_fraud.stores.ledger.queries import AlertQueries
 from ray_fraud.stores.ledger.registry import Registry
 
 QUICK = Limits(connect_seconds=5.0, statement_seconds=5.0, lock_seconds=0.2)
+
+
+def reached(ledger: Ledger, partition: PartitionId) -> int | None:
+    """How far the sink is; None: never read."""
+    progress = ledger.sink_progress(partition)
+    return None if progress is None else progress.next_offset
 
 
 class Closable(Protocol):

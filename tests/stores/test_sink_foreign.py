@@ -4,7 +4,7 @@ Never: an owner; alerts are written to the topic as an owner writes them.
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,12 +24,12 @@ from ray_fraud.stores.connections import Topics
 from ray_fraud.stores.errors import StoreUnavailable
 from ray_fraud.stores.faults import Fault, FaultPlan
 from ray_fraud.stores.ledger.memory import MemoryDatabase
-from ray_fraud.stores.ledger.port import END_OF_LOG, Ledger
+from ray_fraud.stores.ledger.port import END_OF_LOG, Ledger, SinkProgress
 from ray_fraud.stores.log.memory import MemoryBroker
 from ray_fraud.stores.log.port import LogAdmin, LogReader, LogWriter, TopicReplaced
 from ray_fraud.telemetry.meter import Meter, read_snapshot
 from tests.stores.kafka_accidents import KafkaLogs
-from tests.stores.ledger_world import LedgerWorld, example_alert
+from tests.stores.ledger_world import LedgerWorld, example_alert, reached
 
 PATIENCE = timedelta(seconds=10)
 NO_HEADERS: Mapping[str, bytes] = {}
@@ -75,7 +75,7 @@ class Place:
         letters = SinkLetters(self.logs.writer(), self.topics, self.meter)
 
         def open_sink(partition: PartitionId) -> Sink:
-            return Sink(self.ledger, self.logs.reader(self.topics.alerts, partition), letters)
+            return Sink(self.ledger, self.logs.reader(self.topics.alerts, partition), letters, self.meter)
 
         self.topic = AlertTopic(self.topics.alerts, self.logs.admin(), self.ledger, open_sink, self.meter)
         self.topic.look()
@@ -255,14 +255,14 @@ def test_progress_does_not_pass_a_dead_letter_that_is_not_acknowledged(place: Pl
     place.write(value)
     letters = LettersAway(place.logs.writer(), place.topics, place.meter)
     partition = place.topic.sinks[0].partition
-    sink = Sink(place.ledger, place.logs.reader(place.topics.alerts, partition), letters)
+    sink = Sink(place.ledger, place.logs.reader(place.topics.alerts, partition), letters, place.meter)
     for _ in range(3):
         with pytest.raises(StoreUnavailable):
             until_it_reads(sink, place.poll)
     assert place.ledger.sink_progress(partition) is None
     letters.away = False
     until_it_reads(sink, place.poll)
-    assert place.ledger.sink_progress(partition) == 2
+    assert reached(place.ledger, partition) == 2
     assert len(place.dead()) == 1
     assert place.stored() == {"transaction-1"}
 
@@ -275,7 +275,7 @@ def test_what_an_earlier_topic_had_acknowledged_says_nothing_of_the_next_one() -
 
     def sink() -> Sink:
         partition = broker.partition_id(place.topics.alerts, 0)
-        return Sink(place.ledger, broker.reader(place.topics.alerts, partition), letters)
+        return Sink(place.ledger, broker.reader(place.topics.alerts, partition), letters, place.meter)
 
     place.write(b"first of the old topic")
     place.write(b"second of the old topic")
@@ -345,20 +345,60 @@ def test_alerts_that_retention_took_are_on_record(place: Place) -> None:
     assert place.stored() == {f"transaction-{offset}" for offset in (0, 3, 4)}
 
 
-def test_a_topic_that_was_cut_short_is_read_again() -> None:
+def cut_short(restart: bool) -> Place:
+    """A sink that has read five alerts, of which the topic lost three, and got four others since."""
     broker = MemoryBroker()
     place = Place(broker, LedgerWorld(MemoryDatabase()), timedelta())
     for offset in range(5):
         place.write(example_alert(offset))
     place.drain()
     broker.truncate(place.topics.alerts, 0, 2)
-    place.write(example_alert(7))
-    restarts: list[Callable[[], object]] = [lambda: None, place.start]
-    for restart in restarts:
-        restart()
-        place.drain()
-        place.write(example_alert(8))
+    for offset in range(7, 11):
+        place.write(example_alert(offset))
+    if restart:
+        place.start()
     place.drain()
-    assert place.stored() == {f"transaction-{offset}" for offset in (0, 1, 2, 3, 4, 7, 8)}
-    gap = place.ledger.gaps(place.topic.sinks[0].partition)[0]
-    assert (gap.from_offset, gap.to_offset) == (3, 5)
+    return place
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["alive", "down"])
+def test_a_topic_that_was_cut_off_and_has_grown_again_is_read_from_the_cut_on(restart: bool) -> None:
+    place = cut_short(restart)
+    assert place.stored() == {f"transaction-{offset}" for offset in (*range(5), *range(7, 11))}
+    partition = place.topic.sinks[0].partition
+    (gap,) = place.ledger.gaps(partition)
+    assert (gap.from_offset, gap.to_offset) == (2, 5)
+    assert "the topic was cut off at 2" in gap.reason
+    assert place.ledger.sink_progress(partition) == SinkProgress(partition, 6, leader_epoch=1)
+    assert place.count(progress_metrics.TOPIC_CUT_OFFS) == 1
+    # A new process finds it as it is now.
+    place.start()
+    place.drain()
+    assert place.ledger.gaps(partition) == [gap]
+    assert place.count(progress_metrics.TOPIC_CUT_OFFS) == 1
+
+
+@pytest.mark.parametrize("end", [0, 1, 3], ids="cut off once more at {}".format)
+def test_a_topic_may_be_cut_off_again_and_again(end: int) -> None:
+    place = cut_short(restart=True)
+    assert isinstance(place.logs, MemoryBroker)
+    place.logs.truncate(place.topics.alerts, 0, end)
+    for offset in range(20, 26):
+        place.write(example_alert(offset))
+    place.start()
+    place.drain()
+    assert place.stored() >= {f"transaction-{offset}" for offset in range(20, 26)}
+
+
+def test_a_topic_that_is_shorter_than_progress_of_an_unknown_leader_epoch_is_read_again() -> None:
+    """An earlier release kept no leader epochs: where the topic was cut off is not known."""
+    broker = MemoryBroker()
+    place = Place(broker, LedgerWorld(MemoryDatabase()), timedelta())
+    for offset in range(4):
+        place.write(example_alert(offset))
+    partition = place.topic.sinks[0].partition
+    place.ledger.insert_from_topic([], SinkProgress(partition, 9))
+    place.drain()
+    assert place.stored() == {f"transaction-{offset}" for offset in range(4)}
+    (gap,) = place.ledger.gaps(partition)
+    assert (gap.from_offset, gap.to_offset) == (0, 9)

@@ -87,7 +87,7 @@ class MemoryDatabase:
         self.partitions: dict[PartitionId, PartitionTables] = {}
         self.alerts: dict[UUID, StoredAlert] = {}
         self.last_alert_id = 0
-        self.sink_offsets: dict[PartitionId, int] = {}
+        self.sunk: dict[PartitionId, SinkProgress] = {}
         self.gaps: dict[tuple[PartitionId, int, int], DataGap] = {}
         self.feedback: list[Feedback] = []
         self.import_keys: set[UUID] = set()
@@ -339,13 +339,14 @@ class MemoryLedger:
                     accepted.append(item)
             stored = self.database.store(accepted)
             if not stored.invalid:
-                before = self.database.sink_offsets.get(progress.partition, 0)
-                self.database.sink_offsets[progress.partition] = max(before, progress.next_offset)
+                before = self.database.sunk.get(progress.partition)
+                if before is None or progress.next_offset >= before.next_offset:
+                    self.database.sunk[progress.partition] = progress
         return SinkResult(stored.inserted, stored.promoted, len(alerts) - len(accepted), stored.invalid)
 
-    def sink_progress(self, partition: PartitionId) -> int | None:
+    def sink_progress(self, partition: PartitionId) -> SinkProgress | None:
         with self.database.call("sink_progress"):
-            return self.database.sink_offsets.get(partition)
+            return self.database.sunk.get(partition)
 
     def decided(self, partition: PartitionId) -> Decided | None:
         with self.database.call("decided"):
@@ -386,9 +387,12 @@ class MemoryLedger:
             self.database.fenced_tables(own, "record_gap")
             self.database.gaps.setdefault((gap.partition, gap.from_offset, gap.to_offset), gap)
 
-    def record_sink_gap(self, gap: DataGap) -> None:
+    def record_sink_gap(self, gap: DataGap, back_to: SinkProgress | None = None) -> None:
         with self.database.call("record_sink_gap"):
             self.database.gaps.setdefault((gap.partition, gap.from_offset, gap.to_offset), gap)
+            before = self.database.sunk.get(gap.partition)
+            if back_to is not None and before is not None and back_to.next_offset < before.next_offset:
+                self.database.sunk[gap.partition] = back_to
 
     def gaps(self, partition: PartitionId) -> list[DataGap]:
         with self.database.call("gaps"):

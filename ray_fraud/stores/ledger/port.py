@@ -104,6 +104,8 @@ class SinkProgress(msgspec.Struct, frozen=True):
 
     partition: PartitionId
     next_offset: int
+    leader_epoch: int = -1
+    """Of the record before, as with `Decided`."""
 
 
 class SinkResult(msgspec.Struct, frozen=True):
@@ -231,12 +233,12 @@ class Ledger(Protocol):
         """Stores alerts of one partition of the topic together with the sink's progress.
 
         If some can never be stored, progress stays: keep them elsewhere, then repeat the call without them.
-        Progress never goes back. An alert of an epoch that the ledger does not know (a restored
+        Progress does not go back. An alert of an epoch that the ledger does not know (a restored
         database) is accepted.
         """
 
-    def sink_progress(self, partition: PartitionId) -> int | None:
-        """`next_offset` of a partition of topic `fraud_alerts`; None: never read."""
+    def sink_progress(self, partition: PartitionId) -> SinkProgress | None:
+        """Of a partition of topic `fraud_alerts`; None: never read."""
 
     def decided(self, partition: PartitionId) -> Decided | None:
         """How far the effects are; None: not known."""
@@ -262,8 +264,11 @@ class Ledger(Protocol):
     def record_gap(self, own: Ownership, gap: DataGap) -> None:
         """Declares a gap, in this partition or in an earlier life of it. Repeating changes nothing."""
 
-    def record_sink_gap(self, gap: DataGap) -> None:
-        """Declares that the sink passed over a part of topic `fraud_alerts`. Repeating changes nothing."""
+    def record_sink_gap(self, gap: DataGap, back_to: SinkProgress | None = None) -> None:
+        """Declares that the sink passed over a part of topic `fraud_alerts`. Repeating changes nothing.
+
+        With `back_to` the topic was cut off there: in the same step progress above comes down to it.
+        """
 
     def gaps(self, partition: PartitionId) -> list[DataGap]:
         """Declared gaps by `from_offset`."""

@@ -40,6 +40,12 @@ _INSERT_GAP = (
     "INSERT INTO data_gap (cluster_id, topic_id, partition, from_offset, to_offset, reason, epoch)"
     " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
 )
+_ADVANCE_SINK = (
+    "INSERT INTO sink_progress AS present (cluster_id, topic_id, partition, next_offset, leader_epoch)"
+    " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (cluster_id, topic_id, partition) DO UPDATE SET"
+    " next_offset = excluded.next_offset, leader_epoch = excluded.leader_epoch, updated_at = now()"
+    " WHERE present.next_offset <= excluded.next_offset"
+)
 _OWNER = f"{_PARTITION} AND epoch = %s AND owner_token = %s"
 
 
@@ -206,17 +212,15 @@ class PostgresLedger:
             if not result.invalid:
                 self._session.rows(
                     "insert_from_topic",
-                    "INSERT INTO sink_progress AS present (cluster_id, topic_id, partition, next_offset)"
-                    " VALUES (%s, %s, %s, %s) ON CONFLICT (cluster_id, topic_id, partition) DO UPDATE SET"
-                    " next_offset = greatest(present.next_offset, excluded.next_offset), updated_at = now()",
-                    (*progress.partition, progress.next_offset),
+                    _ADVANCE_SINK,
+                    (*progress.partition, progress.next_offset, progress.leader_epoch),
                 )
         return result
 
-    def sink_progress(self, partition: PartitionId) -> int | None:
-        query = f"SELECT next_offset FROM sink_progress WHERE {_PARTITION}"
+    def sink_progress(self, partition: PartitionId) -> SinkProgress | None:
+        query = f"SELECT next_offset, leader_epoch FROM sink_progress WHERE {_PARTITION}"
         rows = self._session.rows("sink_progress", query, partition)
-        return rows[0][0] if rows else None
+        return SinkProgress(partition, *rows[0]) if rows else None
 
     def decided(self, partition: PartitionId) -> Decided | None:
         query = f"SELECT decided_offset, decided_leader_epoch FROM partition_owner WHERE {_PARTITION}"
@@ -265,8 +269,16 @@ class PostgresLedger:
         with self._fenced("record_gap", own):
             self._add_gap("record_gap", gap, own.epoch)
 
-    def record_sink_gap(self, gap: DataGap) -> None:
-        self._add_gap("record_sink_gap", gap, epoch=0)
+    def record_sink_gap(self, gap: DataGap, back_to: SinkProgress | None = None) -> None:
+        with self._session.transaction("record_sink_gap"):
+            self._add_gap("record_sink_gap", gap, epoch=0)
+            if back_to is not None:
+                query = (
+                    "UPDATE sink_progress SET next_offset = %s, leader_epoch = %s, updated_at = now()"
+                    f" WHERE {_PARTITION} AND next_offset > %s"
+                )
+                values = (back_to.next_offset, back_to.leader_epoch, *gap.partition, back_to.next_offset)
+                self._session.rows("record_sink_gap", query, values)
 
     def gaps(self, partition: PartitionId) -> list[DataGap]:
         query = f"SELECT from_offset, to_offset, reason FROM data_gap WHERE {_PARTITION} ORDER BY 1, 2"
