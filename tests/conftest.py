@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 for _library in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_library, "1")
 
+# An error that nobody thought of ends as a sentence; its trace is what a failing test must show.
+os.environ.setdefault("RAY_FRAUD_TRACEBACK", "1")
+
 # Hypothesis gives each example 200 ms unless told otherwise, which a busy machine exceeds; tests have limits
 # of their own. What else a profile says (in CI: the same examples every time) stays.
 settings.register_profile("patient", settings(), deadline=None)

@@ -3,19 +3,11 @@
 Never: logic of its own that another program could want.
 """
 
-import importlib
-from typing import NamedTuple
-
 import click
 
+from ray_fraud.cli.group import AnsweringGroup, CommandPlace, LazyGroup
 
-class CommandPlace(NamedTuple):
-    """Where a command is, and its line in the list of commands."""
-
-    module: str
-    attribute: str
-    summary: str
-
+__all__ = ["COMMANDS", "AnsweringGroup", "main"]
 
 COMMANDS = {
     "up": CommandPlace("ray_fraud.cli.up", "up", "Start the platform in the background."),
@@ -44,27 +36,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
-    """Imports a command's module only when it is run: `ray-fraud --help` must not wait for Ray."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same
-        place = COMMANDS.get(cmd_name)
-        if place is None:
-            return None
-        command = getattr(importlib.import_module(place.module), place.attribute)
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{place.module}.{place.attribute} is no command but {command!r}")
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, place.summary) for name, place in COMMANDS.items()])
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, places=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ray-fraud")
 def main() -> None:
     """Real-time fraud detection on Ray."""

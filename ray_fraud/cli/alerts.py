@@ -20,7 +20,16 @@ from rich.text import Text
 from cluster.local.failures import LocalStackError
 from cluster.local.stack import load_connections
 from ray_fraud.cli.lake_place import caller
-from ray_fraud.cli.output import Output, data_dir_option, expects, fail, output_option, show
+from ray_fraud.cli.output import (
+    Output,
+    data_dir_option,
+    expects,
+    fail,
+    output_option,
+    show,
+    table_output_option,
+)
+from ray_fraud.cli.ranges import WholeRange
 from ray_fraud.domain.alert import RuleName, Source
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
@@ -114,16 +123,14 @@ def _table(rows: Sequence[StoredAlert]) -> Table:
 
 @alerts.command("list")
 @click.option("--rule", type=click.Choice(RuleName, case_sensitive=False), help="Only this rule.")
-@click.option("--user", "user_id", type=click.IntRange(0, 2**63 - 1), help="Only this user.")
+@click.option("--user", "user_id", type=WholeRange(0, 2**63 - 1), help="Only this user.")
 @click.option(
     "--source", type=click.Choice(Source, case_sensitive=False), help="Only of the hot or the cold path."
 )
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
-@click.option(
-    "--before", "before_id", type=click.IntRange(1), metavar="ID", help="Older than this: next page."
-)
+@click.option("--limit", type=WholeRange(1, 10_000), default=20, show_default=True)
+@click.option("--before", "before_id", type=WholeRange(1), metavar="ID", help="Older than this: next page.")
 @data_dir_option
-@output_option
+@table_output_option
 @expects(*ERRORS)
 def list_alerts(
     rule: RuleName | None,
@@ -141,9 +148,19 @@ def list_alerts(
         total = queries.count(where)
     rows, older = rows[:limit], len(rows) > limit
     next_before = rows[-1].alert_id if older else None
-    data = {"alerts": [_plain(row) for row in rows], "total": total, "next_before": next_before}
+    data: dict[str, Any] = {
+        "alerts": [_plain(row) for row in rows],
+        "total": total,
+        "next_before": next_before,
+    }
     more = f", older ones: --before {next_before}" if older else ""
-    show("alerts list", data, output, lambda: Group(_table(rows), Text(f"{len(rows)} of {total:,}{more}")))
+    show(
+        "alerts list",
+        data,
+        output,
+        lambda: Group(_table(rows), Text(f"{len(rows)} of {total:,}{more}")),
+        rows=data["alerts"],
+    )
 
 
 @alerts.command("show")
@@ -199,7 +216,7 @@ def judge(
 
 
 @alerts.command("tail")
-@click.option("--count", type=click.IntRange(1), help="Stop after this many alerts.")
+@click.option("--count", type=WholeRange(1), help="Stop after this many alerts.")
 @data_dir_option
 @output_option
 @expects(*ERRORS)

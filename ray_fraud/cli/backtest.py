@@ -43,6 +43,7 @@ from ray_fraud.cli.output import (
     quiet_libraries,
     show,
 )
+from ray_fraud.cli.ranges import WholeRange
 from ray_fraud.cli.settings_file import DETECTION, SettingsFile, SettingsFileError
 from ray_fraud.cli.steps import steps_bar
 from ray_fraud.domain.alert import HOT_RULES, RuleName
@@ -137,7 +138,7 @@ def _rules(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     "[default: all algorithms, without a training the models of a first start]",
 )
 @click.option("--rules", callback=_rules, metavar="NAMES", help="With commas.  [default: the hot rules]")
-@click.option("--top-k", type=click.IntRange(min=1), default=100, show_default=True, help="Cards a day.")
+@click.option("--top-k", type=WholeRange(min=1), default=100, show_default=True, help="Cards a day.")
 @click.option(
     "--exclude-known-compromised", is_flag=True, help="Leave cards with a known fraud out of the test."
 )
@@ -154,7 +155,7 @@ def _rules(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the test's alerts there, Parquet.",
 )
-@click.option("--workers", type=click.IntRange(1, 64), default=default_workers, show_default="one per core")
+@click.option("--workers", type=WholeRange(1, 64), default=default_workers, show_default="one per core")
 @data_dir_option
 @output_option
 @expects(*ERRORS)

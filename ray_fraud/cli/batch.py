@@ -28,6 +28,7 @@ from ray_fraud.cli.output import (
     quiet_libraries,
     show,
 )
+from ray_fraud.cli.ranges import FiniteRange, WholeRange
 from ray_fraud.cli.settings_file import leaves
 from ray_fraud.domain.batch_settings import BatchSettings
 
@@ -44,7 +45,7 @@ batch.add_command(score)
 
 
 @batch.command("run")
-@click.option("--timeout", type=click.FloatRange(min=1), default=3600.0, show_default=True, metavar="SECONDS")
+@click.option("--timeout", type=FiniteRange(min=1), default=3600.0, show_default=True, metavar="SECONDS")
 @data_dir_option
 @output_option
 @expects(*ERRORS)
@@ -62,7 +63,7 @@ def run(timeout: float, data_dir: Path, output: Output) -> None:
 
 
 @batch.command("status")
-@click.option("--count", type=click.IntRange(1, 1000), default=10, show_default=True, help="Runs to show.")
+@click.option("--count", type=WholeRange(1, 1000), default=10, show_default=True, help="Runs to show.")
 @data_dir_option
 @output_option
 @expects(*ERRORS)

@@ -32,6 +32,7 @@ from ray_fraud.cli.output import (
     quiet_libraries,
     show,
 )
+from ray_fraud.cli.ranges import FiniteRange
 from ray_fraud.stores.connections import PostgresConnection
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
@@ -87,7 +88,7 @@ def _labels(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
     callback=_job_name,
     help="Repeatable: a job's rows are written once.  [default: a new name]",
 )
-@click.option("--timeout", type=click.FloatRange(min=1), default=3600.0, show_default=True, metavar="SECONDS")
+@click.option("--timeout", type=FiniteRange(min=1), default=3600.0, show_default=True, metavar="SECONDS")
 @data_dir_option
 @output_option
 @expects(*ERRORS)

@@ -17,6 +17,7 @@ from click.core import ParameterSource
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from cluster.local.cold_path_client import NoColdPath
 from cluster.local.demo import DemoPlan, DemoResult, Figures, run_demo
@@ -36,18 +37,17 @@ from ray_fraud.cli.output import (
     quiet_libraries,
     show,
 )
+from ray_fraud.cli.ranges import FiniteRange, WholeRange
 from ray_fraud.stores.errors import StoreError
 
 PLAIN_LINE_SECONDS = 5.0
 
 
 @click.command()
-@click.option("--seconds", type=click.FloatRange(0), default=60.0, show_default=True, help="0: until Ctrl-C.")
-@click.option(
-    "--tps", type=click.FloatRange(0.1), default=100.0, show_default=True, help="Transactions a second."
-)
-@click.option("--users", type=click.IntRange(1), default=100, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=42, show_default=True)
+@click.option("--seconds", type=FiniteRange(0), default=60.0, show_default=True, help="0: until Ctrl-C.")
+@click.option("--tps", type=FiniteRange(0.1), default=100.0, show_default=True, help="Transactions a second.")
+@click.option("--users", type=WholeRange(1), default=100, show_default=True)
+@click.option("--seed", type=WholeRange(0), default=42, show_default=True)
 @click.option(
     "--learn",
     is_flag=True,
@@ -222,17 +222,21 @@ def _summary(result: DemoResult) -> Table:
     table.add_row(
         "model versions", ", ".join(f"{label} {share:.1%}" for label, share in audit.ab_share.items())
     )
-    lake = "as many as accepted records, and they fold to the same alerts"
-    if not result.lake_agrees:
-        lake = f"[red]DIFFERS from the log[/red], {result.lake.different_alerts:,} alerts differ"
-    table.add_row("rows in the lake", f"{result.lake.rows:,} (features {result.lake.feature_rows:,}): {lake}")
+    lake = Text(f"{result.lake.rows:,} (features {result.lake.feature_rows:,}): ")
+    if result.lake_agrees:
+        lake.append("as many as accepted records, and they fold to the same alerts")
+    else:
+        lake.append("DIFFERS from the log", "red")
+        lake.append(f", {result.lake.different_alerts:,} alerts differ")
+    table.add_row("rows in the lake", lake)
     first = figures.first_alert_seconds
     table.add_row("healthy / first alert after", f"{figures.startup_seconds:.1f} s / {first or 0:.1f} s")
-    agreement = "agrees: nothing missing, unexpected or double"
+    agreement = Text("agrees: nothing missing, unexpected or double")
     if not result.agrees:
-        agreement = (
-            f"[red]DIFFERS[/red]: missing {audit.missing}, unexpected {audit.unexpected}, "
-            f"double {audit.duplicate_rows}, read {audit.records} of {result.produced}"
+        agreement = Text("DIFFERS", "red").append(
+            f": missing {audit.missing}, unexpected {audit.unexpected}, "
+            f"double {audit.duplicate_rows}, read {audit.records} of {result.produced}",
+            "default",
         )
     table.add_row("single-threaded replay", agreement)
     return table

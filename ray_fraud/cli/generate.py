@@ -15,6 +15,7 @@ from cluster.local.failures import LocalStackError
 from ray_fraud.cli.generate_handbook import HANDBOOK, generate_handbook
 from ray_fraud.cli.generate_run import facts_table, kafka_of, run_stream
 from ray_fraud.cli.output import Output, data_dir_option, expects, output_option, quiet_libraries, show
+from ray_fraud.cli.ranges import FiniteRange, WholeRange
 from ray_fraud.generator.channel import KafkaBatchChannel
 from ray_fraud.generator.connections_file import ConnectionsFileError
 from ray_fraud.generator.handbook_file import HandbookFileError
@@ -32,7 +33,7 @@ from ray_fraud.stores.connections import KafkaConnection, Topics
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
 
-POSITIVE = click.FloatRange(min=0, min_open=True)
+POSITIVE = FiniteRange(min=0, min_open=True)
 DATES = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 ERRORS = (
     LocalStackError,
@@ -48,17 +49,23 @@ ERRORS = (
 @click.command()
 @click.option(
     "--tps",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     help=f"A second; 0: as fast as it goes.  [default: {DEFAULT_TPS:g}]",
 )
 @click.option("--seconds", type=POSITIVE, help="Stop after this time.")
-@click.option("--count", type=click.IntRange(min=1), help="Stop after this many transactions.")
-@click.option("--users", type=click.IntRange(min=1), default=100, show_default=True, help="User ids 1 … N.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides every draw.")
+@click.option("--count", type=WholeRange(min=1), help="Stop after this many transactions.")
+@click.option(
+    "--users", type=WholeRange(min=1, max=100_000_000), default=100, show_default=True, help="User ids 1 … N."
+)
+@click.option("--seed", type=WholeRange(min=0), default=0, show_default=True, help="Decides every draw.")
 @click.option("--start", type=DATES, help="Simulated clock from here on (UTC).")
-@click.option("--days", type=POSITIVE, help="Simulated clock: so much history (up to now without --start).")
+@click.option(
+    "--days",
+    type=FiniteRange(min=0, max=36_500, min_open=True),
+    help="Simulated clock: so much history (up to now without --start).",
+)
 @click.option("--speed", type=POSITIVE, help="Seconds of simulated time per second.")
-@click.option("--fraud-share", type=click.FloatRange(0, 1, max_open=True), default=0.02, show_default=True)
+@click.option("--fraud-share", type=FiniteRange(0, 1, max_open=True), default=0.02, show_default=True)
 @click.option(
     "--scenario",
     "scenarios",
@@ -68,7 +75,7 @@ ERRORS = (
 )
 @click.option(
     "--seed-shift",
-    type=click.IntRange(min=0),
+    type=WholeRange(min=0),
     help=f"With --scenario {HANDBOOK}: fresh data; added to each of its seeds.  [default: 0]",
 )
 @click.option(

@@ -21,7 +21,8 @@ from batch.schedule.config import care_config
 from cluster.local.paths import StackPaths
 from cluster.local.stack import load_connections
 from ray_fraud.cli.lake_place import LAKE_ERRORS, caller, lake_options
-from ray_fraud.cli.output import Output, expects, output_option, show
+from ray_fraud.cli.output import Output, expects, output_option, show, table_output_option
+from ray_fraud.cli.ranges import FiniteRange, WholeRange
 from ray_fraud.cli.settings_file import BATCH, SettingsFileError
 from ray_fraud.domain.batch_settings import LakeCareSettings
 from ray_fraud.stores.connections import LakeLocation
@@ -36,7 +37,7 @@ from ray_fraud.stores.tables.lake_tables import LAKE_TABLES
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option(
     "--retention-days",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0, max=36_500),
     metavar="N",
     help="Files that only earlier versions name are kept so long; at least 1. Without it as the platform's "
     "settings say (7).",
@@ -66,16 +67,16 @@ def care(dry_run: bool, retention_days: float | None, location: LakeLocation, ou
     "--table", type=click.Choice(LAKE_TABLES), default=TRANSACTIONS, show_default=True, help="Which table."
 )
 @click.option(
-    "-n", "--count", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Newest versions."
+    "-n", "--count", type=WholeRange(1, 100_000), default=20, show_default=True, help="Newest versions."
 )
-@output_option
+@table_output_option
 @expects(*LAKE_ERRORS)
 @lake_options
 def history(table: str, count: int, location: LakeLocation, output: Output) -> None:
     """What was done to a table: each version with its time, rows and reason."""
     commits = history_of(location, table, count)
-    data = {"table": table, "commits": msgspec.to_builtins(commits)}
-    show("lake history", data, output, lambda: _history_table(commits))
+    data: dict[str, Any] = {"table": table, "commits": msgspec.to_builtins(commits)}
+    show("lake history", data, output, lambda: _history_table(commits), rows=data["commits"])
 
 
 def platforms_own(options: dict[str, Any]) -> bool:

@@ -33,6 +33,7 @@ from ray_fraud.cli.output import (
     quiet_libraries,
     show,
 )
+from ray_fraud.cli.ranges import WholeRange
 from ray_fraud.cli.settings_file import DETECTION, SettingsFileError
 from ray_fraud.cli.steps import steps_bar
 from ray_fraud.domain.feature_tables import Bools
@@ -61,7 +62,7 @@ REFRESH_MS = HOUR_MS
 @click.option(
     "--without-verdicts", is_flag=True, help="As if nobody had judged any; no PostgreSQL is needed."
 )
-@click.option("--workers", type=click.IntRange(1, 64), default=default_workers, show_default="one per core")
+@click.option("--workers", type=WholeRange(1, 64), default=default_workers, show_default="one per core")
 @click.option(
     "--lake", "lake_url", metavar="URL", help="file:///folder or s3://bucket/prefix, not the stack's."
 )

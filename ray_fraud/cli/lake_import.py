@@ -34,6 +34,7 @@ from ray_fraud.cli.output import (
     quiet_libraries,
     show,
 )
+from ray_fraud.cli.ranges import WholeRange
 from ray_fraud.cli.settings_file import DETECTION, SettingsFileError
 from ray_fraud.domain.canonical import content_digest
 from ray_fraud.stores.connections import LakeLocation
@@ -68,7 +69,7 @@ ERRORS = (ImportRefused, StoreError, LocalStackError, ExternalServersError, Sett
     help="Where refused rows go.  [default: FILE's name and .rejected.jsonl, here]",
 )
 @click.option("--again", is_flag=True, help="Also if it was imported with other --map options before.")
-@click.option("--workers", type=click.IntRange(1, 64), default=default_workers, show_default="one per core")
+@click.option("--workers", type=WholeRange(1, 64), default=default_workers, show_default="one per core")
 @click.option(
     "--temporary",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ray_fraud.cli.lake_place import LAKE_ERRORS, lake_options
-from ray_fraud.cli.output import Output, expects, output_option, show
+from ray_fraud.cli.output import Output, expects, show, table_output_option
+from ray_fraud.cli.ranges import WholeRange
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.tables.lake_tables import AsOf
 from ray_fraud.stores.tables.query import QueryResult
@@ -45,14 +46,20 @@ class AsOfType(click.ParamType[AsOf]):
     metavar="VERSION|TIME",
     help="As the tables were: a version (of the one table named), or a time for all of them.",
 )
-@click.option("--limit", type=click.IntRange(1, 1_000_000), default=1_000, show_default=True, help="Rows.")
-@output_option
+@click.option("--limit", type=WholeRange(1, 1_000_000), default=1_000, show_default=True, help="Rows.")
+@table_output_option
 @expects(*LAKE_ERRORS)
 @lake_options
 def query(sql: str, as_of: AsOf | None, limit: int, location: LakeLocation, output: Output) -> None:
     """Ask the lake's tables in SQL (DuckDB's); each table has its name, such as `transactions`."""
     found = ask(location, sql, as_of, limit)
-    show("lake query", msgspec.to_builtins(found), output, lambda: _table(found, limit))
+    show(
+        "lake query",
+        msgspec.to_builtins(found),
+        output,
+        lambda: _table(found, limit),
+        rows=[dict(zip(found.columns, row, strict=True)) for row in found.rows],
+    )
 
 
 def _table(found: QueryResult, limit: int) -> Group:

@@ -20,6 +20,7 @@ from ray_fraud.cli.lake_care import care_of, platforms_own
 from ray_fraud.cli.lake_place import FILE, LAKE_ERRORS, caller, lake_options
 from ray_fraud.cli.lake_settings import held_settings
 from ray_fraud.cli.output import Output, expects, fail, output_option, show
+from ray_fraud.cli.ranges import WholeRange
 from ray_fraud.cli.settings_file import SettingsFileError
 from ray_fraud.domain.timeline import TimelineError
 from ray_fraud.stores.connections import LakeLocation
@@ -62,7 +63,7 @@ def correct(file: Path, reason: str, partial: bool, location: LakeLocation, outp
 
 
 @click.command("delete-user")
-@click.argument("user_id", metavar="USER", type=click.IntRange(0, 2**63 - 1))
+@click.argument("user_id", metavar="USER", type=WholeRange(0, 2**63 - 1))
 @reason_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--purge", is_flag=True, help="Remove the files now; no earlier version can be read then.")

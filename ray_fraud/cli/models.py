@@ -22,7 +22,8 @@ from cluster.local.version_latency import VersionLatency, latency_rows, version_
 from ray_fraud.cli.models_change import promote, retire, rollback, split
 from ray_fraud.cli.models_drift import drift_of, drift_table
 from ray_fraud.cli.models_place import ERRORS, LabelType, opened
-from ray_fraud.cli.output import Output, data_dir_option, expects, output_option, show
+from ray_fraud.cli.output import Output, data_dir_option, expects, output_option, show, table_output_option
+from ray_fraud.cli.ranges import WholeRange
 from ray_fraud.cli.settings_file import BATCH, SettingsFileError
 from ray_fraud.domain.live_comparison import LiveFigures, stability_index
 from ray_fraud.domain.model import Manifest, ModelRefused
@@ -52,15 +53,15 @@ for command in (promote, rollback, split, retire):
 
 @models.command("list")
 @data_dir_option
-@output_option
+@table_output_option
 @expects(*ERRORS)
 def list_models(data_dir: Path, output: Output) -> None:
     """Every registered version with its status, share and figures."""
     with opened(data_dir) as place:
         rows = place.registry.versions()
         digest = place.registry.current_split().digest
-    data = {"models": [_plain(row) for row in rows], "split": digest}
-    show("models list", data, output, lambda: _list(rows))
+    data: dict[str, Any] = {"models": [_plain(row) for row in rows], "split": digest}
+    show("models list", data, output, lambda: _list(rows), rows=data["models"])
 
 
 @models.command("show")
@@ -95,7 +96,7 @@ def show_model(label: str, data_dir: Path, output: Output) -> None:
 @models.command("compare")
 @click.argument("one", type=LabelType(), metavar="A")
 @click.argument("other", type=LabelType(), metavar="B")
-@click.option("--days", type=click.IntRange(1, 3650), default=7, show_default=True, help="Of scores.")
+@click.option("--days", type=WholeRange(1, 3650), default=7, show_default=True, help="Of scores.")
 @data_dir_option
 @output_option
 @expects(*ERRORS)

@@ -18,6 +18,7 @@ from cluster.local.split_in_force import InForce, ray_runs, wait_in_force
 from ray_fraud.cli.lake_place import caller
 from ray_fraud.cli.models_place import ERRORS, LabelType, Place, opened
 from ray_fraud.cli.output import Output, data_dir_option, expects, output_option, show
+from ray_fraud.cli.ranges import FiniteRange
 from ray_fraud.domain.split import Split
 from ray_fraud.stores.ledger import model_changes as changes
 from ray_fraud.stores.ledger.model_events import Cause, EventAction
@@ -34,7 +35,7 @@ def _change_options(command: Callable[P, None]) -> Callable[P, None]:
         click.option("--by", metavar="NAME", help="Who decides.  [default: user@host]"),
         click.option(
             "--timeout",
-            type=click.FloatRange(min=0),
+            type=FiniteRange(min=0),
             default=90.0,
             show_default=True,
             metavar="SECONDS",

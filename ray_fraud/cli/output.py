@@ -8,30 +8,36 @@ Never: a stack trace for a mistake of the caller or an absent server.
 import functools
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import click
 import msgspec
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from cluster.local.paths import default_data_dir
+from ray_fraud.cli.plain_text import plain
 
 SCHEMA_VERSION = 1
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-progress = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+progress = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 """Where progress goes; a plain stream when there is no terminal."""
-result = Console(highlight=False, soft_wrap=True)
+
+WIDE = 1_000_000
+"""Columns where there is no terminal: nothing is cut or wrapped in a pipe."""
 
 
 class Output(StrEnum):
     TEXT = "text"
     JSON = "json"
+    CSV = "csv"
+    """Of commands whose answer is a table."""
 
 
 class Failure(click.ClickException):
@@ -52,14 +58,23 @@ def data_dir_option(command: Callable[P, R]) -> Callable[P, R]:
     )(command)
 
 
-def output_option(command: Callable[P, R]) -> Callable[P, R]:
-    """`--output text|json`."""
+def _output_option(*forms: Output) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return click.option(
         "--output",
-        type=click.Choice(Output, case_sensitive=False),
+        type=click.Choice(forms, case_sensitive=False),
         default=Output.TEXT,
         help="How the result is printed on stdout.",
-    )(command)
+    )
+
+
+def output_option(command: Callable[P, R]) -> Callable[P, R]:
+    """`--output text|json`."""
+    return _output_option(Output.TEXT, Output.JSON)(command)
+
+
+def table_output_option(command: Callable[P, R]) -> Callable[P, R]:
+    """`--output text|json|csv`, for a command that gives `show` its rows."""
+    return _output_option(Output.TEXT, Output.JSON, Output.CSV)(command)
 
 
 def envelope(command: str, data: Any, status: str = "ok") -> bytes:
@@ -69,13 +84,67 @@ def envelope(command: str, data: Any, status: str = "ok") -> bytes:
     )
 
 
-def show(command: str, data: Any, output: Output, text: Callable[[], object], status: str = "ok") -> None:
-    """Prints the result: the envelope, or what `text` returns (anything that rich can print)."""
+def failure_envelope(command: str, sentence: str) -> bytes:
+    """The JSON object of a command that raised."""
+    return msgspec.json.encode(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "command": command,
+            "status": "failed",
+            "data": None,
+            "error": sentence,
+        }
+    )
+
+
+def show(
+    command: str,
+    data: Any,
+    output: Output,
+    text: Callable[[], RenderableType],
+    status: str = "ok",
+    *,
+    rows: Iterable[Mapping[str, Any]] = (),
+) -> None:
+    """Prints the result: the envelope, `rows` as CSV, or what `text` returns."""
     if output is Output.JSON:
-        sys.stdout.write(envelope(command, data, status).decode() + "\n")
-        sys.stdout.flush()
+        _write(envelope(command, data, status).decode() + "\n")
+    elif output is Output.CSV:
+        from ray_fraud.cli.table_csv import as_csv
+
+        _write(as_csv(rows))
     else:
-        result.print(text())
+        _print(text())
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _print(content: RenderableType) -> None:
+    """On a terminal in its width; elsewhere nothing is cut, wrapped or padded."""
+    terminal = sys.stdout.isatty()
+    console = Console(
+        highlight=False, markup=False, emoji=False, soft_wrap=True, width=None if terminal else WIDE
+    )
+    if terminal:
+        console.print(Plain(content))
+        return
+    with console.capture() as captured:
+        console.print(Plain(content))
+    _write("\n".join(line.rstrip() for line in captured.get().split("\n")))
+
+
+class Plain:
+    """Anything that rich can print, without the control characters of its data."""
+
+    def __init__(self, content: RenderableType) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self._content, options):
+            yield segment if segment.control else Segment(plain(segment.text), segment.style)
 
 
 def fail(message: str) -> NoReturn:

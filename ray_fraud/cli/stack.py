@@ -123,24 +123,22 @@ def _sink_problem(state: PlatformState) -> list[str]:
     return [f"sink: {problem} (for {state.sink['failing_seconds']:.0f} s)"] if problem else []
 
 
-def _partition_state(partition: dict[str, Any]) -> str:
+def _partition_state(partition: dict[str, Any]) -> Text:
     problem = partition.get("problem")
     if "epoch" not in partition:
         why = partition.get("error") or partition.get("last_end") or "starting"
-        return "[red]not checked[/red]" if "restarts" not in partition else f"no owner: {why}"
-    parts = ["replaying" if partition["replaying"] else "live"]
+        return Text("not checked", "red") if "restarts" not in partition else Text(f"no owner: {why}")
+    parts = [Text("replaying" if partition["replaying"] else "live")]
     if problem:
-        parts = [f"[red]{problem.partition(':')[0]}[/red]"]
+        parts = [Text(problem.partition(":")[0], "red")]
     if partition["dead_letter_alarm"]:
-        parts.append("[red]too many dead letters[/red]")
+        parts.append(Text("too many dead letters", "red"))
     if partition["misrouted_alarm"]:
-        parts.append(f"[red]{partition['misrouted']:,} misrouted records, see docs/producers.md[/red]")
+        parts.append(Text(f"{partition['misrouted']:,} misrouted records, see docs/producers.md", "red"))
     if partition["unreadable"]:
-        parts.append(
-            f"[red]{partition['unreadable']:,} offsets cannot be read, the last ones "
-            f"{partition['unreadable_last']}[/red]"
-        )
-    return ", ".join(parts)
+        lost = f"{partition['unreadable']:,} offsets cannot be read, the last ones "
+        parts.append(Text(f"{lost}{partition['unreadable_last']}", "red"))
+    return Text(", ").join(parts)
 
 
 def _figure(value: int | None) -> str:

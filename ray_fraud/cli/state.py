@@ -19,6 +19,7 @@ from cluster.local.failures import LocalStackError
 from cluster.local.stack import load_connections
 from cluster.local.user_lookup import FoundState, newest_states, state_at
 from ray_fraud.cli.output import Output, data_dir_option, expects, fail, output_option, quiet_libraries, show
+from ray_fraud.cli.ranges import WholeRange
 from ray_fraud.domain.user_state import ExactEvent, Lifetime, StateFormatError, Tally, UserState, decode_state
 from ray_fraud.domain.windows import BUCKET_MS, DAY_MS, DAYS_KEPT, HOUR_MS, WEEK_DAYS
 from ray_fraud.stores.errors import StoreError
@@ -33,16 +34,16 @@ def state() -> None:
 
 
 @state.command("show")
-@click.argument("user_id", metavar="USER", type=click.IntRange(0, 2**63 - 1))
+@click.argument("user_id", metavar="USER", type=WholeRange(0, 2**63 - 1))
 @click.option(
     "--at-offset",
-    type=click.IntRange(0),
+    type=WholeRange(0),
     metavar="N",
     help="As it was before offset N of the user's partition, by replay of the log.",
 )
 @click.option(
     "--partition",
-    type=click.IntRange(0),
+    type=WholeRange(0),
     metavar="P",
     help="With --at-offset: of this partition, where another partitioner put the user.",
 )

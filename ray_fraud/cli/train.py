@@ -26,6 +26,7 @@ from ray_fraud.cli.output import (
     quiet_libraries,
     show,
 )
+from ray_fraud.cli.ranges import FiniteRange, WholeRange
 
 ERRORS = (LocalStackError, NoColdPath, ConnectionError, TimeoutError)
 STYLES = {"done": "green", "running": "yellow", "failed": "red"}
@@ -33,10 +34,8 @@ STYLES = {"done": "green", "running": "yellow", "failed": "red"}
 
 @click.command("train")
 @click.option("--status", "look", is_flag=True, help="Only show the last trainings and when the next is due.")
-@click.option(
-    "--count", type=click.IntRange(1, 1000), default=10, show_default=True, help="Trainings to show."
-)
-@click.option("--timeout", type=click.FloatRange(min=1), default=7200.0, show_default=True, metavar="SECONDS")
+@click.option("--count", type=WholeRange(1, 1000), default=10, show_default=True, help="Trainings to show.")
+@click.option("--timeout", type=FiniteRange(min=1), default=7200.0, show_default=True, metavar="SECONDS")
 @data_dir_option
 @output_option
 @expects(*ERRORS)

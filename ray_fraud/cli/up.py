@@ -3,6 +3,7 @@
 Never: a password on the command line; a change of a stack that runs.
 """
 
+import sys
 import time
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from ray_fraud.cli.output import (
     quiet_libraries,
     show,
 )
+from ray_fraud.cli.ranges import FiniteRange
 from ray_fraud.cli.settings_file import BATCH, DETECTION, SettingsFileError
 from ray_fraud.cli.stack import platform_data, services_table, warning_lines
 from ray_fraud.domain.batch_settings import BatchSettings
@@ -65,12 +67,12 @@ ERRORS = (LocalStackError, StoreError, HotPathNotReady, ConnectionError, Timeout
 )
 @click.option(
     "--batch-minutes",
-    type=click.FloatRange(0.1, 10_080),
+    type=FiniteRange(0.1, 10_080),
     help="From one run of the cold path to the next, this time; else as the settings say (5).",
 )
 @click.option(
     "--stall-seconds",
-    type=click.FloatRange(5, 3_600),
+    type=FiniteRange(5, 3_600),
     help="A partition with lag that settles nothing for this long is unhealthy and gets another owner "
     "(30); remembered.",
 )
@@ -156,7 +158,9 @@ def _show(stack: LocalStack, already_running: bool, output: Output) -> None:
         "ok" if state.healthy else "failed",
     )
     if not state.healthy:
-        fail("the platform came up and something stopped answering since; see `ray-fraud status`")
+        # The answer is given: not a second one.
+        progress.print("the platform came up and something stopped answering since; see `ray-fraud status`")
+        sys.exit(1)
 
 
 def _healthy_state(stack: LocalStack) -> PlatformState:

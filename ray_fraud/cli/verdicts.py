@@ -35,7 +35,9 @@ from ray_fraud.cli.output import (
     progress,
     quiet_libraries,
     show,
+    table_output_option,
 )
+from ray_fraud.cli.ranges import WholeRange
 from ray_fraud.cli.verdicts_simulate import simulate
 from ray_fraud.domain.verdicts import Origin, Verdict
 from ray_fraud.stores.errors import StoreError
@@ -135,9 +137,9 @@ def import_file(
 
 @verdicts.command("list")
 @click.option("--since", type=DATES, help="Known since then (UTC) or later.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
+@click.option("--limit", type=WholeRange(1, 10_000), default=20, show_default=True)
 @data_dir_option
-@output_option
+@table_output_option
 @expects(*ERRORS)
 def list_verdicts(since: datetime | None, limit: int, data_dir: Path, output: Output) -> None:
     """What became known last, oldest first."""
@@ -145,9 +147,15 @@ def list_verdicts(since: datetime | None, limit: int, data_dir: Path, output: Ou
     with _store(data_dir) as store:
         found = store.known(from_ms, round(time.time() * 1000) + 1, newest=limit + 1)
     shown, more = found[-limit:], len(found) > limit
-    data = {"verdicts": [_plain(row) for row in shown], "more": more}
+    data: dict[str, Any] = {"verdicts": [_plain(row) for row in shown], "more": more}
     note = "more, earlier ones: --limit" if more else f"{len(shown)} verdicts"
-    show("verdicts list", data, output, lambda: Group(_table(shown), Text(note)))
+    show(
+        "verdicts list",
+        data,
+        output,
+        lambda: Group(_table(shown), Text(note)),
+        rows=data["verdicts"],
+    )
 
 
 def _plain(row: Verdict) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from ray_fraud.cli.output import (
     quiet_libraries,
     show,
 )
+from ray_fraud.cli.ranges import FiniteRange, WholeRange
 from ray_fraud.generator.analyst import Habits, SimulatedAnalyst
 from ray_fraud.generator.analyst_run import AnalystReport, AnalystRun
 from ray_fraud.generator.label_log import open_label_log
@@ -30,7 +31,7 @@ from ray_fraud.stores.errors import StoreError, StoreUnavailable
 from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
 from ray_fraud.stores.verdicts.postgres import PostgresVerdicts
 
-SECONDS = click.FloatRange(min=0)
+SECONDS = FiniteRange(min=0)
 STEP_SECONDS = 1.0
 LINE_SECONDS = 5.0
 """Between two lines of progress."""
@@ -40,7 +41,7 @@ PATIENCE_SECONDS = 120.0
 
 @click.command()
 @click.option("--delay", type=SECONDS, default=30, show_default=True, help="Seconds from alert to verdict.")
-@click.option("--capacity-per-day", type=click.IntRange(0), default=500, show_default=True, help="Reviews.")
+@click.option("--capacity-per-day", type=WholeRange(0), default=500, show_default=True, help="Reviews.")
 @click.option(
     "--chargeback-delay",
     type=SECONDS,
@@ -48,8 +49,8 @@ PATIENCE_SECONDS = 120.0
     show_default=True,
     help="Seconds from a fraud to its chargeback, if nobody has judged it.",
 )
-@click.option("--error-rate", type=click.FloatRange(0, 1), default=0, help="Share of wrong reviews.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which ones are wrong.")
+@click.option("--error-rate", type=FiniteRange(0, 1), default=0, help="Share of wrong reviews.")
+@click.option("--seed", type=WholeRange(0), default=0, show_default=True, help="Which ones are wrong.")
 @click.option(
     "--event-time", is_flag=True, help="Delays and days of the transactions' own time: for history."
 )

@@ -103,7 +103,7 @@ def test_the_table_as_it_was(lake: CareLake) -> None:
         (("select * from read_text('{folder}/secret')",), "disabled"),
         (("select * from glob('{folder}/*')",), "disabled"),
         (("select * from read_parquet('{folder}/lake/transactions/*/*.parquet')",), "disabled"),
-        (("select * from '{folder}/secret'",), "does not exist"),
+        (("select * from '{folder}/secret'",), "there is no table"),
         (("select * from sql",), "sql"),
     ],
 )
@@ -247,3 +247,49 @@ def test_the_lake_is_that_of_the_data_folder_unless_one_is_named(lake: CareLake,
     assert "must start with" in wrong.stderr
     empty = CliRunner().invoke(main, ["lake", "history", "--lake", f"file://{tmp_path}/empty"])
     assert "no table transactions" in empty.stderr
+
+
+def test_what_no_python_type_holds_is_told_as_text(lake: CareLake) -> None:
+    sql = (
+        "select timestamp 'infinity' a, timestamp_ns '2026-01-02 03:04:05.123456789' b, date '-infinity' c,"
+        " timestamp '0044-03-15 (BC) 10:00:00' d, [timestamp '-infinity'] e, {'x': date 'infinity'} f,"
+        " 'infinity'::timestamptz g, 1e308::double * 10 h, 170141183460469231731687303715884105727::hugeint"
+        " i, interval 3000000 years j, map {1: timestamp 'infinity'} k,"
+        " timestamptz '2026-01-02 03:04:05+00' l,"
+        " timestamp_ns '2026-01-02 03:04:05' m, '[/][a-z]' \"[/]\""
+    )
+    ((a, b, c, d, e, f, g, *rest),) = data(lake, "query", sql)["rows"]
+    assert (a, b, c, d) == (
+        "infinity", "2026-01-02T03:04:05.123456789", "-infinity", "-0043-03-15T10:00:00.000000",
+    )  # fmt: skip
+    assert (e, f, g) == (["-infinity"], {"x": "infinity"}, "infinity")
+    assert rest[1:2] == ["170141183460469231731687303715884105727"]
+    assert rest[3:5] == [[[1, "infinity"]], "2026-01-02T03:04:05Z"]
+    for form in ("text", "csv"):
+        told = run(lake, "query", sql, "--output", form)
+        assert told.exit_code == 0, told.stderr
+        assert "[/][a-z]" in told.stdout
+        assert "2026-01-02T03:04:05.123456789" in told.stdout
+
+
+def test_tables_can_be_listed_described_and_pivoted(lake: CareLake) -> None:
+    assert ["transactions"] in data(lake, "query", "show tables")["rows"]
+    assert [
+        row[0] for row in data(lake, "query", "describe transactions")["rows"] if row[0] == "user_id"
+    ] == ["user_id"]
+    found = data(lake, "query", "pivot transactions on user_id using count(*) group by topic_id")
+    assert found["columns"] == ["topic_id", "7", "8", "9"]
+    assert found["rows"] == [["topic-id", 6, 6, 6]]
+
+
+def test_a_table_that_is_not_there_is_answered_with_those_that_are(lake: CareLake) -> None:
+    said = refused(lake, "query", "select * from transaction")
+    assert "there is no table 'transaction'; its tables are transactions" in said
+    assert "Did you mean" not in said
+
+
+@pytest.mark.parametrize("days", ["nan", "inf", "-inf", "1e12", "-1", "", "seven"])
+def test_days_that_are_no_number_of_days_are_refused(lake: CareLake, days: str) -> None:
+    result = run(lake, "care", "--retention-days", days)
+    assert result.exit_code == 2
+    assert "--retention-days" in result.stderr

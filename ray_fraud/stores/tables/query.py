@@ -8,20 +8,23 @@ Never: a change of a table; more than one statement.
 """
 
 import re
-from decimal import Decimal
+from collections.abc import Sequence
 from typing import Any
 
 import duckdb
 import msgspec
-import pyarrow as pa
 
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.tables.dataset import table_dataset
 from ray_fraud.stores.tables.lake_tables import AsOf, open_table, present_tables
+from ray_fraud.stores.tables.plain_values import plain_rows
 
 _CONFIG: dict[str, Any] = {"python_enable_replacements": False}
 _LOCK = "SET TimeZone = 'UTC'; SET enable_external_access = false; SET lock_configuration = true"
+_SHOW = re.compile(r"\s*show\b", re.IGNORECASE)
+_PIVOT = re.compile(r"\bpivot(_wider)?\b", re.IGNORECASE)
+_NO_TABLE = re.compile(r"Table with name (\S+) does not exist")
 _READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 
 
@@ -49,7 +52,9 @@ def query(location: LakeLocation, sql: str, as_of: AsOf | None, limit: int) -> Q
         QueryRefused: bad SQL, or no such version or time of a table.
         StoreError: the lake does not answer, or the files of that version were vacuumed.
     """
-    names = [name for name in present_tables(location) if re.search(rf"\b{name}\b", sql, re.IGNORECASE)]
+    present = present_tables(location)
+    named = [name for name in present if re.search(rf"\b{name}\b", sql, re.IGNORECASE)]
+    names = named or (list(present) if _SHOW.match(sql) else [])
     if isinstance(as_of, int) and len(names) != 1:
         said = f"this statement names {', '.join(names) or 'none'}"
         raise QueryRefused("lake", f"a version number is of one table; {said}: give a time")
@@ -61,8 +66,8 @@ def query(location: LakeLocation, sql: str, as_of: AsOf | None, limit: int) -> Q
             connection.execute(_LOCK)
             found = connection.sql(_one_statement(connection, sql)).limit(limit + 1).to_arrow_table()
         except duckdb.Error as error:
-            raise _explained(error, as_of) from error
-    rows = [[_plain(value) for value in row] for row in zip(*found.to_pydict().values(), strict=True)]
+            raise _explained(error, as_of, present) from error
+    rows = plain_rows(found)
     versions = {name: table.version() for name, table in tables.items()}
     return QueryResult(found.column_names, rows[:limit], len(rows) > limit, versions)
 
@@ -71,28 +76,19 @@ def _one_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
     statements = connection.extract_statements(sql)
     if len(statements) != 1:
         raise QueryRefused("lake", f"one statement at a time; these are {len(statements)}")
-    if statements[0].type not in _READING:
-        raise QueryRefused("lake", f"only SELECT; this is {statements[0].type.name}")
+    kind = statements[0].type
+    # A PIVOT is several statements in one: the first looks for its columns.
+    pivot = kind == duckdb.StatementType.MULTI and _PIVOT.search(sql) is not None
+    if kind not in _READING and not pivot:
+        raise QueryRefused("lake", f"only SELECT; this is {kind.name}")
     return sql
 
 
-def _plain(value: Any) -> Any:
-    """What JSON can say of a value: bytes in hex, sums of whole numbers as such."""
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, Decimal) and value == value.to_integral_value() and abs(value) < 2**63:
-        return int(value)
-    if isinstance(value, pa.MonthDayNano):
-        return f"{value.months} months {value.days} days {value.nanoseconds / 1e9:g} s"
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    return value
-
-
-def _explained(error: duckdb.Error, as_of: AsOf | None) -> StoreRefused:
+def _explained(error: duckdb.Error, as_of: AsOf | None, present: Sequence[str]) -> StoreRefused:
     text = str(error).strip()
+    if unknown := _NO_TABLE.search(text):
+        there = ", ".join(present) or "none yet: nothing was written to this lake"
+        return QueryRefused("lake", f"there is no table {unknown[1]!r}; its tables are {there}")
     if as_of is not None and "No such file" in text:
         return StoreRefused("lake", f"the files of that version are vacuumed: {text}")
     return QueryRefused("lake", text)
