@@ -50,4 +50,6 @@ class ReplicaState(NamedTuple):
     splits: list[str]
     """Digests, the least recently used first."""
     refused: dict[str, str]
-    """Why a split of the latest configuration could not be loaded, by digest."""
+    """Why a split that it was last told to hold could not be loaded, by digest."""
+    config: str = ""
+    """The `ScorerConfig` that it was started with, as JSON."""

@@ -4,11 +4,16 @@ The deployment is declarative (by import path): Serve then compares configuratio
 differs in `user_config` only makes the running replicas reconfigure. `serve.run` gives each deployment
 a random code version instead, so it would replace the replica on every change.
 
-Never: an HTTP proxy; a change that stops a replica because a model or a weight changed.
+While a replica reconfigures, Serve takes it out of routing for some control rounds of 0.1 s (2.60 routes to
+RUNNING replicas only). The only replica is therefore told by a call of ours instead, which leaves the
+deployment as it is; of several the others answer meanwhile.
+
+Never: an HTTP proxy; a change that stops a replica because a model or a weight changed, or that keeps callers
+from the only one.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -32,6 +37,8 @@ from serve.config import APPLICATION, DEPLOYMENT, ScorerConfig
 
 IMPORT_PATH = "serve.app:build_app"
 POLL_SECONDS = 0.1
+LOOK_TIMEOUT = timedelta(seconds=5)
+"""For the question whether a replica is there already."""
 
 
 class ScorerNotReady(Exception):
@@ -44,40 +51,59 @@ def deploy_scorer(
     """Start the scorer, or change its splits in place if it runs; call it again with the new splits.
 
     Blocks until a replica holds every split. Needs a process that is connected to the Ray cluster (a
-    driver or an actor).
+    driver or an actor). A replica that Serve starts later holds the splits of the deployment, and loads
+    others when it is first asked for them.
 
     Raises:
         ScorerNotReady: not ready in time, or a split's model was refused; the message says which.
     """
     deadline = time.monotonic() + timeout.total_seconds()
-    serve.start(proxy_location="Disabled", logging_config={"enable_access_log": False})
-    client = _get_global_client()
-    if client is None:
-        raise ScorerNotReady("scorer: Ray Serve did not start; see the Ray logs")
-    client.deploy_apps(_schema(config, splits))
-    wanted = {split.digest for split in splits}
-    message = "no replica answers"
-    while time.monotonic() < deadline:
-        held, message, final = _progress(wanted, timedelta(seconds=deadline - time.monotonic()))
-        if held:
-            return
-        if final:
-            break
-        time.sleep(POLL_SECONDS)
-    raise ScorerNotReady(f"scorer: {message or 'starting'} (waited up to {timeout.total_seconds():.0f} s)")
+    runs = config.replicas == 1 and _runs(config)
+    if not runs:
+        serve.start(proxy_location="Disabled", logging_config={"enable_access_log": False})
+        client = _get_global_client()
+        if client is None:
+            raise ScorerNotReady("scorer: Ray Serve did not start; see the Ray logs")
+        client.deploy_apps(_schema(config, splits))
+    message = "starting"
+    while (left := deadline - time.monotonic()) > 0:
+        try:
+            if not runs:
+                _check_deployed()
+            state = _hold(config, splits, timedelta(seconds=left))
+        except ScorerNotReady as error:
+            message = str(error)
+            time.sleep(POLL_SECONDS)
+            continue
+        refused = [state.refused[split.digest] for split in splits if split.digest in state.refused]
+        if refused:
+            raise ScorerNotReady(f"scorer: {'; '.join(refused)}")
+        return
+    raise ScorerNotReady(f"{message} (waited up to {timeout.total_seconds():.0f} s)")
 
 
-def _progress(wanted: set[str], left: timedelta) -> tuple[bool, str, bool]:
-    """(every wanted split is held, what is missing, waiting longer is of no use)."""
+def _runs(config: ScorerConfig) -> bool:
+    """Whether a replica answers that was started with this configuration."""
+    try:
+        return scorer_state(timeout=LOOK_TIMEOUT).config == config.to_json()
+    except ScorerNotReady:
+        return False
+
+
+def _check_deployed() -> None:
     application = serve.status().applications.get(APPLICATION)
     if application is None or application.status is not ApplicationStatus.RUNNING:
-        return False, application.message if application else "not deployed yet", False
-    try:
-        state = scorer_state(timeout=min(left, timedelta(seconds=5)))
-    except ScorerNotReady as error:
-        return False, str(error), False
-    refused = [state.refused[digest] for digest in wanted if digest in state.refused]
-    return wanted <= set(state.splits), "; ".join(refused), bool(refused)
+        raise ScorerNotReady(
+            f"scorer: {application.message or 'starting' if application else 'not deployed yet'}"
+        )
+
+
+def _hold(config: ScorerConfig, splits: Sequence[Split], timeout: timedelta) -> ReplicaState:
+    contents = [split.canonical().decode() for split in splits]
+    state = _ask_replica(lambda handle: handle.hold.remote(contents), timeout)
+    if state.config != config.to_json():
+        raise ScorerNotReady("scorer: a replica of another configuration still answers")
+    return state
 
 
 def scorer_handle() -> DeploymentHandle[Any]:
@@ -96,8 +122,12 @@ def scorer_state(*, timeout: timedelta) -> ReplicaState:
     Raises:
         ScorerNotReady: Serve does not run, or no replica answered in time.
     """
+    return _ask_replica(lambda handle: handle.state.remote(), timeout)
+
+
+def _ask_replica(ask: Callable[[DeploymentHandle[Any]], Any], timeout: timedelta) -> ReplicaState:
     try:
-        response = scorer_handle().state.remote()
+        response = ask(scorer_handle())
         state: ReplicaState = response.result(timeout_s=timeout.total_seconds())
     except (RayServeException, RayError, TimeoutError) as error:
         raise ScorerNotReady(f"scorer: no replica answers: {type(error).__name__}: {error}") from error

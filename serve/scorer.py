@@ -9,7 +9,7 @@ Never: choosing a split, dropping the old set before the new one is built, an im
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -35,6 +35,7 @@ class Scorer:
 
     def __init__(self, config: ScorerConfig) -> None:
         self._splits = LoadedSplits(config.model_files())
+        self._config = config.to_json()
         prepare_process()
         self._refused: dict[str, str] = {}
 
@@ -44,8 +45,15 @@ class Scorer:
         A split that cannot be loaded is left out and reported by `state`: raising would make Serve
         replace a replica that still answers for all others.
         """
+        await self.hold(user_config["splits"])
+
+    async def hold(self, contents: Sequence[str | bytes]) -> ReplicaState:
+        """Make these splits (canonical JSON each) ready beside what is held; what is held afterwards.
+
+        Unlike `reconfigure` it is a call as any other: Serve goes on routing to this replica meanwhile.
+        """
         refused = {}
-        for content in user_config["splits"]:
+        for content in contents:
             split = msgspec.json.decode(content, type=Split)
             try:
                 await asyncio.to_thread(self._splits.load, split)
@@ -53,6 +61,7 @@ class Scorer:
                 refused[split.digest] = str(error)
                 logger.warning("split %s not loaded: %s", split.digest, error)
         self._refused = refused
+        return await self.state()
 
     async def score(
         self, digest: str, user_ids: bytes, features: bytes, content: bytes | None = None
@@ -79,4 +88,4 @@ class Scorer:
 
     async def state(self) -> ReplicaState:
         """What this replica holds."""
-        return ReplicaState(os.getpid(), self._splits.digests, dict(self._refused))
+        return ReplicaState(os.getpid(), self._splits.digests, dict(self._refused), self._config)

@@ -148,6 +148,17 @@ def test_a_split_that_cannot_be_loaded_leaves_the_others(scorer: Scorer) -> None
     assert "no model 0000" in state.refused[bad.digest]
 
 
+def test_a_call_makes_splits_ready_beside_the_others(scorer: Scorer) -> None:
+    later = split(5_000, 5_000)
+    asyncio.run(scorer.hold([SPLIT.canonical().decode()]))
+    arm = msgspec.structs.replace(SPLIT.arms[0], model_digest="0" * 64, share_bp=10_000)
+    bad = Split((arm,), "bad")
+    state = asyncio.run(scorer.hold([bad.canonical().decode(), later.canonical().decode()]))
+    assert state.splits == [SPLIT.digest, later.digest]
+    assert "no model 0000" in state.refused[bad.digest]
+    assert asyncio.run(scorer.hold([])).refused == {}
+
+
 @pytest.mark.parametrize("fault", [refuse, time_out])
 def test_without_an_answer_it_scores_here_and_says_so(scorer: Scorer, fault: Callable[[], None]) -> None:
     batch = client(ReplicaInProcess(scorer, fault)).score(SPLIT, IDS, ROWS)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -20,7 +21,7 @@ from ray_fraud.scoring.scored_batch import ScoredBatch
 from ray_fraud.scoring.split_scorer import SplitScorer
 from ray_fraud.stores.connections import LakeLocation
 from serve.client import ScorerClient, open_scorer_client
-from serve.config import ScorerConfig, ScoringMode
+from serve.config import APPLICATION, ScorerConfig, ScoringMode
 from tests.scoring.sample_models import loaded, rows, split, trained
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
@@ -132,6 +133,28 @@ def test_models_and_weights_change_in_place_under_load(config: ScorerConfig) -> 
     assert all(is_exact(batch, under) for under, batch in answers)
 
 
+def test_a_change_of_splits_leaves_the_deployment_alone(config: ScorerConfig) -> None:
+    """Serve routes no call to a replica that it reconfigures, and there is no other one."""
+    from ray import serve
+
+    from serve.deploy import scorer_state
+
+    pid = deploy(config, split(10_000))
+    before = serve.status().applications[APPLICATION]
+    wanted = split(7_000, 3_000, salt="never deployed")
+    assert deploy(config, wanted) == pid
+    assert wanted.digest in scorer_state(timeout=timedelta(seconds=10)).splits
+    assert serve.status().applications[APPLICATION] == before
+
+
+def test_another_configuration_replaces_the_replica(config: ScorerConfig) -> None:
+    wanted = split(7_000, 3_000)
+    pid = deploy(config, wanted)
+    other = msgspec.structs.replace(config, max_ongoing_requests=63)
+    assert deploy(other, wanted) != pid
+    assert deploy(config, wanted) != pid
+
+
 def test_earlier_and_never_configured_splits_are_answered(config: ScorerConfig) -> None:
     deploy(config, split(10_000))
     client = connect(config)
@@ -158,7 +181,10 @@ def test_a_killed_replica_costs_no_score(config: ScorerConfig) -> None:
     pid = deploy(config, wanted)
     client = connect(config, wanted)
     assert not client.score(wanted, IDS, ROWS).degraded
+    later = split(6_000, 4_000, salt="the deployment does not know it")
+    assert deploy(config, later) == pid
     os.kill(pid, signal.SIGKILL)
+    wanted = later
     deadline = time.monotonic() + 60
     batch = client.score(wanted, IDS, ROWS)
     assert is_exact(batch, wanted)
