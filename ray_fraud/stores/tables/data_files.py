@@ -1,6 +1,6 @@
 """Writing rows as the Parquet files that a later commit names.
 
-Never: a file that is changed once it is written; a statistic that is not exact.
+Never: a file that is changed once it is written; a statistic that leaves out a value.
 """
 
 import time
@@ -21,6 +21,7 @@ from ray_fraud.stores.tables.columns import PARTITION_COLUMN
 from ray_fraud.stores.tables.port import DataFile
 
 EPOCH = date(1970, 1, 1)
+US_PER_MS = 1000
 
 
 def write_data_files(filesystem: fs.FileSystem, folder: str, rows: pa.Table) -> list[DataFile]:
@@ -78,14 +79,17 @@ def _stats(rows: pa.Table) -> str:
             continue
         ends = pc.min_max(rows[name]).as_py()
         if ends["min"] is not None:
-            lows[name], highs[name] = _shown(ends["min"]), _shown(ends["max"])
+            lows[name], highs[name] = _shown(ends["min"]), _shown(ends["max"], up=True)
     nulls = {name: rows[name].null_count for name in rows.column_names}
     content = {"numRecords": rows.num_rows, "minValues": lows, "maxValues": highs, "nullCount": nulls}
     return msgspec.json.encode(content).decode()
 
 
-def _shown(value: Any) -> Any:
-    """Times are whole milliseconds, which is what Delta's statistics can say exactly."""
+def _shown(value: Any, *, up: bool = False) -> Any:
+    """Times in whole milliseconds, as Delta wants them; a maximum is not below what it is of."""
     if isinstance(value, datetime):
-        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        cut = value - timedelta(microseconds=value.microsecond % US_PER_MS)
+        if up and cut != value:
+            cut += timedelta(microseconds=US_PER_MS)
+        return cut.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return value
