@@ -19,7 +19,7 @@ import msgspec
 
 from batch.imports.column_map import ImportRefused, described
 from batch.imports.part import CLUSTER, Part, Refused
-from batch.ingest.commit import commit
+from batch.ingest.commit import commit, quarantine
 from batch.ingest.manifest import joined
 from batch.ingest.plan import Slice
 from ray_fraud.domain.record import PartitionId
@@ -205,6 +205,7 @@ class Import:
         _check_rows(reads, files)
         self._check_file()
         self._rejections.flush()
+        quarantine(self._table, [part.counted for part in parts], round(self._now() * 1000), self._sleep)
         try:
             report.version = commit(self._table, Append(uuid.uuid4().hex, reads, files), self._sleep)
         except TableMoved:

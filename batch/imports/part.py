@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from batch.imports.masked import masked
 from batch.imports.rows import Chunk, Unreadable
 from batch.imports.stage import Stage, Staged
-from batch.ingest.columns import HOLE, OUTCOME, rows_of
-from batch.ingest.manifest import Written
+from batch.ingest.columns import HOLE, NOTE, OUTCOME, UNWRITABLE, rows_of
+from batch.ingest.manifest import Written, quarantined_of
 from ray_fraud.domain.accept import CHECK_CLOCK, accept, kafka_timestamp
 from ray_fraud.domain.contract import MAX_VALUE_BYTES
 from ray_fraud.domain.decode import Decoder
@@ -62,7 +62,7 @@ def make_part(judge: "Judge", stage: Stage, chunk: Chunk) -> Part:
     """
     rows, refused = judge.judge(chunk)
     outcomes = rows[OUTCOME]
-    accepted = rows.filter(pc.is_null(outcomes)).drop_columns([OUTCOME])
+    accepted = rows.filter(pc.is_null(outcomes)).drop_columns([OUTCOME, NOTE])
     counted = Written(
         partition=judge.partition.partition,
         first_offset=chunk.first_row,
@@ -71,6 +71,7 @@ def make_part(judge: "Judge", stage: Stage, chunk: Chunk) -> Part:
         accepted=accepted.num_rows,
         outcomes=dict(Counter(outcomes.drop_null().to_pylist())),
         files=[],
+        quarantined=quarantined_of(rows),
     )
     staged = stage.put(chunk.first_row, accepted)
     return Part(chunk.first_row, chunk.to_row, chunk.reached, counted, staged, refused)
@@ -112,11 +113,15 @@ class Judge(msgspec.Struct, frozen=True):
         unreadable: Mapping[int, Unreadable],
     ) -> list[Refused]:
         others = table.filter(pc.is_valid(table[OUTCOME])).select(["offset", OUTCOME]).to_pydict()
+        notes = {row.offset: row for row in quarantined_of(table, chunk.to_row - chunk.first_row)}
         refused = []
         for row, outcome in sorted(zip(others["offset"], others[OUTCOME], strict=True)):
             if outcome == HOLE:
                 continue
-            if row in unreadable:
+            if outcome == UNWRITABLE:
+                kept = notes[row]
+                field, reason, original = "", kept.reason, (kept.original or "").encode()
+            elif row in unreadable:
                 broken = unreadable[row]
                 field, reason, original = "", broken.reason, masked(broken.original)
             else:

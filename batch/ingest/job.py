@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from batch.ingest.commit import commit
+from batch.ingest.commit import commit, quarantine
 from batch.ingest.config import IngestConfig
 from batch.ingest.manifest import Written, joined
 from batch.ingest.plan import Plan, Slice, plan_ingest
@@ -41,6 +41,8 @@ class IngestReport(msgspec.Struct):
     accepted: int = 0
     rejected: dict[str, int] = {}
     holes: int = 0
+    quarantined: int = 0
+    """Accepted records that no row of the table can hold; they are in the table `quarantine`."""
     misrouted: int = 0
     """Accepted records of users that belong to another partition; see docs/producers.md."""
     files: int = 0
@@ -117,6 +119,7 @@ class Ingest:
         slices = [msgspec.structs.replace(one, settings=held[one.partition]) for one in plan.slices]
         blocks = list(self._read_and_write(slices))
         reads, files = joined(topic, plan.ranges, blocks)
+        report.quarantined += quarantine(self._table, blocks, round(self._now() * 1000), self._sleep)
         report.version = commit(self._table, Append(uuid.uuid4().hex, reads, files), self._sleep)
         report.commits += 1
         report.files += len(files)

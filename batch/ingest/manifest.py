@@ -12,12 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batch.ingest.columns import HOLE, OUTCOME
+from batch.ingest.columns import HOLE, NOTE, OUTCOME
 from batch.ingest.plan import Slice
 from batch.ingest.shared_places import SharedPlace, placeholder_rows, shared_places
 from ray_fraud.domain.placement import partitions_of_users
 from ray_fraud.stores.errors import StoreDamaged
-from ray_fraud.stores.tables.port import DataFile, ReadRange, TransactionTable
+from ray_fraud.stores.tables.port import DataFile, Quarantined, ReadRange, TransactionTable
+
+MOST_QUARANTINED = 1_000
+"""Of one block with their originals, so that what travels is bounded."""
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -36,6 +39,8 @@ class Written(msgspec.Struct, frozen=True):
     placeholders: int = 0
     """Accepted rows whose location is lat = lon = 0."""
     shared: list[SharedPlace] = []
+    quarantined: list[Quarantined] = []
+    """The first of its unwritable records; of more only the number is known, in `outcomes`."""
 
 
 def write_rows(table: TransactionTable, rows: pa.Table, partitions: int = 1) -> list[Written]:
@@ -57,7 +62,7 @@ def _numbers(rows: pa.Table) -> list[int]:
 def _write(table: TransactionTable, rows: pa.Table, partition: int, partitions: int) -> Written:
     outcomes = rows[OUTCOME]
     accepted = rows if outcomes.null_count == rows.num_rows else rows.filter(pc.is_null(outcomes))
-    files = table.write_files(accepted.drop_columns([OUTCOME])) if accepted.num_rows else []
+    files = table.write_files(accepted.drop_columns([OUTCOME, NOTE])) if accepted.num_rows else []
     others = Counter(outcomes.drop_null().to_pylist())
     ends: dict[str, Any] = pc.min_max(rows["offset"]).as_py()
     return Written(
@@ -71,7 +76,14 @@ def _write(table: TransactionTable, rows: pa.Table, partition: int, partitions: 
         misrouted=_misrouted(accepted, partition, partitions),
         placeholders=placeholder_rows(accepted),
         shared=shared_places(accepted),
+        quarantined=quarantined_of(rows),
     )
+
+
+def quarantined_of(rows: pa.Table, most: int = MOST_QUARANTINED) -> list[Quarantined]:
+    """The first `most` unwritable ones of `columns.ROWS`."""
+    notes = rows[NOTE].drop_null()[:most].to_pylist()
+    return [msgspec.json.decode(note, type=Quarantined) for note in notes]
 
 
 def _misrouted(accepted: pa.Table, partition: int, partitions: int) -> int:

@@ -27,7 +27,7 @@ from batch.patterns.dataset import look_by_ray
 from batch.patterns.job import Memory, PatternReport, search
 from batch.promotion.run import ScheduledKeeper
 from batch.schedule.config import BatchConfig, settings_in
-from batch.schedule.gap_alarm import gaps_told
+from batch.schedule.gap_alarm import losses_told
 from batch.schedule.scheduler import Scheduler
 from batch.schedule.warm_up import warm_up
 from ray_fraud.domain import metrics
@@ -122,7 +122,7 @@ class BatchActor:
 
     def _work(self) -> dict[str, Any]:
         done: dict[str, Any] = {}
-        with gaps_told(DeltaTransactions(self._config.ingest.connections.lake).gaps, self._meter):
+        with losses_told(DeltaTransactions(self._config.ingest.connections.lake), self._meter):
             done["ingest"] = msgspec.to_builtins(self._ingest())
         if self._unseen:
             done["patterns"] = msgspec.to_builtins(self._search())

@@ -1,28 +1,33 @@
-"""The alarm of a gap in the log: the gauge of all that are on record.
+"""Alarms of what the lake lacks: gauges of all gaps of the log and unwritable records that are on record.
 
-Never: a gap that waits for a run that gets through.
+Never: one that waits for a run that gets through.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ray_fraud.domain import metrics
 from ray_fraud.stores.errors import StoreError
-from ray_fraud.stores.tables.port import LogGapRow
+from ray_fraud.stores.tables.port import TransactionTable
 from ray_fraud.telemetry.meter import Meter
 
 
 @contextmanager
-def gaps_told(gaps: Callable[[], Sequence[LogGapRow]], meter: Meter) -> Iterator[None]:
-    """Sets the gauge behind an ingest, also behind one that failed: it records gaps before it commits.
+def losses_told(table: TransactionTable, meter: Meter) -> Iterator[None]:
+    """Sets the gauges behind an ingest, also behind one that failed: it records losses before it commits.
 
     Raises:
-        StoreError: the ingest's own, or else that of `gaps`.
+        StoreError: the ingest's own, or else that of the look at what is on record.
     """
     try:
         yield
     except StoreError:
         with suppress(StoreError):
-            meter.set(metrics.LOG_GAPS, len(gaps()))
+            _tell(table, meter)
         raise
-    meter.set(metrics.LOG_GAPS, len(gaps()))
+    _tell(table, meter)
+
+
+def _tell(table: TransactionTable, meter: Meter) -> None:
+    meter.set(metrics.LOG_GAPS, len(table.gaps()))
+    meter.set(metrics.UNWRITABLE_RECORDS, len(table.quarantined()))

@@ -42,6 +42,7 @@ LAKE = "lake"
 LAKE_TABLES = (
     "transactions",
     "log_gaps",
+    "quarantine",
     "ml_features",
     "scores",
     "batch_scores",
@@ -302,6 +303,12 @@ LOG_GAPS = Metric(
     "gaps",
     "Gaps of the log that the cold path ever found: records are lost to the lake. A new one: see `log_gaps`.",
 )
+UNWRITABLE_RECORDS = Metric(
+    "fraud_detection_unwritable_records",
+    MetricKind.GAUGE,
+    "records",
+    "Accepted records that could not become rows of the lake. Any: see `quarantine`, which says why.",
+)
 CARE_RUNS = Metric(
     "fraud_detection_care_runs_total",
     MetricKind.COUNTER,
@@ -430,6 +437,7 @@ CATALOGUE: tuple[Metric, ...] = (
     FINDINGS,
     UNSEARCHED_ROWS,
     LOG_GAPS,
+    UNWRITABLE_RECORDS,
     FEATURE_ROWS,
     FOLDED_ALERTS,
     FEATURE_REFRESHES,

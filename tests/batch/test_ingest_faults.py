@@ -12,7 +12,7 @@ from batch.ingest.job import Ingest, IngestReport, Progress
 from batch.ingest.manifest import Written, write_rows
 from batch.ingest.plan import Slice
 from batch.ingest.read import read_slice
-from batch.schedule.gap_alarm import gaps_told
+from batch.schedule.gap_alarm import losses_told
 from ray_fraud.domain import metrics
 from ray_fraud.domain.placement import partition_of_user
 from ray_fraud.domain.record import PartitionId
@@ -329,7 +329,7 @@ def test_the_gauge_has_each_gap_whatever_becomes_of_the_ingest(world: World, *, 
     world.broker.delete_before(TOPICS.transactions, 0, 20)
     meter, table = Meter("batch", "test"), MemoryTransactions(world.contents)
     refused = FaultPlan([*[Fault.OK] * 3, *[Fault.REFUSE] * fails])
-    with pytest.raises(RefusedByPlan) if fails else nullcontext(), gaps_told(table.gaps, meter):
+    with pytest.raises(RefusedByPlan) if fails else nullcontext(), losses_told(table, meter):
         world.ingest(refused).run()
     assert (world.stored() == []) is fails
     assert read_snapshot(meter.snapshot()).gauges[metrics.LOG_GAPS.name, ()] == 1

@@ -6,7 +6,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.ingest.columns import HOLE, OUTCOME, rows_of
+from batch.ingest.columns import HOLE, NOTE, OUTCOME, rows_of
 from batch.ingest.manifest import write_rows
 from ray_fraud.domain.payload import payload_digest
 from ray_fraud.domain.record import PartitionId, Record
@@ -53,6 +53,7 @@ def test_a_full_transaction_keeps_every_field() -> None:
         "payload_digest": payload_digest(sent),
         "event_date": at.date(),
         OUTCOME: None,
+        NOTE: None,
     }
 
 

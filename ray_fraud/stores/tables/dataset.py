@@ -2,8 +2,8 @@
 
 delta-rs makes one too, but of a column that has a count of nulls and no minimum (a writer may leave it out)
 it takes that for "nothing matches", and leaves the file out of any query on it; and it takes every bound as
-exact, where Delta cuts timestamps to milliseconds, long texts to a prefix, and may have had numbers as doubles.
-Here a missing statistic says nothing, and bounds are widened by what may have been cut.
+exact, where Delta cuts timestamps to milliseconds, long texts to a prefix, and may have had numbers as
+doubles. Here a missing statistic says nothing, and bounds are widened by what may have been cut.
 
 Never: a row left out; a table of a protocol that needs more than its files (deletion vectors, column
 mapping).
@@ -73,7 +73,7 @@ def _within(column: ds.Expression, kind: pa.DataType, low: Any, high: Any) -> ds
 
 def _moments(low: datetime, high: datetime) -> tuple[datetime, datetime]:
     """Delta cuts both ends to milliseconds, before 1970 in whichever direction."""
-    least, beyond = (edge.replace(tzinfo=low.tzinfo) for edge in (datetime.min, datetime.max))
+    least, beyond = datetime.min.replace(tzinfo=low.tzinfo), datetime.max.replace(tzinfo=low.tzinfo)
     return (
         low - A_MILLISECOND if low - least > A_MILLISECOND else least,
         high + A_MILLISECOND if beyond - high > A_MILLISECOND else beyond,

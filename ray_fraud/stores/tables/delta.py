@@ -31,7 +31,8 @@ from ray_fraud.stores.tables.data_files import add_action, write_data_files
 from ray_fraud.stores.tables.evolution import add_missing_columns, create_table
 from ray_fraud.stores.tables.gaps import untold
 from ray_fraud.stores.tables.period import newest_event
-from ray_fraud.stores.tables.port import Append, DataFile, LogGapRow, TableMoved
+from ray_fraud.stores.tables.port import Append, DataFile, LogGapRow, Quarantined, TableMoved
+from ray_fraud.stores.tables.quarantine import DeltaQuarantine
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ class DeltaTransactions:
         self._gaps_address, _ = delta_location(location, GAPS, limits)
         self._filesystem, root = lake_filesystem(location, limits)
         self._folder = f"{root}/{TRANSACTIONS}"
+        self._quarantine = DeltaQuarantine(location, limits)
 
     def create(self) -> None:
         with delta_errors("create the tables"):
@@ -221,6 +223,12 @@ class DeltaTransactions:
                 continue
             return new
         raise StoreUnavailable("lake", f"{len(gaps)} gaps of the log not recorded in {GAP_ATTEMPTS} attempts")
+
+    def quarantine(self, rows: Sequence[Quarantined]) -> list[Quarantined]:
+        return self._quarantine.add(rows)
+
+    def quarantined(self) -> list[Quarantined]:
+        return self._quarantine.rows()
 
     def gaps(self) -> list[LogGapRow]:
         with delta_errors("read log gaps"):

@@ -16,7 +16,7 @@ from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.faults import FaultPlan
 from ray_fraud.stores.tables.columns import PARTITION_COLUMN, SCHEMA
 from ray_fraud.stores.tables.gaps import untold
-from ray_fraud.stores.tables.port import Append, DataFile, LogGapRow, TableMoved
+from ray_fraud.stores.tables.port import Append, DataFile, LogGapRow, Quarantined, TableMoved
 
 
 @dataclass
@@ -26,6 +26,7 @@ class TableContents:
     files: dict[str, pa.Table] = field(default_factory=dict)
     appends: list[Append] = field(default_factory=list)
     gaps: list[LogGapRow] = field(default_factory=list)
+    quarantined: dict[tuple[PartitionId, int], Quarantined] = field(default_factory=dict)
     names: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def rows(self) -> pa.Table:
@@ -122,6 +123,18 @@ class MemoryTransactions:
             since = pc.subtract(pc.max(rows["event_time"]), pa.scalar(span_ms * 1000, pa.duration("us")))
             rows = rows.filter(pc.greater_equal(rows["event_time"], since))
         return rows.select(list(columns))
+
+    def quarantine(self, rows: Sequence[Quarantined]) -> list[Quarantined]:
+        return self._faults.step("lake", "quarantine", lambda: self._quarantine(rows))
+
+    def _quarantine(self, rows: Sequence[Quarantined]) -> list[Quarantined]:
+        known = self._contents.quarantined
+        new = [row for row in rows if (row.partition, row.offset) not in known]
+        known.update({(row.partition, row.offset): row for row in new})
+        return new
+
+    def quarantined(self) -> list[Quarantined]:
+        return [row for _, row in sorted(self._contents.quarantined.items())]
 
     def gaps(self) -> list[LogGapRow]:
         return sorted(self._contents.gaps, key=lambda gap: gap.noticed_ms)

@@ -65,6 +65,21 @@ class LogGapRow(msgspec.Struct, frozen=True):
     noticed_ms: int
 
 
+class Quarantined(msgspec.Struct, frozen=True):
+    """An accepted record that could not become a row of the table."""
+
+    partition: PartitionId
+    offset: int
+    user_id: int | None
+    """None: it is what could not be written."""
+    record_ms: int | None
+    reason: str
+    original: str | None
+    """The record's value with its card numbers masked, cut if it is long."""
+    noticed_ms: int = 0
+    """When an ingest found it, unix milliseconds."""
+
+
 class Append(msgspec.Struct, frozen=True):
     """One commit."""
 
@@ -119,6 +134,16 @@ class TransactionTable(Protocol):
 
     def gaps(self) -> list[LogGapRow]:
         """All gaps, oldest first."""
+
+    def quarantine(self, rows: Sequence[Quarantined]) -> list[Quarantined]:
+        """Write those that are not in the quarantine yet; gives these back.
+
+        Raises:
+            StoreUnavailable: the result is unknown; repeat it.
+        """
+
+    def quarantined(self) -> list[Quarantined]:
+        """All of them, in order of the log."""
 
     def recent(self, columns: Sequence[str], span_ms: int) -> pa.Table:
         """These columns of all rows whose event time lies within `span_ms` of the newest one.
