@@ -133,7 +133,7 @@ UNWRITABLE_FIELDS: dict[str, dict[str, Any]] = {
 def unguarded_rows(size: int = 40) -> tuple[pa.Table, list[int]]:
     """Records of which each eighth cannot be written, and the offsets of those."""
     kinds = [list(UNWRITABLE_FIELDS)[n // 8 % 5] if n % 8 == 3 else f"tx-{n}" for n in range(size)]
-    card = {"card_number": "4111111111111111"}
+    card: dict[str, Any] = {"card_number": "4111111111111111"}
     records = [record(n, transaction(kind), **card) for n, kind in enumerate(kinds)]
     rows = rows_of(records, PARTITION, 0, size, Unguarded(CARD_KEY), FAR)
     return rows, [n for n, kind in enumerate(kinds) if kind in UNWRITABLE_FIELDS]
