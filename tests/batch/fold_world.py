@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from batch.features.fold import Scoring
 from batch.features.job import FeatureJob, FeatureReport, PartitionFacts
 from batch.features.stretch import Stretch, StretchPorts, StretchReport, fold_stretch
-from batch.ingest.columns import OUTCOME, rows_of
+from batch.ingest.columns import NOTE, OUTCOME, rows_of
 from ray_fraud.domain.alert import Alert
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.feature_tables import FeatureTables
@@ -127,7 +127,7 @@ class FoldWorld:
         self.transactions.create()
         wanted = [record for record in self.records if self.ingested <= record.offset < until]
         rows = rows_of(wanted, PARTITION, self.ingested, until, Decoder(None), DetectionSettings())
-        accepted = rows.filter(rows[OUTCOME].is_null()).drop_columns([OUTCOME])
+        accepted = rows.filter(rows[OUTCOME].is_null()).drop_columns([OUTCOME, NOTE])
         files = self.transactions.write_files(accepted)
         read = ReadRange(PARTITION, "transactions", self.ingested, until, accepted.num_rows, {}, 0)
         self.runs += 1

@@ -22,7 +22,7 @@ from ray_fraud.stores.connections import from_json
 from ray_fraud.stores.log.kafka_reader import KafkaLogReader
 from ray_fraud.stores.partition_facts import decoder_of
 from ray_fraud.stores.tables.delta import DeltaTransactions, DeltaView
-from ray_fraud.stores.tables.port import Append, DataFile, LogGapRow
+from ray_fraud.stores.tables.port import Append, DataFile, LogGapRow, Quarantined
 
 T = TypeVar("T")
 NEVER = -1
@@ -64,6 +64,12 @@ class DeadlyTable:
 
     def recent(self, columns: Sequence[str], span_ms: int) -> pa.Table:
         return self._table.recent(columns, span_ms)
+
+    def quarantine(self, rows: Sequence[Quarantined]) -> list[Quarantined]:
+        return self._table.quarantine(rows)
+
+    def quarantined(self) -> list[Quarantined]:
+        return self._table.quarantined()
 
     def gaps(self) -> list[LogGapRow]:
         return self._table.gaps()

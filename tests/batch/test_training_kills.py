@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from batch.ingest.columns import OUTCOME, rows_of
+from batch.ingest.columns import NOTE, OUTCOME, rows_of
 from batch.training.job import EVALUATION
 from batch.training.labelled import LabelledRows
 from ray_fraud.domain.decode import Decoder
@@ -104,7 +104,9 @@ def fill_lake(location: LakeLocation, rows: LabelledRows) -> None:
     made = pa.table({name: columns[name] for name in FEATURE_SCHEMA.names}).cast(FEATURE_SCHEMA)
     table.commit("run", [Move("test", None, 1)], table.write_files(made), {})
     newest = record(0, transaction(seconds=(int(rows.event_ms[-1]) - NOW_MS) / 1000))
-    accepted = rows_of([newest], PARTITION, 0, 1, Decoder(None), DetectionSettings()).drop_columns([OUTCOME])
+    accepted = rows_of([newest], PARTITION, 0, 1, Decoder(None), DetectionSettings()).drop_columns(
+        [OUTCOME, NOTE]
+    )
     transactions = DeltaTransactions(location)
     transactions.create()
     files = transactions.write_files(accepted)
