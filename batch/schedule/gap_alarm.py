@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ray_fraud.domain import metrics
+from ray_fraud.domain.loss_metrics import UNWRITABLE_RECORDS
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.tables.port import TransactionTable
 from ray_fraud.telemetry.meter import Meter
@@ -30,4 +31,4 @@ def losses_told(table: TransactionTable, meter: Meter) -> Iterator[None]:
 
 def _tell(table: TransactionTable, meter: Meter) -> None:
     meter.set(metrics.LOG_GAPS, len(table.gaps()))
-    meter.set(metrics.UNWRITABLE_RECORDS, len(table.quarantined()))
+    meter.set(UNWRITABLE_RECORDS, len(table.quarantined()))

@@ -13,6 +13,7 @@ import msgspec
 from ray_fraud.domain.alert import HOT_RULES, RuleName, Severity
 from ray_fraud.domain.drift_metrics import DRIFT_METRICS
 from ray_fraud.domain.live_comparison import Role
+from ray_fraud.domain.loss_metrics import LOSS_METRICS
 from ray_fraud.domain.metric import Metric, MetricKind
 from ray_fraud.domain.place_metrics import PLACE_METRICS
 from ray_fraud.domain.progress_metrics import PROGRESS_METRICS
@@ -303,12 +304,6 @@ LOG_GAPS = Metric(
     "gaps",
     "Gaps of the log that the cold path ever found: records are lost to the lake. A new one: see `log_gaps`.",
 )
-UNWRITABLE_RECORDS = Metric(
-    "fraud_detection_unwritable_records",
-    MetricKind.GAUGE,
-    "records",
-    "Accepted records that could not become rows of the lake. Any: see `quarantine`, which says why.",
-)
 CARE_RUNS = Metric(
     "fraud_detection_care_runs_total",
     MetricKind.COUNTER,
@@ -412,6 +407,7 @@ CATALOGUE: tuple[Metric, ...] = (
     SYSTEM_HEALTH,
     *PROGRESS_METRICS,
     *PLACE_METRICS,
+    *LOSS_METRICS,
     CUT_AGE,
     DEAD_LETTERS,
     DEAD_LETTER_ALARM,
@@ -437,7 +433,6 @@ CATALOGUE: tuple[Metric, ...] = (
     FINDINGS,
     UNSEARCHED_ROWS,
     LOG_GAPS,
-    UNWRITABLE_RECORDS,
     FEATURE_ROWS,
     FOLDED_ALERTS,
     FEATURE_REFRESHES,
