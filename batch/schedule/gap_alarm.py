@@ -6,8 +6,7 @@ Never: one that waits for a run that gets through.
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from ray_fraud.domain import metrics
-from ray_fraud.domain.loss_metrics import UNWRITABLE_RECORDS
+from ray_fraud.domain.loss_metrics import LOG_GAPS, UNWRITABLE_RECORDS
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.tables.port import TransactionTable
 from ray_fraud.telemetry.meter import Meter
@@ -30,5 +29,5 @@ def losses_told(table: TransactionTable, meter: Meter) -> Iterator[None]:
 
 
 def _tell(table: TransactionTable, meter: Meter) -> None:
-    meter.set(metrics.LOG_GAPS, len(table.gaps()))
+    meter.set(LOG_GAPS, len(table.gaps()))
     meter.set(UNWRITABLE_RECORDS, len(table.quarantined()))

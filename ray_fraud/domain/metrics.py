@@ -298,12 +298,6 @@ UNSEARCHED_ROWS = Metric(
     "Rows of the lake that no search for patterns looks at, because more came at once than `max_rows`. Any: "
     "look at them by hand, or set more.",
 )
-LOG_GAPS = Metric(
-    "fraud_detection_log_gaps",
-    MetricKind.GAUGE,
-    "gaps",
-    "Gaps of the log that the cold path ever found: records are lost to the lake. A new one: see `log_gaps`.",
-)
 CARE_RUNS = Metric(
     "fraud_detection_care_runs_total",
     MetricKind.COUNTER,
@@ -432,7 +426,6 @@ CATALOGUE: tuple[Metric, ...] = (
     TRAINING_AGE,
     FINDINGS,
     UNSEARCHED_ROWS,
-    LOG_GAPS,
     FEATURE_ROWS,
     FOLDED_ALERTS,
     FEATURE_REFRESHES,

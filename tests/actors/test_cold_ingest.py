@@ -13,6 +13,7 @@ from cluster.local.cold_path_client import batch_status, run_batch
 from ray_fraud.domain import metrics
 from ray_fraud.domain.alert import RuleName, Source
 from ray_fraud.domain.batch_settings import BatchSettings
+from ray_fraud.domain.loss_metrics import LOG_GAPS
 from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
 from ray_fraud.stores.ledger.queries import AlertFilter
 from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
@@ -57,7 +58,7 @@ def test_a_gap_on_record_is_in_the_metric_behind_the_next_run(platform: Platform
     table.record_gaps([gap(FIRST, 5, 9), gap(SECOND, 3, None)])
     assert run_batch(lambda _: None, PATIENCE_SECONDS)["status"] == "done"
     eventually(
-        "the gauge has both", lambda: platform.scrape().total(metrics.LOG_GAPS.name) == len(table.gaps()), 30
+        "the gauge has both", lambda: platform.scrape().total(LOG_GAPS.name) == len(table.gaps()), 30
     )
 
 

@@ -13,7 +13,7 @@ from batch.ingest.manifest import Written, write_rows
 from batch.ingest.plan import Slice
 from batch.ingest.read import read_slice
 from batch.schedule.gap_alarm import losses_told
-from ray_fraud.domain import metrics
+from ray_fraud.domain.loss_metrics import LOG_GAPS
 from ray_fraud.domain.placement import partition_of_user
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.settings import DetectionSettings
@@ -332,7 +332,7 @@ def test_the_gauge_has_each_gap_whatever_becomes_of_the_ingest(world: World, *, 
     with pytest.raises(RefusedByPlan) if fails else nullcontext(), losses_told(table, meter):
         world.ingest(refused).run()
     assert (world.stored() == []) is fails
-    assert read_snapshot(meter.snapshot()).gauges[metrics.LOG_GAPS.name, ()] == 1
+    assert read_snapshot(meter.snapshot()).gauges[LOG_GAPS.name, ()] == 1
 
 
 def test_a_gap_is_told_before_the_commit_that_passes_it(world: World) -> None:
