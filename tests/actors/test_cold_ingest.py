@@ -57,9 +57,7 @@ def test_a_gap_on_record_is_in_the_metric_behind_the_next_run(platform: Platform
     table.create()
     table.record_gaps([gap(FIRST, 5, 9), gap(SECOND, 3, None)])
     assert run_batch(lambda _: None, PATIENCE_SECONDS)["status"] == "done"
-    eventually(
-        "the gauge has both", lambda: platform.scrape().total(LOG_GAPS.name) == len(table.gaps()), 30
-    )
+    eventually("the gauge has both", lambda: platform.scrape().total(LOG_GAPS.name) == len(table.gaps()), 30)
 
 
 def findings_of(queries: PostgresAlertQueries) -> dict[RuleName, int]:
