@@ -4,8 +4,8 @@ Each rewrite is one commit that changes no row: an ingest that commits meanwhile
 rewrite that lost against a correction or a deletion changed nothing and may be repeated.
 
 Two things must outlive all of it. Application transactions (how far the log was read, which gaps are known)
-are in every checkpoint. The newest commit that names the positions of all partitions is only in the log, so
-the log is not cleaned while that commit is old enough to go with it.
+are in every checkpoint. The positions of all partitions are only in commits, so every commit of care carries
+them on, and the log is not cleaned while the newest that has them is old enough to go with it.
 
 Never: a file younger than the retention that no commit names (an ingest may be about to commit it); a row.
 """
@@ -25,9 +25,10 @@ from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.delta_errors import delta_errors
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.tables.columns import PARTITION_COLUMN, TRANSACTIONS
-from ray_fraud.stores.tables.delta import POSITIONS, RUN, SEARCHED_COMMITS
+from ray_fraud.stores.tables.delta import RUN
 from ray_fraud.stores.tables.evolution import NO_HOOKS
 from ray_fraud.stores.tables.lake_tables import commit_time, open_table
+from ray_fraud.stores.tables.positions import carried_on, last_positions
 
 CARE_NOTE = "ray_fraud.care"
 """Key of the metadata of a commit of care: what it did."""
@@ -128,7 +129,7 @@ class TableCare:
         """
         table = self._open()
         where = None if rewrite.date is None else [(PARTITION_COLUMN, "=", rewrite.date)]
-        note = {RUN: run_id, CARE_NOTE: f"{rewrite.action} {rewrite.date or 'all'}"}
+        note = {RUN: run_id, CARE_NOTE: f"{rewrite.action} {rewrite.date or 'all'}"} | self._carried(table)
         commit = CommitProperties(custom_metadata=note)
         writer = WriterProperties(compression="ZSTD", max_row_group_size=ROW_GROUP_ROWS)
         with delta_errors(f"{rewrite.action} {self.name} {rewrite.date or ''}".rstrip()):
@@ -162,7 +163,9 @@ class TableCare:
             schema=table.schema(),
             partition_by=table.metadata().partition_columns,
             commit_properties=CommitProperties(
-                custom_metadata=note | {CARE_NOTE: f"remember {rewrite.action} {rewrite.date}"},
+                custom_metadata=note
+                | {CARE_NOTE: f"remember {rewrite.action} {rewrite.date}"}
+                | self._carried(table),
                 app_transactions=[Transaction(_sort_id(rewrite.date), rewrite.rows)],
             ),
             post_commithook_properties=NO_HOOKS,
@@ -185,7 +188,10 @@ class TableCare:
         if retention > _duration(table, TOMBSTONES, DEFAULT_RETENTION):
             hours = math.ceil(retention.total_seconds() / 3600)
             with delta_errors(f"lengthen the retention of {self.name}"):
-                table.alter.set_table_properties({TOMBSTONES: f"interval {hours} hours"})
+                table.alter.set_table_properties(
+                    {TOMBSTONES: f"interval {hours} hours"},
+                    commit_properties=CommitProperties(custom_metadata=self._carried(table)),
+                )
 
     def purge(self) -> Vacuumed:
         """Removes at once what the newest version does not name any more: no earlier version can be read.
@@ -206,7 +212,9 @@ class TableCare:
                 dry_run=False,
                 enforce_retention_duration=False,
                 full=full,
-                commit_properties=CommitProperties(custom_metadata={CARE_NOTE: "vacuum"}),
+                commit_properties=CommitProperties(
+                    custom_metadata={CARE_NOTE: "vacuum"} | self._carried(table)
+                ),
                 post_commithook_properties=NO_HOOKS,
             )
             starts = (c for c in self._open().history(10) if c["operation"] == "VACUUM START")
@@ -226,6 +234,9 @@ class TableCare:
                 return False
             table.cleanup_metadata()
         return True
+
+    def _carried(self, table: DeltaTable) -> dict[str, str]:
+        return carried_on(table) if self.name == TRANSACTIONS else {}
 
     def _open(self) -> DeltaTable:
         return open_table(self._location, self.name)
@@ -261,11 +272,10 @@ def _wants_sort(table: DeltaTable, date: str, rows: int) -> bool:
 
 
 def _positions_stay(table: DeltaTable, now: datetime) -> bool:
-    for commit in table.history(SEARCHED_COMMITS):
-        if POSITIONS in commit:
-            age = now - commit_time(commit["timestamp"])
-            return age < _duration(table, LOG, LOG_RETENTION) - POSITIONS_MARGIN
-    return False
+    named_ms = last_positions(table).named_ms
+    if named_ms is None:
+        return False
+    return now - commit_time(named_ms) < _duration(table, LOG, LOG_RETENTION) - POSITIONS_MARGIN
 
 
 def _duration(table: DeltaTable, name: str, usual: timedelta) -> timedelta:

@@ -21,6 +21,7 @@ from ray_fraud.stores.tables.columns import PARTITION_COLUMN, SCHEMA, TRANSACTIO
 from ray_fraud.stores.tables.dataset import table_dataset
 from ray_fraud.stores.tables.evolution import NO_HOOKS
 from ray_fraud.stores.tables.lake_tables import open_table
+from ray_fraud.stores.tables.positions import carried_on
 
 KEYS = ("topic_id", "partition", "offset")
 CORRECTION_NOTE = "ray_fraud.correction"
@@ -81,6 +82,7 @@ class CorrectableRows:
         days = ", ".join(f"CAST('{date.isoformat()}' AS DATE)" for date in sorted(set(dates)))
         changes = {f'"{name}"': f's."{name}"' for name in rows[0] if name not in KEYS}
         schema = pa.schema([field for field in SCHEMA if field.name in rows[0]])
+        carried = carried_on(self._table)
         with delta_errors("merge the corrections"):
             metrics = (
                 self._table.merge(
@@ -89,7 +91,7 @@ class CorrectableRows:
                     source_alias="s",
                     target_alias="t",
                     writer_properties=WriterProperties(compression="ZSTD"),
-                    commit_properties=CommitProperties(custom_metadata={CORRECTION_NOTE: note}),
+                    commit_properties=CommitProperties(custom_metadata={CORRECTION_NOTE: note} | carried),
                     post_commithook_properties=NO_HOOKS,
                 )
                 .when_matched_update(changes)

@@ -16,9 +16,11 @@ from deltalake import CommitProperties, WriterProperties
 
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.delta_errors import delta_errors
+from ray_fraud.stores.tables.columns import TRANSACTIONS
 from ray_fraud.stores.tables.delta import RUN, SEARCHED_COMMITS
 from ray_fraud.stores.tables.evolution import NO_HOOKS
 from ray_fraud.stores.tables.lake_tables import DELETIONS, open_table, present_tables
+from ray_fraud.stores.tables.positions import carried_on
 from ray_fraud.stores.tables.records import RecordTable
 
 DELETION_NOTE = "ray_fraud.deletion"
@@ -84,8 +86,11 @@ class LakeDeletions:
             StoreUnavailable: lost against another commit, or the result is unknown; repeat it.
         """
         note = {RUN: deletion.deletion_id, DELETION_NOTE: msgspec.json.encode(deletion).decode()}
+        table = open_table(self._location, name)
+        if name == TRANSACTIONS:
+            note |= carried_on(table)
         with delta_errors(f"delete rows of {name}"):
-            open_table(self._location, name).delete(
+            table.delete(
                 f"{USER_COLUMN} = {int(deletion.user_id)}",
                 writer_properties=WriterProperties(compression="ZSTD"),
                 commit_properties=CommitProperties(custom_metadata=note),

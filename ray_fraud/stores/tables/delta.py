@@ -9,8 +9,9 @@ Never: a commit on another handle than the view's; a position that is not an app
 
 import logging
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -32,15 +33,21 @@ from ray_fraud.stores.tables.evolution import add_missing_columns, create_table
 from ray_fraud.stores.tables.gaps import untold
 from ray_fraud.stores.tables.period import newest_event
 from ray_fraud.stores.tables.port import Append, DataFile, LogGapRow, Quarantined, TableMoved
+from ray_fraud.stores.tables.positions import (
+    Positions,
+    carried_on,
+    commits,
+    last_positions,
+    named_anew,
+)
 from ray_fraud.stores.tables.quarantine import DeltaQuarantine
 
 log = logging.getLogger(__name__)
 
-RUN, RANGES, POSITIONS = "ray_fraud.run", "ray_fraud.ranges", "ray_fraud.positions"
+RUN, RANGES = "ray_fraud.run", "ray_fraud.ranges"
 """Keys of a commit's metadata; their values are JSON."""
 SEARCHED_COMMITS = 1_000
-"""How far back the newest commit of an ingest is looked for: care and corrections commit between them."""
-NEAR_COMMITS = 10
+"""How far back a run's own commit, whose reply was lost, is looked for. Not found, nothing is doubled."""
 GAPS = "log_gaps"
 GAP_SCHEMA: pa.Schema = pa.schema(
     [
@@ -56,9 +63,6 @@ GAP_SCHEMA: pa.Schema = pa.schema(
 )
 GAP_ATTEMPTS = 5
 EPOCH_DAY = date(1970, 1, 1).toordinal()
-
-Positions = list[tuple[str, PartitionId, int]]
-_positions = msgspec.json.Decoder(Positions)
 
 
 class DeltaView:
@@ -76,14 +80,11 @@ class DeltaView:
         return self.table.transaction_version(_app_id(partition))
 
     def last_positions(self) -> Positions:
-        for commit in _history(self.table, SEARCHED_COMMITS):
-            if POSITIONS in commit:
-                return _positions.decode(commit[POSITIONS])
-        return []
+        return last_positions(self.table).positions
 
     def holds(self, run_id: str) -> bool:
         """Whether one of the newest commits is that run's."""
-        return any(commit.get(RUN) == run_id for commit in _history(self.table, SEARCHED_COMMITS))
+        return any(commit.get(RUN) == run_id for commit in islice(commits(self.table), SEARCHED_COMMITS))
 
 
 class DeltaTransactions:
@@ -103,12 +104,10 @@ class DeltaTransactions:
 
     def create(self) -> None:
         with delta_errors("create the tables"):
-            for address, schema, by in (
-                (self._address, SCHEMA, [PARTITION_COLUMN]),
-                (self._gaps_address, GAP_SCHEMA, []),
-            ):
-                create_table(address, schema, by, self._options)
-                add_missing_columns(address, schema, self._options)
+            create_table(self._address, SCHEMA, [PARTITION_COLUMN], self._options)
+            add_missing_columns(self._address, SCHEMA, self._options, carried_on)
+            create_table(self._gaps_address, GAP_SCHEMA, [], self._options)
+            add_missing_columns(self._gaps_address, GAP_SCHEMA, self._options)
 
     def view(self) -> DeltaView:
         with delta_errors("open transactions"):
@@ -271,19 +270,7 @@ def _properties(view: DeltaView, append: Append) -> CommitProperties:
         custom_metadata={
             RUN: append.run_id,
             RANGES: msgspec.json.encode(append.ranges).decode(),
-            POSITIONS: msgspec.json.encode([*kept, *moved.values()]).decode(),
+            **named_anew([*kept, *moved.values()]),
         },
         app_transactions=[Transaction(_app_id(read.partition), read.to_offset) for read in append.ranges],
     )
-
-
-def _history(table: DeltaTable, limit: int) -> Iterator[dict[str, Any]]:
-    """Newest first. Each is a file to read, and what is looked for is mostly among the first."""
-    with delta_errors("read the table's history"):
-        told = 0
-        for wanted in (NEAR_COMMITS, limit):
-            commits = table.history(wanted)
-            yield from commits[told:]
-            told = len(commits)
-            if told < wanted:
-                return

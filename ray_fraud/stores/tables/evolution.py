@@ -6,8 +6,10 @@ columns more than this one knows; they are left alone, and rows written without 
 Never: a column dropped, renamed or given another type.
 """
 
+from collections.abc import Callable
+
 import pyarrow as pa
-from deltalake import DeltaTable, PostCommitHookProperties, Schema
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema
 from deltalake.exceptions import DeltaError
 
 from ray_fraud.stores.errors import StoreRefused
@@ -28,8 +30,13 @@ def create_table(address: str, schema: pa.Schema, partition_by: list[str], optio
             raise
 
 
-def add_missing_columns(address: str, wanted: pa.Schema, options: dict[str, str]) -> list[str]:
-    """Names of the columns that were added; two at once may do it.
+def add_missing_columns(
+    address: str,
+    wanted: pa.Schema,
+    options: dict[str, str],
+    note: Callable[[DeltaTable], dict[str, str]] = lambda _: {},
+) -> list[str]:
+    """Names of the columns that were added; two at once may do it. `note`: the commit's metadata.
 
     Raises:
         StoreRefused: a column that must not be null is missing, so this is another table.
@@ -46,7 +53,9 @@ def add_missing_columns(address: str, wanted: pa.Schema, options: dict[str, str]
             return []
         try:
             table.alter.add_columns(
-                Schema.from_arrow(pa.schema(missing)).fields, post_commithook_properties=NO_HOOKS
+                Schema.from_arrow(pa.schema(missing)).fields,
+                commit_properties=CommitProperties(custom_metadata=note(table)),
+                post_commithook_properties=NO_HOOKS,
             )
         except DeltaError:
             # Another process added them, or committed rows meanwhile: look again.
