@@ -22,8 +22,7 @@ from ray_fraud.stores.models.port import ModelFiles
 
 def first_models() -> list[GivenModel]:
     """The two models of a first start, made anew."""
-    features, period = generated_history()
-    return [_as_it_is(model) for model in bootstrap_models(features, period=period)]
+    return [_as_it_is(model) for model in bootstrap_models(generated_history())]
 
 
 def registered_models(files: ModelFiles, versions: Sequence[ScoredVersion]) -> list[GivenModel]:

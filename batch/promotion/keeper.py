@@ -10,6 +10,7 @@ Never: a candidate without an evaluation; a rule of its own (see `ray_fraud.doma
 """
 
 import logging
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -62,6 +63,8 @@ class KeeperPorts(NamedTuple):
     alerts: AlertQueries
     models: ModelFiles
     hold_outs: HoldOuts
+    newest_ms: Callable[[], int | None]
+    """Time of the newest event, unix milliseconds; None for an empty lake."""
 
 
 class ModelKeeper:
@@ -70,6 +73,8 @@ class ModelKeeper:
     def __init__(self, ports: KeeperPorts, config: PromotionConfig | None = None) -> None:
         self._ports = ports
         self._config = PromotionConfig() if config is None else config
+        self._mature_ms: int | None = None
+        """Alerts of transactions before it are mature, by event time."""
         self._decided: dict[tuple[str, str], tuple[object, Decision]] = {}
         """By pair of digests: what was decided by, so that the same figures are not resampled again."""
 
@@ -80,12 +85,14 @@ class ModelKeeper:
             StoreError: a store did not answer; the next look does it.
         """
         report = KeeperReport()
+        newest_ms = self._ports.newest_ms()
+        self._mature_ms = None if newest_ms is None else newest_ms + 1 - self._config.maturity_ms
         try:
             if not self._roll_back(report) and not self._judge(report):
                 self._begin_tests(report)
         except RegistryConflict as error:
             logger.warning("promotion: not done, the next look sees what changed: %s", error)
-        report.live = live_figures(self._ports.registry.versions(), self._ports.alerts, {})
+        report.live = live_figures(self._ports.registry.versions(), self._ports.alerts, {}, self._mature_ms)
         return report
 
     def _roll_back(self, report: KeeperReport) -> bool:
@@ -95,8 +102,11 @@ class ModelKeeper:
         production = production_of(versions)
         if production is None:
             return False
-        promised = production.metrics.get(EVALUATION, {}).get("precision")
-        decision = decide_rollback(self._verdicts(production), promised, self._config.rules)
+        made = own_alerts(self._ports.alerts, production, self._mature_ms)
+        unjudged = made.mature.unjudged
+        waiting = made.alerts - made.frauds - made.false_alerts - unjudged
+        verdicts = Verdicts(made.frauds, made.false_alerts, unjudged, waiting)
+        decision = decide_rollback(verdicts, _promised(production), self._config.rules)
         if not decision.roll_back:
             return False
         history = registry.history()
@@ -183,18 +193,28 @@ class ModelKeeper:
         return decision
 
     def _contender(self, row: ModelVersion) -> Contender:
-        manifest = self._ports.models.load(row.model_digest).manifest
-        period = manifest.training.period
-        return Contender(row.threshold, None if period is None else period[1], self._verdicts(row))
-
-    def _verdicts(self, row: ModelVersion) -> Verdicts:
-        made = own_alerts(self._ports.alerts, row)
-        return Verdicts(made.frauds, made.false_alerts)
+        training = self._ports.models.load(row.model_digest).manifest.training
+        made = own_alerts(self._ports.alerts, row, None)
+        return Contender(
+            row.threshold,
+            None if training.period is None else training.period[1],
+            Verdicts(made.frauds, made.false_alerts),
+            generated=not training.saw_transactions,
+        )
 
     def _tell(self, report: KeeperReport, outcome: str, row: ModelVersion, reasons: tuple[str, ...]) -> None:
         report.steps.append(Step(outcome, row.label, reasons))
         if outcome != "kept":
             logger.warning("promotion: %s %s: %s", row.label, outcome, "; ".join(reasons))
+
+
+def _promised(row: ModelVersion) -> float | None:
+    """Its precision on its hold-out; None if none is recorded, or one whose rows had not all matured."""
+    evaluation = row.metrics.get(EVALUATION) or {}
+    if evaluation.get("precision_interval") is None:
+        return None
+    promised: float | None = evaluation.get("precision")
+    return promised
 
 
 def _identity(hold_out: HoldOut) -> tuple[Any, ...]:

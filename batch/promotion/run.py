@@ -22,6 +22,7 @@ from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
 from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
 from ray_fraud.stores.ledger.postgres_session import PATIENT
 from ray_fraud.stores.models.lake import LakeModelFiles
+from ray_fraud.stores.tables.delta import DeltaTransactions
 from ray_fraud.telemetry.meter import Meter
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,10 @@ class ScheduledKeeper:
                 alerts = PostgresAlertQueries(postgres, name=NAME, limits=PATIENT)
                 closing.callback(alerts.close)
                 lake = lake_filesystem(self._connections.lake)
-                ports = KeeperPorts(registry, alerts, LakeModelFiles(*lake), LakeHoldOuts(*lake))
+                table = DeltaTransactions(self._connections.lake)
+                ports = KeeperPorts(
+                    registry, alerts, LakeModelFiles(*lake), LakeHoldOuts(*lake), table.newest_ms
+                )
                 self._keeper = ModelKeeper(ports, self._config)
                 closing.pop_all()
         return self._keeper
@@ -77,13 +81,13 @@ class ScheduledKeeper:
 
 
 def tell_live(meter: Meter, live: Sequence[LiveFigures]) -> None:
-    """Share, alerts, verdicts and precision by role. Precision stays untold until there is a verdict."""
+    """Share, alerts, verdicts and precision by role. Precision stays untold until an alert is mature."""
     for role in Role:
         mine = [each for each in live if each.role is role]
-        frauds = sum(each.frauds for each in mine)
-        judged = frauds + sum(each.false_alerts for each in mine)
+        judged = sum(each.frauds + each.false_alerts for each in mine)
+        mature = sum(each.mature.alerts for each in mine)
         meter.set(metrics.MODEL_SHARE, sum(each.share_bp for each in mine) / BASIS_POINTS, role=role)
         meter.set(metrics.MODEL_ALERTS, sum(each.alerts for each in mine), role=role)
         meter.set(metrics.MODEL_VERDICTS, judged, role=role)
-        if judged:
-            meter.set(metrics.MODEL_PRECISION, frauds / judged, role=role)
+        if mature:
+            meter.set(metrics.MODEL_PRECISION, sum(each.mature.frauds for each in mine) / mature, role=role)

@@ -59,7 +59,7 @@ def with_settings(config: BatchConfig, settings: BatchSettings) -> BatchConfig:
             look_back_hours=settings.search.look_back_hours,
             max_rows=settings.search.max_rows,
         ),
-        promotion=promotion_config(settings.promotion),
+        promotion=promotion_config(settings.promotion, settings.features.label_maturity_days),
         drift=settings.drift,
         care=care_config(settings.care),
         training=settings.training,
@@ -67,7 +67,7 @@ def with_settings(config: BatchConfig, settings: BatchSettings) -> BatchConfig:
     )
 
 
-def promotion_config(settings: PromotionSettings) -> PromotionConfig:
+def promotion_config(settings: PromotionSettings, label_maturity_days: float) -> PromotionConfig:
     """What the rules of promotion are told of them."""
     return PromotionConfig(
         rules=PromotionRules(
@@ -78,6 +78,7 @@ def promotion_config(settings: PromotionSettings) -> PromotionConfig:
             rollback_share=settings.rollback_share,
         ),
         test_share_bp=round(settings.test_percent * BASIS_POINTS_PER_CENT),
+        label_maturity_days=label_maturity_days,
     )
 
 

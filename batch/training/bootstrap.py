@@ -3,6 +3,7 @@
 Never: making the history (the generator's, folded, comes in as rows).
 """
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,20 +14,24 @@ FIRST_FEATURES = ("amount", "lat", "lon")
 SECOND_FEATURES = ("amount", "lat", "lon", "hour_of_day", "user_tx_count_1h", "amount_over_mean_30d")
 
 
-def bootstrap_models(
-    history: NDArray[np.float32], *, seed: int = 1, period: tuple[float, float] | None = None
-) -> list[TrainedModel]:
+def bootstrap_models(history: NDArray[np.float32], *, seed: int = 1) -> list[TrainedModel]:
     """Version 1 (for production) and a differently trained version 2 (for testing).
 
+    Their manifests have no period: whatever happened, they have seen nothing of it.
+
     Args:
-        history: rows of the whole catalogue, shape (n, len(FEATURES)), NaN where missing; a few
+        history: generated rows of the whole catalogue, shape (n, len(FEATURES)), NaN where missing; a few
             thousand rows are enough.
         seed: makes both trainings deterministic.
-        period: event time of the first and the last row, unix seconds.
     """
     return [
-        train_isolation_forest(history, FIRST_FEATURES, version=1, seed=seed, period=period),
-        train_isolation_forest(
-            history, SECOND_FEATURES, version=2, seed=seed + 1, max_samples=512, period=period
+        _generated(train_isolation_forest(history, FIRST_FEATURES, version=1, seed=seed)),
+        _generated(
+            train_isolation_forest(history, SECOND_FEATURES, version=2, seed=seed + 1, max_samples=512)
         ),
     ]
+
+
+def _generated(trained: TrainedModel) -> TrainedModel:
+    training = msgspec.structs.replace(trained.manifest.training, generated=True)
+    return trained._replace(manifest=msgspec.structs.replace(trained.manifest, training=training))

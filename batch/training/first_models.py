@@ -43,10 +43,10 @@ def ensure_first_models(registry: Registry, files: ModelFiles) -> bool:
     """
     if any(version.status is not ModelStatus.TRAINING for version in registry.versions()):
         return False
-    features, period = generated_history()
+    features = generated_history()
     shares = []
     for trained, status, share_bp in zip(
-        bootstrap_models(features, period=period),
+        bootstrap_models(features),
         (ModelStatus.PRODUCTION, ModelStatus.TESTING),
         (10_000 - TESTING_SHARE_BP, TESTING_SHARE_BP),
         strict=True,
@@ -71,8 +71,8 @@ def ensure_first_models(registry: Registry, files: ModelFiles) -> bool:
     return True
 
 
-def generated_history() -> tuple[NDArray[np.float32], tuple[float, float]]:
-    """Features of a generated month, shape (n, features), and the event times of its first and last row."""
+def generated_history() -> NDArray[np.float32]:
+    """Features of a generated month, shape (n, features)."""
     settings = StreamSettings(
         start_time=HISTORY_START,
         seed=HISTORY_SEED,
@@ -90,4 +90,4 @@ def generated_history() -> tuple[NDArray[np.float32], tuple[float, float]]:
             for offset, made in chunk
         ]
         parts += [observed.features for observed in in_batches(state.observe, records)]
-    return np.concatenate(parts), (HISTORY_START, HISTORY_START + 30 * 86_400.0)
+    return np.concatenate(parts)

@@ -66,6 +66,8 @@ class TrainingReport(msgspec.Struct):
 class LabelledHistory(NamedTuple):
     rows: LabelledRows
     facts: Facts
+    until_ms: int | None = None
+    """Where the hold-out ends, unix milliseconds; None: with the last row."""
 
 
 class History(Protocol):
@@ -120,16 +122,23 @@ class TrainingJob:
             rows,
             self._settings,
             lambda algorithm: next_version(versions, algorithm),
+            until_ms=history.until_ms,
             facts=history.facts,
             run_tasks=self._run_tasks,
             tell=self._tell,
         )
-        holdout = rows.between(*plan(rows, self._settings).final.test)
+        holdout = rows.between(*plan(rows, self._settings, history.until_ms).final.test)
         production = next((row for row in versions if row.status is ModelStatus.PRODUCTION), None)
         beside = None if production is None else self._scores(production, holdout)
         if production is not None and beside is not None:
             report.production = production.label
-            report.production_evaluation = self._evaluated(production, beside, holdout)
+            report.production_evaluation = holdout.evaluate(
+                beside,
+                production.threshold,
+                period_days=self._settings.holdout_days,
+                k=self._settings.top_k,
+                late_share=history.facts.late_share,
+            )
             report.compared += self._compare_tested(versions, production, beside, holdout)
         for each in trained:
             digest = self._ports.models.put(*each.model)
@@ -158,11 +167,6 @@ class TrainingJob:
 
     def _scores(self, version: ModelVersion, holdout: LabelledRows) -> Scores:
         return Model(*self._ports.models.load(version.model_digest)).score(holdout.features)
-
-    def _evaluated(self, version: ModelVersion, scores: Scores, holdout: LabelledRows) -> Evaluation:
-        return holdout.evaluate(
-            scores, version.threshold, period_days=self._settings.holdout_days, k=self._settings.top_k
-        )
 
     def _compare_tested(
         self,

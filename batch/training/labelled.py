@@ -53,7 +53,13 @@ class LabelledRows:
         return LabelledRows(self.features[part], self.fraud[part], self.user_ids[part], self.event_ms[part])
 
     def evaluate(
-        self, scores: NDArray[np.float64], threshold: float, *, period_days: float, k: int
+        self,
+        scores: NDArray[np.float64],
+        threshold: float,
+        *,
+        period_days: float,
+        k: int,
+        late_share: float = 0.0,
     ) -> Evaluation:
         """All measures of a model's scores of these rows, shape (n,); see `ray_fraud.domain.evaluation`."""
         return evaluate(
@@ -65,6 +71,7 @@ class LabelledRows:
             threshold=threshold,
             period_days=period_days,
             k=k,
+            late_share=late_share,
         )
 
     def take(self, rows: Bools) -> "LabelledRows":

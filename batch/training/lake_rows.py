@@ -1,9 +1,9 @@
-"""Labelled rows from the lake: features as they were known at each moment, labels as they are known now.
+"""Labelled rows from the lake: features as they were known at each moment, labels by the one rule.
 
-Never: a transaction that nobody has judged and whose label may still come.
+Never: a transaction whose label may still come, judged or not (see `ray_fraud.domain.known_labels`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -11,18 +11,14 @@ import pyarrow.compute as pc
 
 from batch.training.labelled import LabelledRows
 from ray_fraud.domain.features import FEATURE_NAMES
-from ray_fraud.domain.verdicts import Verdict
+from ray_fraud.domain.known_labels import KnownLabels
 from ray_fraud.stores.tables.columns import IMPORTED
 
 COLUMNS = ("topic_id", "transaction_id", "user_id", "event_time", *FEATURE_NAMES)
 """What has to be read of `ml_features`."""
-Key = tuple[str, int]
-UNKNOWN, LEGITIMATE, FRAUD = -1, 0, 1
 
 
-def labelled_rows(
-    tables: Iterable[pa.Table], labels: Mapping[Key, Verdict], mature_ms: int, max_rows: int
-) -> LabelledRows:
+def labelled_rows(tables: Iterable[pa.Table], labels: KnownLabels, max_rows: int) -> LabelledRows:
     """Those rows that have a label, the newest `max_rows` of them.
 
     Imported ones are left out: there were no alerts of them, so what nobody judged may be anything, and the
@@ -30,32 +26,29 @@ def labelled_rows(
 
     Args:
         tables: `COLUMNS` of rows, in any order.
-        labels: what was said of a transaction, by (transaction id, user id).
-        mature_ms: transactions up to then count as legitimate unless somebody said something else.
+        labels: what was known when, and of what.
         max_rows: bounds memory: 120 bytes a row.
     """
-    judged = pa.array({key[0] for key in labels}, pa.string())
-    parts = [part for table in tables if len(part := _labelled(table, labels, judged, mature_ms))]
+    judged = pa.array({key[0] for key in labels.keys}, pa.string())
+    parts = [part for table in tables if len(part := _labelled(table, labels, judged))]
     return _joined(parts, max_rows)
 
 
-def _labelled(
-    table: pa.Table, labels: Mapping[Key, Verdict], judged: pa.Array, mature_ms: int
-) -> LabelledRows:
+def _labelled(table: pa.Table, labels: KnownLabels, judged: pa.Array) -> LabelledRows:
     event_ms = pc.divide(table["event_time"].cast(pa.int64()), 1_000).to_numpy()
     users = table["user_id"].to_numpy()
-    label = np.where(event_ms <= mature_ms, LEGITIMATE, UNKNOWN)
-    for row in np.flatnonzero(pc.is_in(table["transaction_id"], judged).to_numpy(zero_copy_only=False)):
-        said = labels.get((table["transaction_id"][row].as_py(), int(users[row])))
-        if said is not None:
-            label[row] = FRAUD if said.fraud else LEGITIMATE
-    label[pc.starts_with(table["topic_id"], IMPORTED).to_numpy()] = UNKNOWN
-    known = np.flatnonzero(label != UNKNOWN)
+    mature = labels.mature(event_ms) & ~pc.starts_with(table["topic_id"], IMPORTED).to_numpy()
+    fraud = np.zeros(len(event_ms), np.bool_)
+    named = pc.is_in(table["transaction_id"], judged).to_numpy(zero_copy_only=False)
+    for row in np.flatnonzero(named & mature).tolist():
+        key = table["transaction_id"][row].as_py(), int(users[row])
+        fraud[row] = labels.fraud(key, int(event_ms[row]))
+    known = np.flatnonzero(mature)
     order = known[np.argsort(event_ms[known], kind="stable")]
     columns = [_floats(table[name])[order] for name in FEATURE_NAMES]
     return LabelledRows(
         np.column_stack(columns) if len(order) else np.empty((0, len(FEATURE_NAMES)), np.float32),
-        label[order] == FRAUD,
+        fraud[order],
         users[order],
         event_ms[order],
     )

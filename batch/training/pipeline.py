@@ -1,9 +1,10 @@
 """From labelled rows to candidates: search, final fit, calibration, threshold, and the hold-out's verdict.
 
-    … older | fold tests … | gap | hold-out (newest labelled days)
+    … older | fold tests … | gap | hold-out (newest mature days)
 
-Parameters, calibration and threshold are chosen on the folds' test rows, which their fits had not seen; the
-final fit ends a gap before the hold-out; the hold-out only measures.
+Parameters, calibration and threshold are chosen on the folds' test rows, which their fits had not seen; these
+and the final fit end a gap before the hold-out, where labels are known when it begins; the hold-out only
+measures.
 
 Never: a clock, a store, a row of the hold-out in any choice.
 """
@@ -29,11 +30,13 @@ logger = logging.getLogger(__name__)
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """Where the rows came from, for the manifest."""
+    """Where the rows came from, and what is known of their labels."""
 
     lake_version: int | None = None
     labels_until: float | None = None
     """Verdicts known by then took part, unix seconds."""
+    late_share: float = 0.0
+    """Of the frauds, so many become known when their rows count as legitimate already."""
 
 
 class Trained(msgspec.Struct, frozen=True):
@@ -68,19 +71,19 @@ class Fit(msgspec.Struct, frozen=True):
     """Choices of parameters."""
 
 
-def plan(rows: LabelledRows, settings: TrainingSettings) -> Plan:
-    """The periods, ending with the newest row.
+def plan(rows: LabelledRows, settings: TrainingSettings, until_ms: int | None = None) -> Plan:
+    """The periods; the hold-out ends at `until_ms` (unix milliseconds), else with the newest row.
 
     Raises:
         NotEnoughHistory: the labelled history is too short, or the hold-out has not both kinds of rows.
     """
     if not len(rows):
         raise NotEnoughHistory("there are no labelled rows; give verdicts, or wait until they mature")
-    first, until = int(rows.event_ms[0]), int(rows.event_ms[-1]) + 1
+    first, until = int(rows.event_ms[0]), int(rows.event_ms[-1]) + 1 if until_ms is None else until_ms
     periods = {"gap_days": settings.gap_days, "train_days": settings.train_days}
     (final,) = time_folds(first, until, count=1, test_days=settings.holdout_days, **periods)
     folds = time_folds(
-        first, final.test.from_ms, count=settings.folds, test_days=settings.fold_days, **periods
+        first, final.train.until_ms, count=settings.folds, test_days=settings.fold_days, **periods
     )
     holdout = rows.between(*final.test)
     if not both_classes(holdout):
@@ -96,6 +99,7 @@ def train(
     settings: TrainingSettings,
     versions: Callable[[Algorithm], int],
     *,
+    until_ms: int | None = None,
     facts: Facts | None = None,
     run_tasks: RunTasks = run_here,
     tell: Tell = untold,
@@ -105,9 +109,10 @@ def train(
     Deterministic: equal rows, settings and versions give equal model files.
 
     Args:
-        rows: with labels that are known by now.
+        rows: labelled as `ray_fraud.domain.known_labels` says.
         settings: periods, budget, algorithms, seed.
         versions: the number that the next version of an algorithm gets.
+        until_ms: where the hold-out ends, see `plan`.
         facts: go into the manifests.
         run_tasks: where the fits of the search run.
         tell: (fits done, fits in all).
@@ -116,7 +121,7 @@ def train(
         NotEnoughHistory: see `plan`.
         ExportMismatch: an exported model scores unlike the fitted one.
     """
-    periods = plan(rows, settings)
+    periods = plan(rows, settings, until_ms)
     choices = search(rows, periods.folds, settings, run_tasks, tell)
     if not choices:
         raise NotEnoughHistory("no fold has a fraud in its test period; wait for more verdicts")
@@ -203,7 +208,11 @@ def _finished(
     holdout = rows.between(*periods.final.test)
     found = Model(*model).score(holdout.features)
     evaluation = holdout.evaluate(
-        found, model.manifest.threshold, period_days=periods.final.test.days, k=settings.top_k
+        found,
+        model.manifest.threshold,
+        period_days=periods.final.test.days,
+        k=settings.top_k,
+        late_share=facts.late_share,
     )
     logger.info("training: %s: %s", model.manifest.label, evaluation)
     return Trained(model, evaluation, found, choice.average_precision, choice.tried)

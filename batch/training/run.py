@@ -19,7 +19,7 @@ from batch.training.on_ray import OnRay
 from batch.training.pipeline import Facts
 from batch.training.search import Tell
 from batch.training.settings import TrainingSettings
-from ray_fraud.domain.verdicts import labels_at
+from ray_fraud.domain.known_labels import known_labels
 from ray_fraud.domain.windows import DAY_MS
 from ray_fraud.stores.connections import Connections
 from ray_fraud.stores.errors import StoreRefused
@@ -61,7 +61,7 @@ def run_training(config: TrainingConfig, cause: Cause, tell: Tell) -> dict[str, 
             LakeHoldOuts(filesystem, root),
         )
         try:
-            report = TrainingJob(ports, config.training, OnRay(), tell).run(cause)
+            report = TrainingJob(ports, training_settings(config), OnRay(), tell).run(cause)
         except NotEnoughHistory as error:
             logger.info("training: %s", error)
             return {"not_enough": str(error)}
@@ -69,26 +69,42 @@ def run_training(config: TrainingConfig, cause: Cause, tell: Tell) -> dict[str, 
     return plain
 
 
+def training_settings(config: TrainingConfig) -> TrainingSettings:
+    """Those of the configuration; labels come no sooner than they are mature."""
+    gap_days = max(config.training.gap_days, config.label_maturity_days)
+    return msgspec.structs.replace(config.training, gap_days=gap_days)
+
+
 def lake_history(
     connections: Connections, verdicts: PostgresVerdicts, maturity_days: float, now: Callable[[], float]
 ) -> History:
-    """Reads `ml_features` of as many days as a training looks at, and all verdicts."""
+    """Reads `ml_features` of as many days as a training looks at, and all verdicts.
+
+    Event time decides which days these are; `now` only which verdicts are known.
+    """
+
+    maturity_ms = round(maturity_days * DAY_MS)
 
     def history(settings: TrainingSettings) -> LabelledHistory:
         known_ms = round(now() * 1000)
-        labels = labels_at(verdicts.known(0, known_ms + 1), known_ms)
         newest_ms = DeltaTransactions(connections.lake).newest_ms() or 0
-        maturity_ms = round(maturity_days * DAY_MS)
-        days = settings.holdout_days + settings.gap_days + settings.train_days
-        days += settings.folds * settings.fold_days + settings.gap_days
-        since_ms = newest_ms - maturity_ms - round(days * DAY_MS)
+        labels = known_labels(
+            verdicts.known(0, known_ms + 1),
+            newest_ms=newest_ms,
+            now_ms=known_ms,
+            maturity_ms=maturity_ms,
+            holdout_ms=round(settings.holdout_days * DAY_MS),
+        )
+        days = settings.gap_days + settings.folds * settings.fold_days + settings.gap_days
+        since_ms = labels.begin_ms - round((days + settings.train_days) * DAY_MS)
         try:
-            period = PeriodRows(connections.lake, ML_FEATURES, max(since_ms, 0), newest_ms + 1)
+            period = PeriodRows(connections.lake, ML_FEATURES, max(since_ms, 0), max(labels.end_ms, 1))
         except StoreRefused as error:
             raise NotEnoughHistory(f"the lake has no features yet: {error}") from error
         paths = [file.path for file in period.files()]
         tables = (table for _, table in period.read(paths, COLUMNS, BATCH_ROWS))
-        rows = labelled_rows(tables, labels, newest_ms - maturity_ms, settings.max_rows)
-        return LabelledHistory(rows, Facts(lake_version=period.version, labels_until=known_ms / 1000))
+        rows = labelled_rows(tables, labels, settings.max_rows)
+        facts = Facts(period.version, labels.begin_ms / 1000, labels.late_share)
+        return LabelledHistory(rows, facts, labels.end_ms)
 
     return history

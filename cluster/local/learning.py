@@ -43,6 +43,7 @@ from ray_fraud.domain.batch_settings import (
     TrainingPeriods,
 )
 from ray_fraud.domain.evaluation import Evaluation
+from ray_fraud.domain.known_labels import KnownLabels
 from ray_fraud.domain.verdicts import Origin, Verdict
 from ray_fraud.generator.label_log import open_label_log
 from ray_fraud.scoring.model import Model
@@ -75,7 +76,7 @@ LEARNING = BatchSettings(
         new_verdicts=1_000_000,
         holdout_days=7.0,
         gap_days=2.0,
-        train_days=14.0,
+        train_days=13.0,
         folds=2,
         fold_days=5.0,
         alerts_per_day=80.0,
@@ -358,4 +359,5 @@ def _true_rows(running: Running, from_seconds: float, days: float) -> LabelledRo
     until_ms = from_ms + round(days * DAY_SECONDS * 1000)
     period = PeriodRows(connections.lake, ML_FEATURES, from_ms, until_ms)
     tables = (table for _, table in period.read([file.path for file in period.files()], COLUMNS, READ_ROWS))
-    return labelled_rows(tables, truths, until_ms, np.iinfo(np.int64).max)
+    known = KnownLabels(from_ms, until_ms, 0, {}, truths)
+    return labelled_rows(tables, known, np.iinfo(np.int64).max)

@@ -3,7 +3,6 @@
 Never: a change.
 """
 
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +34,7 @@ from ray_fraud.stores.ledger.model_changes import version_of
 from ray_fraud.stores.ledger.model_events import ModelEvent
 from ray_fraud.stores.ledger.registry import ModelVersion
 from ray_fraud.stores.models.lake import LakeModelFiles
+from ray_fraud.stores.tables.delta import DeltaTransactions
 from ray_fraud.stores.tables.model_scores import model_scores
 
 RATES = ("f1", "precision", "recall", "average_precision", "auc_roc", "card_precision_at_k")
@@ -99,18 +99,22 @@ def show_model(label: str, data_dir: Path, output: Output) -> None:
 @click.option("--days", type=WholeRange(1, 3650), default=7, show_default=True, help="Of scores.")
 @data_dir_option
 @output_option
-@expects(*ERRORS)
+@expects(*ERRORS, SettingsFileError)
 def compare(one: str, other: str, days: int, data_dir: Path, output: Output) -> None:
     """Two versions side by side: on their hold-outs, and on what both see live.
 
-    Alerts and verdicts count since each version went live. One call scores the rows of all versions; the time
-    of each one's rows counts since the platform came up, and only while it runs.
+    Alerts and verdicts count since each version went live; its precision is of the mature ones, as that of a
+    hold-out. Scores are those of the last days of event time. One call scores the rows of all versions; the
+    time of each one's rows counts since the platform came up, and only while it runs.
     """
+    maturity_days = BATCH.holding(StackPaths(data_dir), None).features.label_maturity_days
     with opened(data_dir) as place:
         versions = place.registry.versions()
         rows = [version_of(versions, label) for label in (one, other)]
-        scores = model_scores(place.lake, round(time.time() * 1000) - days * DAY_MS)
-        live = {each.model: each for each in live_figures(versions, place.alerts, scores)}
+        scores = model_scores(place.lake, days * DAY_MS)
+        newest_ms = DeltaTransactions(place.lake).newest_ms()
+        mature_ms = None if newest_ms is None else newest_ms + 1 - round(maturity_days * DAY_MS)
+        live = {each.model: each for each in live_figures(versions, place.alerts, scores, mature_ms)}
     figures = [live.get(row.label) for row in rows]
     latencies = version_latencies(data_dir)
     scoring = [latencies.get(row.label) for row in rows]
@@ -211,10 +215,11 @@ def comparison(
     table.add_row("share", *(f"{row.share_bp / 100:g} %" for row in rows))
     table.add_row("threshold", *(f"{row.threshold:.4f}" for row in rows))
     for name in MEASURES:
-        table.add_row(f"hold-out {name.replace('_', ' ')}", *(_figure(_measure(row, name)) for row in rows))
+        table.add_row(f"hold-out {name.replace('_', ' ')}", *(_held_out(row, name) for row in rows))
     for name in ("alerts", "frauds", "false_alerts"):
         table.add_row(name.replace("_", " "), *(_live(found, name) for found in figures))
-    table.add_row("precision", *(_precision(found) for found in figures))
+    table.add_row("mature alerts", *(_mature(found) for found in figures))
+    table.add_row("precision of these", *(_precision(found) for found in figures))
     scores = [None if found is None else found.scores for found in figures]
     for name in ("rows", "live_rows", "anomalies", "mean"):
         shown = f"{name.replace('_', ' ')}, {days} d" if name == "rows" else name.replace("_", " ")
@@ -232,8 +237,21 @@ def _live(found: LiveFigures | None, name: str) -> str:
     return "not live" if found is None else _figure(getattr(found, name))
 
 
+def _held_out(row: ModelVersion, name: str) -> str:
+    """A figure of the hold-out; the precision with its interval, where it is known."""
+    shown = _figure(_measure(row, name))
+    bounds = _measure(row, "precision_interval") if name == "precision" else None
+    if not isinstance(bounds, dict):
+        return shown
+    return f"{shown} ({_figure(bounds.get('low'), 3)} to {_figure(bounds.get('high'), 3)})"
+
+
+def _mature(found: LiveFigures | None) -> str:
+    return "not live" if found is None else _figure(found.mature.alerts)
+
+
 def _precision(found: LiveFigures | None) -> str:
-    if found is None or not found.frauds + found.false_alerts:
+    if found is None or not found.mature.alerts:
         return "–"
     return f"{found.precision.value:.3f} ({found.precision.low:.3f} to {found.precision.high:.3f})"
 

@@ -8,12 +8,14 @@ import numpy as np
 
 from ray_fraud.domain.measures import (
     Ids,
+    Interval,
     Labels,
     Values,
     at_threshold,
     auc_roc,
     average_precision,
     card_precision_at,
+    card_share,
 )
 
 
@@ -39,6 +41,9 @@ class Evaluation(msgspec.Struct, frozen=True):
     """Amounts of the frauds that alerted, base currency."""
     money_missed: float
     """Amounts of the others."""
+    precision_interval: Interval | None = None
+    """95 %, of the precision, by cards; its upper bound allows for frauds that will become known late. None:
+    of an earlier release, whose hold-outs also had rows whose labels had not matured."""
 
 
 def evaluate(
@@ -51,6 +56,7 @@ def evaluate(
     threshold: float,
     period_days: float,
     k: int,
+    late_share: float = 0.0,
 ) -> Evaluation:
     """Measures n rows.
 
@@ -59,15 +65,19 @@ def evaluate(
         threshold: a score above it is an alert.
         period_days: length of the period that the rows are all transactions of, above 0.
         k: cards looked at per day.
+        late_share: of the frauds, so many are among the rows without being known as such yet; below 1.
 
     Raises:
         ValueError: as the measures; a period that is not positive.
     """
-    if period_days <= 0:
-        raise ValueError(f"period_days: {period_days}, must be above 0")
+    if period_days <= 0 or not 0.0 <= late_share < 1.0:
+        raise ValueError(
+            f"period_days, late_share: {period_days} and {late_share}, must be above 0, and in [0, 1)"
+        )
     frauds = int(labels.sum())
     counts = at_threshold(labels, scores, threshold)
-    caught = labels & (scores > threshold)
+    alerting = scores > threshold
+    caught = labels & alerting
     alerts = counts.true_alerts + counts.false_alerts
     return Evaluation(
         rows=len(labels),
@@ -85,4 +95,12 @@ def evaluate(
         alerts_per_day=alerts / period_days,
         money_caught=float(np.sum(amounts[caught])),
         money_missed=float(np.sum(amounts[labels & ~caught])),
+        precision_interval=_with_late(
+            card_share(labels[alerting], cards[alerting]), alerts, frauds * late_share / (1.0 - late_share)
+        ),
     )
+
+
+def _with_late(known: Interval, alerts: int, late: float) -> Interval:
+    """As if each fraud that is not known yet had alerted: some may have, and count as false alerts."""
+    return Interval(known.value, known.low, min(1.0, known.high + late / alerts) if alerts else known.high)

@@ -27,6 +27,24 @@ class Role(StrEnum):
     TESTING = "testing"
 
 
+class MatureAlerts(msgspec.Struct, frozen=True):
+    """Those of a version's alerts whose transactions are older than the maturity.
+
+    Younger ones say nothing: who is judged first is chosen. Of these each one has a label: fraud if somebody
+    said so, else not.
+    """
+
+    alerts: int
+    frauds: int
+    false_alerts: int
+    """That somebody called so."""
+
+    @property
+    def unjudged(self) -> int:
+        """Without a verdict."""
+        return self.alerts - self.frauds - self.false_alerts
+
+
 class ModelAlerts(msgspec.Struct, frozen=True):
     """The alerts of one version and the verdicts that count."""
 
@@ -35,6 +53,7 @@ class ModelAlerts(msgspec.Struct, frozen=True):
     alerts: int
     frauds: int
     false_alerts: int
+    mature: MatureAlerts = MatureAlerts(0, 0, 0)
 
 
 class ModelScores(msgspec.Struct, frozen=True):
@@ -69,11 +88,13 @@ class LiveFigures(msgspec.Struct, frozen=True):
     frauds: int
     false_alerts: int
     precision: Interval
-    """Frauds among the judged alerts, with Wilson's 95 % interval; (0, 0, 1) before the first verdict."""
+    """Frauds among the mature alerts, with Wilson's 95 % interval; (0, 0, 1) before the first of them."""
     scores: ModelScores | None
     """None: no batch has scored by it yet."""
     distance: float | None
     """How far its scores are distributed from production's; None if one of them has none."""
+    mature: MatureAlerts = MatureAlerts(0, 0, 0)
+    """What the precision is of."""
 
 
 def live_comparison(
@@ -94,9 +115,10 @@ def live_comparison(
                 alerts=made.alerts,
                 frauds=made.frauds,
                 false_alerts=made.false_alerts,
-                precision=wilson_interval(made.frauds, made.frauds + made.false_alerts),
+                precision=wilson_interval(made.mature.frauds, made.mature.alerts),
                 scores=scored,
                 distance=_distance(scored, reference),
+                mature=made.mature,
             )
         )
     return figures

@@ -165,15 +165,44 @@ def wilson_interval(hits: int, trials: int, z: float = Z_95) -> Interval:
     """
     if not 0 <= hits <= trials:
         raise ValueError(f"hits: {hits} of {trials} trials, must be between 0 and the trials")
+    return _wilson(hits / trials, trials, z) if trials else Interval(0.0, 0.0, 1.0)
+
+
+def card_share(hits: Labels, cards: Ids) -> Interval:
+    """The share of hits among n transactions, and its 95 % interval where those of a card go together.
+
+    Wilson's interval for as many independent trials as tell as much: n over the design effect, the variance
+    between cards over that of independent transactions, at least 1 (Kish 1965; Korn & Graubard 1998). If all
+    or none are hits, a card is one trial.
+
+    Args:
+        hits, cards: shape (n,). No row at all is the whole range from 0 to 1, with the value 0.
+
+    Raises:
+        ValueError: lengths differ.
+    """
+    if hits.shape != cards.shape:
+        raise ValueError(f"hits, cards: shapes {hits.shape} and {cards.shape}, must be alike")
+    trials = len(hits)
     if not trials:
         return Interval(0.0, 0.0, 1.0)
-    share = hits / trials
+    known, card = np.unique(cards, return_inverse=True)
+    share = float(hits.mean())
+    if share in (0.0, 1.0) or len(known) == 1:
+        return _wilson(share, len(known), Z_95)
+    apart = np.bincount(card, weights=hits - share)
+    between = len(known) / (len(known) - 1) * float((apart**2).sum())
+    effect = max(1.0, between / (trials * share * (1.0 - share)))
+    return _wilson(share, trials / effect, Z_95)
+
+
+def _wilson(share: float, trials: float, z: float) -> Interval:
     spread = z * z / trials
     middle = (share + spread / 2.0) / (1.0 + spread)
     half = z * math.sqrt(share * (1.0 - share) / trials + spread / (4.0 * trials)) / (1.0 + spread)
     # The formula gives exactly these bounds at the ends; rounding must not cut the value off.
-    low = 0.0 if hits == 0 else max(0.0, middle - half)
-    high = 1.0 if hits == trials else min(1.0, middle + half)
+    low = 0.0 if share == 0.0 else max(0.0, middle - half)
+    high = 1.0 if share == 1.0 else min(1.0, middle + half)
     return Interval(share, low, high)
 
 

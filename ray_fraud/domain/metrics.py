@@ -371,14 +371,14 @@ MODEL_VERDICTS = Metric(
     "fraud_detection_model_verdicts",
     MetricKind.GAUGE,
     "verdicts",
-    "Of these alerts, those that analysts judged. Few: neither precision nor a promotion can be relied on.",
+    "Of these alerts, those that were judged. Few: neither precision nor a promotion can be relied on.",
     {"role": tuple(Role)},
 )
 MODEL_PRECISION = Metric(
     "fraud_detection_model_precision",
     MetricKind.GAUGE,
     "ratio",
-    "Frauds among the judged alerts. Production's falling: see `ray-fraud models compare`.",
+    "Frauds among the alerts older than the maturity. Production's falling: see `ray-fraud models compare`.",
     {"role": tuple(Role)},
 )
 MODEL_DECISIONS = Metric(

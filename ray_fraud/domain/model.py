@@ -69,6 +69,10 @@ class LogisticLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
 Link = IsolationLink | IdentityLink | LogisticLink
 
 
+EARLIER_GENERATED_PERIOD = (1_767_225_600.0, 1_769_817_600.0)
+"""What manifests of first models carried as the period of their generated rows: January 2026."""
+
+
 class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the model was made; nothing here takes part in scoring."""
 
@@ -91,6 +95,14 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Verdicts that were known by then took part, unix seconds."""
     libraries: dict[str, str] = {}
     """Versions of the libraries that trained and exported."""
+    generated: bool | UnsetType = UNSET
+    """The rows were made up: no transaction that happens later or earlier was among them. Unset: they were
+    not, or the manifest is of an earlier release."""
+
+    @property
+    def saw_transactions(self) -> bool:
+        """Whether a transaction that really happened may have been among the rows."""
+        return self.generated is not True and self.period != EARLIER_GENERATED_PERIOD
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

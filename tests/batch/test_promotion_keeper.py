@@ -12,6 +12,7 @@ from batch.promotion.config import PromotionConfig
 from batch.promotion.keeper import KeeperPorts, KeeperReport, ModelKeeper
 from batch.promotion.run import tell_live
 from ray_fraud.domain.alert import RuleName
+from ray_fraud.domain.model import EARLIER_GENERATED_PERIOD
 from ray_fraud.domain.promotion import HoldOut, PromotionRules
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.errors import StoreUnavailable
@@ -19,7 +20,7 @@ from ray_fraud.stores.hold_outs.memory import MemoryHoldOuts
 from ray_fraud.stores.ledger.memory import Fault, MemoryDatabase
 from ray_fraud.stores.ledger.migrate import migrate
 from ray_fraud.stores.ledger.model_events import EventAction
-from ray_fraud.stores.ledger.queries import AlertFilter, Verdict
+from ray_fraud.stores.ledger.queries import Verdict
 from ray_fraud.stores.ledger.registry import ModelStatus, ModelVersion, NewModel, Share
 from ray_fraud.stores.models.memory import MemoryModelFiles
 from ray_fraud.telemetry.meter import Meter, read_snapshot
@@ -27,14 +28,19 @@ from tests.scoring.sample_models import trained
 from tests.stores.ledger_world import LedgerWorld, example_alert
 
 BEGINS, ENDS = 1_900_000_000.0, 1_900_600_000.0
+OLD_BEGINS = 1_530_000_000.0
+"""Of 2018, as the handbook's data."""
 RECORD_MS = 1_900_000_000_000
-"""After any moment at which a version of these tests goes live."""
+EVENT_MS = 1_750_000_000_125
+"""Event time of all alerts here."""
 CONFIG = PromotionConfig(rules=PromotionRules(k=10, resamples=100, min_verdicts=10, rollback_verdicts=20))
 _RANDOM = np.random.default_rng(5)
 CARDS = _RANDOM.integers(0, 400, 3_000)
 DAYS = _RANDOM.integers(0, 4, 3_000)
 LABELS = (CARDS % 10 == 0) & (_RANDOM.random(3_000) < 0.3)
-EVALUATION = {"evaluation": {"precision": 0.8, "f1": 0.8}}
+EVALUATION = {
+    "evaluation": {"precision": 0.8, "f1": 0.8, "precision_interval": {"value": 0.8, "low": 0.7, "high": 0.9}}
+}
 
 
 def scores(quality: float, seed: int) -> NDArray[np.float64]:
@@ -53,6 +59,8 @@ class World:
     models: MemoryModelFiles = field(default_factory=MemoryModelFiles)
     hold_outs: MemoryHoldOuts = field(default_factory=MemoryHoldOuts)
     alerts: int = 0
+    newest_ms: int | None = None
+    """Of the lake's events."""
 
     def __post_init__(self) -> None:
         self.registry = self.ledgers.registry()
@@ -60,42 +68,61 @@ class World:
         with self.ledgers.ledger().take_over(PartitionId("cluster", "topic", 1)) as turn:
             self.own = turn.confirm(1, "owner", 0)
         self.keeper = ModelKeeper(
-            KeeperPorts(self.registry, self.queries, self.models, self.hold_outs), CONFIG
+            KeeperPorts(self.registry, self.queries, self.models, self.hold_outs, lambda: self.newest_ms),
+            CONFIG,
         )
         self.first = self.register(1)
         self.registry.set_split([Share(self.first.id, ModelStatus.PRODUCTION, 10_000)])
 
-    def register(self, number: int, trained_until: float = 1_800_000_000.0) -> ModelVersion:
+    def register(
+        self,
+        number: int,
+        trained_until: float = 1_800_000_000.0,
+        period: tuple[float, float] | None = None,
+    ) -> ModelVersion:
         manifest, onnx, explain = trained(1)
         training = msgspec.structs.replace(
-            manifest.training, seed=number, period=(trained_until - 1, trained_until)
+            manifest.training, seed=number, period=period or (trained_until - 1, trained_until)
         )
         manifest = msgspec.structs.replace(manifest, version=number, training=training)
         digest = self.models.put(manifest, onnx, explain)
         return self.registry.register(NewModel(manifest.model_name, digest, digest, 0.5, EVALUATION))
 
     def compare(
-        self, candidate: ModelVersion, theirs: NDArray[np.float64], ours: NDArray[np.float64]
+        self,
+        candidate: ModelVersion,
+        theirs: NDArray[np.float64],
+        ours: NDArray[np.float64],
+        begins: float = BEGINS,
     ) -> None:
         production = next(row for row in self.registry.versions() if row.status is ModelStatus.PRODUCTION)
-        held = HoldOut(LABELS, CARDS, DAYS, theirs, ours, BEGINS, ENDS)
+        held = HoldOut(LABELS, CARDS, DAYS, theirs, ours, begins, ENDS)
         self.hold_outs.put(candidate.model_digest, production.model_digest, held)
 
-    def judged(self, row: ModelVersion, frauds: int, false_alerts: int) -> None:
-        """Alerts of the version, every one with a verdict."""
+    def judged(
+        self,
+        row: ModelVersion,
+        frauds: int,
+        false_alerts: int,
+        *,
+        waiting: int = 0,
+        record_ms: int = RECORD_MS,
+    ) -> None:
+        """Alerts of the version, every one with a verdict but for those that wait."""
+        count = frauds + false_alerts + waiting
         made = [
             example_alert(
                 self.alerts + index,
                 rule_name=RuleName.ML_ANOMALY,
                 model_version=row.label,
-                record_timestamp_ms=RECORD_MS + self.alerts + index,
+                record_timestamp_ms=record_ms + self.alerts + index,
             )
-            for index in range(frauds + false_alerts)
+            for index in range(count)
         ]
         self.ledgers.ledger().insert_hot_alerts(self.own, made)
-        stored = self.queries.list(AlertFilter(since_ms=RECORD_MS + self.alerts), limit=10_000)
+        stored = self.queries.list(limit=count)
         self.alerts += len(made)
-        for index, alert in enumerate(stored):
+        for index, alert in enumerate(stored[: frauds + false_alerts]):
             verdict = Verdict.TRUE_FRAUD if index < frauds else Verdict.FALSE_POSITIVE
             self.queries.add_feedback(alert.alert_id, verdict, "ana")
 
@@ -205,6 +232,37 @@ def test_only_so_many_are_tested_and_production_keeps_half(world: World) -> None
     assert [world.state(row) for row in rows[1:3]] == [("testing", 0)] * 2
 
 
+def test_a_generated_first_version_gives_way_to_what_learnt_from_an_older_history(world: World) -> None:
+    first = world.register(2, period=EARLIER_GENERATED_PERIOD)
+    world.registry.set_split([Share(first.id, ModelStatus.PRODUCTION, 10_000)])
+    candidate = world.register(3, trained_until=OLD_BEGINS - 1.0)
+    world.look()
+    world.compare(candidate, GOOD, MIDDLING, OLD_BEGINS)
+    world.judged(candidate, 20, 0, record_ms=round(OLD_BEGINS * 1000))
+    assert ("promoted", "3") in outcomes(world.look())
+
+
+def test_a_precision_that_immature_rows_promised_rolls_nothing_back(world: World) -> None:
+    """Of an earlier release: without an interval."""
+    earlier = {"evaluation": {"precision": 0.9, "f1": 0.8}}
+    row = world.registry.register(NewModel("forest", "digest", "digest", 0.5, earlier))
+    world.registry.set_split([Share(row.id, ModelStatus.PRODUCTION, 10_000)])
+    world.judged(row, 0, 40)
+    assert world.look().steps == []
+
+
+def test_alerts_that_wait_for_a_verdict_hold_a_rollback_up_until_they_are_mature(world: World) -> None:
+    candidate = world.register(2)
+    world.registry.set_split([Share(candidate.id, ModelStatus.PRODUCTION, 10_000)])
+    world.judged(candidate, 2, 28, waiting=25)
+    assert world.look().steps == []
+    world.newest_ms = EVENT_MS + 7 * 86_400_000 - 1
+    assert world.look().steps == []
+    world.newest_ms += 1
+    assert outcomes(world.look()) == [("rolled_back", "2")]
+    assert world.registry.history()[-1].evidence["unjudged"] == 25
+
+
 def test_a_first_production_version_has_nothing_to_go_back_to(world: World) -> None:
     world.judged(world.first, 0, 30)
     (step,) = world.look().steps
@@ -219,7 +277,9 @@ def test_what_is_not_registered_with_an_evaluation_is_left_alone(world: World) -
 
 def test_an_empty_registry_is_no_error() -> None:
     database = LedgerWorld(MemoryDatabase())
-    ports = KeeperPorts(database.registry(), database.queries(), MemoryModelFiles(), MemoryHoldOuts())
+    ports = KeeperPorts(
+        database.registry(), database.queries(), MemoryModelFiles(), MemoryHoldOuts(), lambda: None
+    )
     assert ModelKeeper(ports).look() == KeeperReport()
 
 
@@ -247,6 +307,12 @@ def test_metrics_pool_the_versions_of_a_role(world: World) -> None:
     world.look()
     world.judged(world.first, 3, 1)
     world.judged(rows[0], 0, 2)
+    meter = Meter("test", "zero")
+    tell_live(meter, world.look().live)
+    untold = read_snapshot(meter.snapshot()).gauges
+    assert ("fraud_detection_model_precision", ("production",)) not in untold, "none is mature"
+    assert untold["fraud_detection_model_verdicts", ("testing",)] == 2
+    world.newest_ms = EVENT_MS + 7 * 86_400_000
     live = world.look().live
     meter = Meter("test", "one")
     tell_live(meter, live)

@@ -107,6 +107,9 @@ def test_about_the_budgeted_share_of_the_training_rows_alerts() -> None:
 
 def test_bootstrap_makes_two_different_models_deterministically() -> None:
     first, second = bootstrap_models(HISTORY)
+    for each in (first, second):
+        training = each.manifest.training
+        assert (training.period, training.generated, training.saw_transactions) == (None, True, False)
     assert first.manifest.feature_names == FIRST_FEATURES == ("amount", "lat", "lon")
     assert (first.manifest.version, second.manifest.version) == (1, 2)
     assert (first.manifest.training.trees, first.manifest.training.contamination) == (100, 0.1)

@@ -131,7 +131,12 @@ def test_what_lies_in_the_gap_is_never_learnt(trained: list[Trained]) -> None:
     for fold in plan(ROWS, SMALL).folds:
         folds_need |= (ROWS.event_ms >= fold.test.from_ms) & (ROWS.event_ms < fold.test.until_ms)
     assert gap.any()
-    assert (gap & folds_need).any(), "the folds' tests lie up to the hold-out: they choose, the fit does not"
+    assert not (gap & folds_need).any(), "nor chosen on: its labels are not known when the hold-out begins"
+
+
+def test_the_hold_out_ends_where_labels_are_mature_not_with_the_last_row() -> None:
+    until_ms = int(ROWS.event_ms[-1]) + 1 + DAY_MS // 2
+    assert plan(ROWS, SMALL, until_ms).final.test.until_ms == until_ms
 
 
 def test_results_may_come_in_any_order() -> None:

@@ -48,7 +48,14 @@ from tests.stores.ledger_world import example_alert
 
 ONE, TWO, THREE = (f"isolation_forest:{version}" for version in (1, 2, 3))
 PARTITIONS = [PartitionId("cluster", "topic", number) for number in (0, 1)]
-EVALUATION = {"f1": 0.81, "precision": 0.9, "average_precision": 0.7654321, "rows": 1_000, "frauds": 20}
+EVALUATION = {
+    "f1": 0.81,
+    "precision": 0.9,
+    "average_precision": 0.7654321,
+    "rows": 1_000,
+    "frauds": 20,
+    "precision_interval": {"value": 0.9, "low": 0.85, "high": 0.94},
+}
 
 pytestmark = pytest.mark.servers
 
@@ -177,10 +184,10 @@ def test_show_has_the_manifest_and_compare_what_is_live(tmp_path: Path, connecti
     assert manifest == trained(2).manifest
     one, two = data(tmp_path, "compare", ONE, TWO)["models"]
     assert (one["live"]["alerts"], two["live"]["alerts"]) == (0, 3)
-    assert (two["live"]["frauds"], two["live"]["precision"]["value"]) == (1, 0.5)
+    assert (two["live"]["frauds"], two["live"]["mature"]["alerts"]) == (1, 0)
     text = run(tmp_path, "compare", TWO, THREE).stdout
     assert "not live" in text
-    assert "0.500 (0.0" in text
+    assert "0.9000 (0.850 to 0.940)" in text
     assert "…" not in text
 
 

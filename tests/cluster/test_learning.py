@@ -98,7 +98,9 @@ def test_the_history_holds_whole_folds_and_a_whole_training() -> None:
     until = first + round(mature * DAY_SECONDS * MILLISECONDS)
     lengths = {"gap_days": periods.gap_days, "train_days": periods.train_days}
     (final,) = time_folds(first, until, count=1, test_days=periods.holdout_days, **lengths)
-    folds = time_folds(first, final.test.from_ms, count=periods.folds, test_days=periods.fold_days, **lengths)
+    folds = time_folds(
+        first, final.train.until_ms, count=periods.folds, test_days=periods.fold_days, **lengths
+    )
     assert {fold.train.days for fold in (final, *folds)} == {periods.train_days}
 
 

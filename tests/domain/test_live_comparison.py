@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from ray_fraud.domain.live_comparison import (
     LiveVersion,
+    MatureAlerts,
     ModelAlerts,
     ModelScores,
     Role,
@@ -23,7 +24,11 @@ def scored(model: str, *histogram: int) -> ModelScores:
 
 
 def test_each_version_has_its_own_figures_in_the_given_order() -> None:
-    alerts = {"forest:1": ModelAlerts("forest:1", 40, 8, 12), "other:9": ModelAlerts("other:9", 1, 1, 0)}
+    mature = MatureAlerts(20, 8, 2)
+    alerts = {
+        "forest:1": ModelAlerts("forest:1", 40, 8, 12, mature),
+        "other:9": ModelAlerts("other:9", 1, 1, 0),
+    }
     scores = {"forest:1": scored("forest:1", 8, 2), "forest:3": scored("forest:3", 2, 8)}
     one, two, shadow = live_comparison([*VERSIONS, SHADOW], alerts, scores)
     assert (one.model, one.alerts, one.frauds, one.false_alerts, one.share_bp) == (
@@ -33,7 +38,8 @@ def test_each_version_has_its_own_figures_in_the_given_order() -> None:
         12,
         9_500,
     )
-    assert one.precision.value == 0.4
+    assert one.precision.value == 0.4, "what nobody judged in time is no fraud, what is young says nothing"
+    assert one.mature == mature
     assert one.precision.low < 0.25 < 0.55 < one.precision.high
     assert one.distance == 0.0
     assert (two.alerts, two.precision.low, two.precision.high, two.scores, two.distance) == (

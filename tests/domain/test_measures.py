@@ -15,6 +15,7 @@ from ray_fraud.domain.measures import (
     auc_roc,
     average_precision,
     card_precision_at,
+    card_share,
     wilson_interval,
 )
 
@@ -203,3 +204,27 @@ def test_what_cannot_be_measured_is_refused_with_field_and_rule() -> None:
         paired_differences(yes, scores, scores, np.array([1, 1]), cards, k=1)
     with pytest.raises(ValueError, match="hits: 3 of 2 trials"):
         wilson_interval(3, 2)
+
+
+def test_a_share_of_cards_is_as_sure_as_its_cards_are_many() -> None:
+    alone = np.arange(400)
+    hits = alone % 4 != 0
+    assert card_share(hits, alone).low == pytest.approx(wilson_interval(300, 400).low, abs=1e-4)
+    together = np.repeat(np.arange(40), 10)
+    same = np.repeat(np.arange(40) % 4 != 0, 10)
+    found, expected = card_share(same, together), wilson_interval(30, 40)
+    assert found.value == expected.value
+    assert found.low == pytest.approx(expected.low, abs=0.01)
+    assert found.high == pytest.approx(expected.high, abs=0.01)
+    assert card_share(np.ones(50, np.bool_), together[:50]) == wilson_interval(5, 5)
+    assert card_share(np.zeros(0, np.bool_), together[:0]) == wilson_interval(0, 0)
+    with pytest.raises(ValueError, match="hits, cards"):
+        card_share(hits, together[:5])
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=40))
+def test_cards_never_make_a_share_surer_than_as_many_transactions(rows: list[tuple[bool, int]]) -> None:
+    hits, cards = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+    found, single = card_share(hits, cards), wilson_interval(int(hits.sum()), len(hits))
+    assert found.low <= found.value <= found.high
+    assert found.high - found.low >= single.high - single.low - 1e-12

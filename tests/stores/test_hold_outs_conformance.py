@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from ray_fraud.domain.promotion import HoldOut
@@ -69,3 +70,13 @@ def test_a_damaged_file_is_refused_and_no_part_of_one_stays(tmp_path: Path) -> N
         store.load(ONE, OTHER)
     store.put(ONE, OTHER, hold_out(1))
     assert_same(store.load(ONE, OTHER), hold_out(1))
+
+
+def test_a_hold_out_of_a_release_that_judged_by_immature_rows_decides_nothing(tmp_path: Path) -> None:
+    store = LakeHoldOuts(*local_folder(tmp_path))
+    store.put(ONE, OTHER, hold_out(1))
+    path = tmp_path / "hold_outs" / ONE / f"{OTHER}.parquet"
+    table = pq.read_table(path)
+    ((_, period),) = table.schema.metadata.items()
+    pq.write_table(table.replace_schema_metadata({b"ray_fraud.hold_out_period": period}), path)
+    assert store.load(ONE, OTHER) is None

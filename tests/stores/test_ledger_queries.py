@@ -88,6 +88,22 @@ def test_counts_by_model_with_the_verdicts_that_count(filled: LedgerWorld, held:
     assert queries.count_by_model(since)["forest:2"].alerts == 2
 
 
+def test_alerts_are_asked_for_by_when_they_were_stored_and_by_event_time(
+    filled: LedgerWorld, held: Ownership
+) -> None:
+    """A replay has records of years ago: the time of storing tells what a version did since it is live."""
+    queries = filled.queries()
+    filled.ledger().insert_hot_alerts(held, [example_alert(30, event_time=1_500_000_000.25)])
+    (late,) = [row for row in queries.list() if row.alert.offset == 30]
+    stored = [row.alert.offset for row in queries.list(AlertFilter(stored_since_ms=late.stored_at_ms - 1))]
+    assert 30 in stored
+    assert queries.list(AlertFilter(stored_since_ms=late.stored_at_ms + 3_600_000)) == []
+    assert queries.count(AlertFilter(stored_since_ms=0)) == 7
+    assert queries.count(AlertFilter(event_until_ms=1_500_000_000_250)) == 0
+    assert queries.count(AlertFilter(event_until_ms=1_500_000_000_251)) == 1
+    assert queries.count(AlertFilter(event_until_ms=1_750_000_000_126)) == 7
+
+
 def test_pages(filled: LedgerWorld) -> None:
     queries = filled.queries()
     first = queries.list(limit=4)

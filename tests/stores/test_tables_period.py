@@ -9,6 +9,7 @@ import pytest
 
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.errors import StoreRefused
+from ray_fraud.stores.tables.columns import IMPORTED
 from ray_fraud.stores.tables.feature_columns import SCORE_SCHEMA, SCORES
 from ray_fraud.stores.tables.period import PeriodRows, newest_event_ms
 from ray_fraud.stores.tables.positioned import Move, PositionedTable
@@ -110,3 +111,21 @@ def test_a_table_without_rows_has_no_newest_event(lake: LakeLocation) -> None:
     late = datetime(2026, 1, 2, tzinfo=UTC)
     period = PeriodRows(lake, SCORES, 0, round(late.timestamp() * 1000))
     assert list(period.sample(["score"], 5)) == []
+
+
+def imported(part: pa.Table) -> pa.Table:
+    topic = pa.repeat(pa.scalar(f"{IMPORTED}0123"), part.num_rows)
+    return part.set_column(part.schema.get_field_index("topic_id"), part.schema.field("topic_id"), topic)
+
+
+def test_an_import_that_is_newer_than_the_topic_is_not_the_newest_event(lake: LakeLocation) -> None:
+    hours = NOON_MS + HOUR_MS * np.arange(-20, 20)
+    filled(lake, imported(rows(0, hours + 72 * HOUR_MS)))
+    assert newest_event_ms(lake, SCORES) == hours[-1] + 72 * HOUR_MS, "there is nothing else"
+    table = PositionedTable(lake, SCORES, SCORE_SCHEMA)
+    # One file with rows of both kinds, as care leaves it, and one of an earlier time of the topic.
+    mixed = pa.concat_tables([rows(100, hours[:30]), imported(rows(200, hours[:35]))])
+    for number, part in enumerate((mixed, rows(300, hours[:5]))):
+        move = Move("later", number or None, number + 1)
+        table.commit(f"later {number}", [move], table.write_files(part), {})
+    assert newest_event_ms(lake, SCORES) == hours[29]

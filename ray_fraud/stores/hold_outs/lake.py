@@ -15,7 +15,9 @@ from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
 from ray_fraud.stores.hold_outs.port import check_digest
 
 STORE = "lake"
-_PERIOD = b"ray_fraud.hold_out_period"
+_PERIOD = b"ray_fraud.mature_hold_out_period"
+_EARLIER_PERIOD = b"ray_fraud.hold_out_period"
+"""Of releases whose hold-outs also had rows whose labels had not matured: nothing is decided by them."""
 _SCHEMA = pa.schema(
     [
         pa.field("label", pa.bool_(), nullable=False),
@@ -68,6 +70,8 @@ class LakeHoldOuts:
             raise StoreRefused(STORE, f"{path} is damaged ({error}); write the hold-out again") from error
         except OSError as error:
             raise StoreUnavailable(STORE, f"hold-outs: {error}") from error
+        if _EARLIER_PERIOD in (table.schema.metadata or {}):
+            return None
         try:
             begins, ends = msgspec.json.decode(table.schema.metadata[_PERIOD], type=tuple[float, float])
             columns = [table.cast(_SCHEMA)[name].to_numpy() for name in _SCHEMA.names]

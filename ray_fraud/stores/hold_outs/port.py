@@ -26,7 +26,7 @@ class HoldOuts(Protocol):
         """
 
     def load(self, candidate: str, production: str) -> HoldOut | None:
-        """None: this pair was never compared.
+        """None: this pair was never compared, or by an earlier release on rows whose labels had not matured.
 
         Raises:
             StoreUnavailable: try again.

@@ -175,4 +175,6 @@ def _matches(row: StoredAlert, where: AlertFilter) -> bool:
         and (where.from_offset is None or alert.offset >= where.from_offset)
         and (where.since_ms is None or at >= where.since_ms)
         and (where.until_ms is None or at < where.until_ms)
+        and (where.stored_since_ms is None or row.stored_at_ms >= where.stored_since_ms)
+        and (where.event_until_ms is None or round(alert.event_time * 1000) < where.event_until_ms)
     )

@@ -39,6 +39,8 @@ _WHERE = """
     AND (%(feedback)s::text IS NULL OR feedback = %(feedback)s)
     AND (%(since_ms)s::bigint IS NULL OR record_time >= to_timestamp(%(since_ms)s / 1000.0))
     AND (%(until_ms)s::bigint IS NULL OR record_time < to_timestamp(%(until_ms)s / 1000.0))
+    AND (%(stored_since_ms)s::bigint IS NULL OR timestamp >= to_timestamp(%(stored_since_ms)s / 1000.0))
+    AND (%(event_until_ms)s::bigint IS NULL OR event_time < to_timestamp(%(event_until_ms)s / 1000.0))
 """
 
 _FEEDBACK = """
@@ -227,6 +229,8 @@ def _conditions(where: AlertFilter | None) -> dict[str, Any]:
         "feedback": wanted.feedback and wanted.feedback.value,
         "since_ms": wanted.since_ms,
         "until_ms": wanted.until_ms,
+        "stored_since_ms": wanted.stored_since_ms,
+        "event_until_ms": wanted.event_until_ms,
     }
 
 

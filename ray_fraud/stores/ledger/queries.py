@@ -74,6 +74,10 @@ class AlertFilter(msgspec.Struct, frozen=True):
     """Kafka timestamp of the transaction's record at or after this, unix milliseconds."""
     until_ms: int | None = None
     """… and before this."""
+    stored_since_ms: int | None = None
+    """Stored at or after this, unix milliseconds of the database's clock."""
+    event_until_ms: int | None = None
+    """Event time of the transaction before this, unix milliseconds."""
 
 
 class AlertFeed(Protocol):

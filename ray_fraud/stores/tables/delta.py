@@ -177,7 +177,7 @@ class DeltaTransactions:
             return table.to_pyarrow_table(filters=filters, columns=list(columns))
 
     def newest_ms(self) -> int | None:
-        """Time of the newest event, unix milliseconds, by the files' statistics; None without rows."""
+        """Time of the topic's newest event, unix milliseconds, see `newest_event`; None without rows."""
         with delta_errors("read transactions"):
             if not DeltaTable.is_deltatable(self._address, self._options):
                 return None

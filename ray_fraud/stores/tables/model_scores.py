@@ -9,6 +9,7 @@ from ray_fraud.domain.live_comparison import BINS, ModelScores
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.tables.feature_columns import SCORES
 from ray_fraud.stores.tables.lake_tables import present_tables
+from ray_fraud.stores.tables.period import newest_event_ms
 from ray_fraud.stores.tables.query import query
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
@@ -16,16 +17,21 @@ _NAMES = ("p50", "p90", "p99", "p999")
 _MOST_VERSIONS = 10_000
 
 
-def model_scores(location: LakeLocation, since_ms: int) -> dict[str, ModelScores]:
-    """Figures by `name:version` of all rows with an event time at or after `since_ms` (unix milliseconds).
+def model_scores(location: LakeLocation, span_ms: int) -> dict[str, ModelScores]:
+    """Figures by `name:version` of the rows whose event time lies within `span_ms` of the newest one.
 
-    Empty if no batch has scored anything yet.
+    Whatever the time is now: of a history that is replayed, its last days. Empty if no batch has scored
+    anything yet.
 
     Raises:
         StoreError: the lake does not answer.
     """
     if SCORES not in present_tables(location):
         return {}
+    newest_ms = newest_event_ms(location, SCORES)
+    if newest_ms is None:
+        return {}
+    since_ms = max(0, newest_ms + 1 - span_ms)
     since = datetime.fromtimestamp(since_ms // 1000, UTC)
     # Both are whole numbers and dates of our own; the date lets files be skipped.
     where = f"event_date >= DATE '{since:%Y-%m-%d}' AND epoch_ms(event_time) >= {since_ms:d}"

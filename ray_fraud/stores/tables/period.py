@@ -20,7 +20,7 @@ from deltalake import DeltaTable
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.delta_errors import delta_errors
 from ray_fraud.stores.delta_location import delta_location
-from ray_fraud.stores.tables.columns import PARTITION_COLUMN
+from ray_fraud.stores.tables.columns import IMPORTED, PARTITION_COLUMN
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SAMPLE_BATCH_ROWS = 16_384
@@ -40,8 +40,9 @@ class StoredFile(msgspec.Struct, frozen=True):
 
 
 def newest_event_ms(location: LakeLocation, name: str) -> int | None:
-    """Time of a table's newest event, unix milliseconds; None without rows.
+    """Time of a table's newest event of the topic, unix milliseconds; None without rows.
 
+    Imported rows count only while there are no others: an import newer than the topic moves no window.
     The event times of the newest date are read for it: of a table with many columns files have no statistics
     of the last ones.
 
@@ -52,14 +53,16 @@ def newest_event_ms(location: LakeLocation, name: str) -> int | None:
     address, options = delta_location(location, name)
     with delta_errors(f"open {name}"):
         table = DeltaTable(address, storage_options=options)
-        date = pc.max(pa.table(table.get_add_actions(flatten=True))[f"partition.{PARTITION_COLUMN}"]).as_py()
-        if date is None:
-            return None
-        batches = table.to_pyarrow_dataset().to_batches(
-            columns=["event_time"], filter=pc.field(PARTITION_COLUMN) == date, batch_size=SAMPLE_BATCH_ROWS
-        )
-        newest = max(pc.max(batch["event_time"]).as_py() for batch in batches if batch.num_rows)
-    return int((newest.astimezone(UTC) - _EPOCH) // timedelta(milliseconds=1))
+        files = _files(table)
+        dataset = table.to_pyarrow_dataset()
+        own = ~pc.starts_with(pc.field("topic_id"), IMPORTED)
+        for among, rows in ((files.filter(_MAY_BE_OWN), own), (files, None)):
+            for date in sorted(set(among["date"].to_pylist()), reverse=True):
+                on_date = pc.field(PARTITION_COLUMN) == date
+                newest = _newest_of(dataset, on_date if rows is None else on_date & rows)
+                if newest is not None:
+                    return _unix_ms(newest)
+    return None
 
 
 class PeriodRows:
@@ -192,9 +195,66 @@ def newest_rows(location: LakeLocation, name: str, span_ms: int) -> PeriodRows |
 
 
 def newest_event(table: DeltaTable) -> datetime | None:
-    """From the statistics of the files; None for a table without rows."""
-    newest = pc.max(pa.table(table.get_add_actions(flatten=True))["max.event_time"]).as_py()
-    return None if newest is None else newest.astimezone(UTC)
+    """Of the topic's rows, of imported ones only while there are no others; None for a table without rows.
+
+    From the statistics of the files. Only of files that care has put together of both kinds rows are read.
+    """
+    files = _files(table)
+    if not files.num_rows:
+        return None
+    newest: datetime | None = None
+    fragments: dict[str, Any] = {}
+    for file in files.filter(_MAY_BE_OWN).sort_by([("newest", "descending")]).to_pylist():
+        if newest is not None and file["newest"] is not None and file["newest"] <= newest:
+            break
+        found = file["newest"]
+        if found is None or file["may_be_imported"]:
+            if not fragments:
+                fragments = {each.path: each for each in table.to_pyarrow_dataset().get_fragments()}
+            found = _newest_of(fragments[file["path"]], ~pc.starts_with(pc.field("topic_id"), IMPORTED))
+        newest = max((each for each in (newest, found) if each is not None), default=None)
+    found = pc.max(files["newest"]).as_py() if newest is None else newest
+    return None if found is None else found.astimezone(UTC)
+
+
+_MAY_BE_OWN = pc.field("may_be_own")
+_BEHIND_IMPORTED = IMPORTED[:-1] + chr(ord(IMPORTED[-1]) + 1)
+"""The first text behind all that begin like imported rows' topic ids."""
+
+
+def _files(table: DeltaTable) -> pa.Table:
+    """The data files: path, date, newest (event time, null if not known), may_be_own, may_be_imported."""
+    known = pa.table(table.get_add_actions(flatten=True))
+    nulls = {
+        name: pa.nulls(known.num_rows, kind)
+        for name, kind in (
+            ("min.topic_id", pa.string()),
+            ("max.topic_id", pa.string()),
+            ("max.event_time", pa.timestamp("us", "UTC")),
+        )
+    }
+    low, high, newest = (known[name] if name in known.column_names else nulls[name] for name in nulls)
+    own = pc.invert(pc.and_(pc.starts_with(low, IMPORTED), pc.starts_with(high, IMPORTED)))
+    imported = pc.and_(pc.less(low, _BEHIND_IMPORTED), pc.greater_equal(high, IMPORTED))
+    return pa.table(
+        {
+            "path": known["path"],
+            "date": known[f"partition.{PARTITION_COLUMN}"],
+            "newest": newest,
+            "may_be_own": pc.fill_null(own, True),
+            "may_be_imported": pc.fill_null(imported, True),
+        }
+    )
+
+
+def _newest_of(rows: Any, which: pc.Expression) -> datetime | None:
+    """The newest event time among those rows of a dataset or file, in UTC; None if there is none."""
+    found: datetime | None = None
+    for batch in rows.to_batches(columns=["event_time"], filter=which, batch_size=SAMPLE_BATCH_ROWS):
+        if batch.num_rows:
+            newest = pc.max(batch["event_time"]).as_py().astimezone(UTC)
+            found = newest if found is None else max(found, newest)
+    return found
 
 
 def _stored(action: dict[str, Any]) -> StoredFile:
