@@ -233,6 +233,14 @@ def _completed(
     scores = calibrated(points, np.concatenate(choice.unseen))
     days = sum(fold.test.days for fold in telling)
     threshold = choose_threshold(scores, fraud, days, settings.alerts_per_day).value
+    alerts = float((scores > threshold).sum()) / days
+    if alerts > 2.0 * settings.alerts_per_day:
+        logger.warning(
+            "training: %s: %.3g alerts a day, budget %g: that many rows share the highest scores",
+            fitted.candidate.model_name,
+            alerts,
+            settings.alerts_per_day,
+        )
     draft = fitted.candidate.draft()
     manifest = msgspec.structs.replace(
         draft,

@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
+from batch.training.threshold import threshold_for_share
 from ray_fraud.domain.canonical import content_digest
 from ray_fraud.domain.drift import reference_of
 from ray_fraud.domain.features import FEATURE_NAMES
@@ -101,7 +102,7 @@ def finish(
     draft = model.manifest
     manifest = msgspec.structs.replace(
         draft,
-        threshold=float(np.quantile(scores, 1 - alert_share, method="higher")),
+        threshold=threshold_for_share(scores, alert_share),
         training=msgspec.structs.replace(draft.training, alert_share=alert_share),
         score_quantiles=quantiles_of(scores),
     )
