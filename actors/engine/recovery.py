@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from actors.engine.cut_offs import LogHistory
 from actors.engine.ports import Ports
 from actors.engine.take_over import TakenOver, timeline_of
 from ray_fraud.domain.compaction import last_missing
@@ -15,6 +14,7 @@ from ray_fraud.domain.conversion import version_at
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.timeline import ControlEvent, last_seq
 from ray_fraud.domain.watermark import NO_VOTES, Votes
+from ray_fraud.stores.cut_offs import LogHistory
 from ray_fraud.stores.cuts.port import CutHeader
 from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
 from ray_fraud.stores.ledger.port import EpochRow, valid_until

@@ -14,12 +14,12 @@ from datetime import timedelta
 
 import msgspec
 
-from actors.engine.cut_offs import cut_off_below
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.placement import partition_of_user
 from ray_fraud.domain.record import Headers, Record
 from ray_fraud.domain.rejection import Rejection
 from ray_fraud.stores.connections import Topics
+from ray_fraud.stores.cut_offs import cut_off_below
 from ray_fraud.stores.errors import StoreUnavailable
 from ray_fraud.stores.ledger.port import CutOff
 from ray_fraud.stores.log.port import Append, AtomicWriter, LogDamaged, LogGap, LogReader

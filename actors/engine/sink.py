@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from actors.engine.alert_record import NotAnAlert, read_alert
-from actors.engine.cut_offs import cut_off_below
 from actors.engine.sink_letters import SinkLetters
 from ray_fraud.domain.progress_metrics import TOPIC_CUT_OFFS
 from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.rejection import DeadLetter, Rejection, RejectionCode
+from ray_fraud.stores.cut_offs import cut_off_below
 from ray_fraud.stores.ledger.port import (
     CutOff,
     DataGap,

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from actors.engine.cut_offs import LogHistory
 from actors.engine.ports import Ports
 from ray_fraud.domain import progress_metrics
 from ray_fraud.domain.conversion import version_events
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.timeline import ControlEvent, last_seq
+from ray_fraud.stores.cut_offs import LogHistory
 from ray_fraud.stores.cuts.port import CutDamaged, CutHeader
 from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
 from ray_fraud.stores.ledger.port import CutOff, Decided, EpochRow, Ownership, Turn, valid_until

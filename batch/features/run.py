@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from batch.features.config import FeatureConfig
 from batch.features.fold import Scoring
-from batch.features.job import FeatureJob, FeatureReport, PartitionFacts
+from batch.features.job import FeatureJob, FeatureReport, PartitionFacts, position_name
 from batch.features.offer import offer
 from batch.features.refresh import Refresher
 from batch.features.stretch import Stretch, StretchPorts, StretchReport, fold_stretch
@@ -63,6 +63,18 @@ def feature_tables_of(lake: LakeLocation) -> Tables:
     return Tables(
         PositionedTable(lake, ML_FEATURES, FEATURE_SCHEMA), PositionedTable(lake, SCORES, SCORE_SCHEMA)
     )
+
+
+def forget_features(lake: LakeLocation, partition: PartitionId, offset: int) -> None:
+    """Takes back what was folded of a partition at and above an offset, where its log was cut off.
+
+    Raises:
+        StoreError: some of it may be there still; repeat it.
+    """
+    for table in feature_tables_of(lake):
+        table.take_back(partition, offset, position_name(partition))
+    filesystem, root = lake_filesystem(lake)
+    LakeSnapshotStore(filesystem, f"{root}/{STATES}").remove_above(partition, offset)
 
 
 def run_features(connections: Connections, config: FeatureConfig) -> FeatureReport:

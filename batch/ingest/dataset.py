@@ -43,7 +43,8 @@ def one_slice(piece: Slice, packed: bytes) -> bytes:
     reader = KafkaLogReader(config.connections.kafka, config.connections.topics.transactions, piece.partition)
     try:
         parts = list(read_slice(reader, piece, decoder_of(config.connections), config.settings))
+        leader_epoch = reader.leader_epoch()
     finally:
         reader.close()
     table, partitions = DeltaTransactions(config.connections.lake), config.connections.topics.partitions
-    return msgspec.json.encode(write_rows(table, pa.concat_tables(parts), partitions))
+    return msgspec.json.encode(write_rows(table, pa.concat_tables(parts), partitions, leader_epoch))

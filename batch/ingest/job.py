@@ -1,6 +1,6 @@
 """One ingest: from the committed positions to the log's ends of this moment.
 
-    view → bounds → plan → gaps → files → commit      until the ends are reached
+    cut-offs followed → view → bounds → plan → gaps → files → commit      until the ends are reached
 
 Gaps are recorded before the commit that goes past them, so none is ever silent. Whatever ends the process
 before the commit leaves files that nothing names; the next run reads the same offsets again.
@@ -18,13 +18,17 @@ import msgspec
 
 from batch.ingest.commit import commit, quarantine
 from batch.ingest.config import IngestConfig
+from batch.ingest.follow import CutOffs, Forget, follow, noticed_by_owners, places_of
 from batch.ingest.manifest import Written, joined
 from batch.ingest.plan import Plan, Slice, plan_ingest
 from batch.ingest.shared_places import SharedPlace, SharedPlaces
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.timeline import ControlEvent, EventKind
+from ray_fraud.stores.errors import StoreUnavailable
+from ray_fraud.stores.ledger.port import EpochRow
 from ray_fraud.stores.log.port import LogBounds
-from ray_fraud.stores.tables.port import Append, LogGapRow, TransactionTable
+from ray_fraud.stores.tables.port import Append, LogGapRow, LogPlace, ReadRange, TableView, TransactionTable
+from ray_fraud.stores.tables.take_back import TakenBack
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +54,8 @@ class IngestReport(msgspec.Struct):
     version: int | None = None
     """Of the table after the last commit; None if there was nothing to read."""
     new_gaps: list[LogGapRow] = []
+    taken_back: list[TakenBack] = []
+    """What the log has lost and the lake had read; see docs/lake.md."""
     to_read: int = 0
     """Offsets between the positions at the start and the log's ends then."""
     seconds: float = 0.0
@@ -72,6 +78,9 @@ class Ingest:
         read_and_write: ReadAndWrite,
         *,
         timeline: Timeline = lambda _: (),
+        cut_offs: CutOffs = lambda _: {},
+        epochs: Callable[[PartitionId], Sequence[EpochRow]] = lambda _: (),
+        forget: Forget = lambda _partition, _offset: None,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         progress: Progress = lambda _: None,
@@ -81,6 +90,9 @@ class Ingest:
         self._bounds = bounds
         self._read_and_write = read_and_write
         self._timeline = timeline
+        self._cut_offs = cut_offs
+        self._epochs = epochs
+        self._forget = forget
         self._now = now
         self._sleep = sleep
         self._progress = progress
@@ -98,6 +110,8 @@ class Ingest:
         ends = self._bounds()
         while not report.complete:
             view = self._table.view()
+            if self._follow(view, ends, report):
+                view = self._table.view()
             positions = {partition: view.position(partition) for partition in ends}
             plan = self._plan(view.last_positions(), positions, ends)
             if not report.commits:
@@ -106,20 +120,73 @@ class Ingest:
             self._progress(report)
             self._declare(plan.gaps, report)
             if plan.ranges:
-                self._take(plan, report)
+                self._take(plan, view, report)
             report.complete = plan.complete
             report.seconds = self._now() - began
             self._progress(report)
         return report
 
-    def _take(self, plan: Plan, report: IngestReport) -> None:
+    def _follow(self, view: TableView, ends: Mapping[PartitionId, LogBounds], report: IngestReport) -> bool:
+        """Takes back what the log has lost since it was read; whether there was any."""
+        lost = {
+            **noticed_by_owners(view, ends, self._epochs),
+            **self._cut_offs(places_of(view, ends)),
+        }
+        if lost:
+            topic = self._config.connections.topics.transactions
+            noticed_ms = round(self._now() * 1000)
+            gaps, taken = follow(self._table, topic, view, lost, self._forget, noticed_ms)
+            report.new_gaps = [*report.new_gaps, *gaps]
+            report.taken_back = [*report.taken_back, *taken]
+        return bool(lost)
+
+    def _slices(self, plan: Plan, view: TableView) -> list[Slice]:
+        """With what holds in their partitions, and the leader epochs that are known of their begins."""
+        held = {whole.partition: self._settings(whole.partition) for whole in plan.ranges}
+        places = {whole.partition: view.place(whole.partition) for whole in plan.ranges}
+
+        def epoch(piece: Slice) -> int:
+            place = places[piece.partition]
+            return place.leader_epoch if place and place.offset == piece.from_offset else -1
+
+        return [
+            msgspec.structs.replace(one, settings=held[one.partition], leader_epoch=epoch(one))
+            for one in plan.slices
+        ]
+
+    def _check(self, blocks: Sequence[Written], ranges: Sequence[Slice]) -> None:
+        """That the log still is the one that each block was read from.
+
+        Raises:
+            StoreUnavailable: it was cut off meanwhile; nothing may be committed, the next run reads it anew.
+        """
+        partitions = {whole.partition.partition: whole.partition for whole in ranges}
+        places: dict[PartitionId, list[LogPlace]] = {}
+        for block in blocks:
+            if block.leader_epoch >= 0:
+                place = LogPlace(block.last_offset + 1, block.leader_epoch)
+                places.setdefault(partitions[block.partition], []).append(place)
+        for partition, lost in self._cut_offs(places).items():
+            raise StoreUnavailable(
+                "kafka", f"{partition}: the log was cut off at {lost.offset} while it was read; read it again"
+            )
+
+    def _placed(self, read: ReadRange, view: TableView) -> ReadRange:
+        place = view.place(read.partition)
+        if place is None:
+            return read
+        return msgspec.structs.replace(
+            read, position=place.offset, leader_epoch=max(read.leader_epoch, place.leader_epoch)
+        )
+
+    def _take(self, plan: Plan, view: TableView, report: IngestReport) -> None:
         """Reads, writes and commits one plan."""
         topic = self._config.connections.topics.transactions
-        held = {whole.partition: self._settings(whole.partition) for whole in plan.ranges}
-        slices = [msgspec.structs.replace(one, settings=held[one.partition]) for one in plan.slices]
-        blocks = list(self._read_and_write(slices))
+        blocks = list(self._read_and_write(self._slices(plan, view)))
+        self._check(blocks, plan.ranges)
         reads, files = joined(topic, plan.ranges, blocks)
         report.quarantined += quarantine(self._table, blocks, round(self._now() * 1000), self._sleep)
+        reads = [self._placed(read, view) for read in reads]
         report.version = commit(self._table, Append(uuid.uuid4().hex, reads, files), self._sleep)
         report.commits += 1
         report.files += len(files)

@@ -41,17 +41,24 @@ class Written(msgspec.Struct, frozen=True):
     shared: list[SharedPlace] = []
     quarantined: list[Quarantined] = []
     """The first of its unwritable records; of more only the number is known, in `outcomes`."""
+    leader_epoch: int = -1
+    """Of the last record, or a later one; -1: not known."""
 
 
-def write_rows(table: TransactionTable, rows: pa.Table, partitions: int = 1) -> list[Written]:
+def write_rows(
+    table: TransactionTable, rows: pa.Table, partitions: int = 1, leader_epoch: int = -1
+) -> list[Written]:
     """Writes the accepted ones of the rows; one entry per partition of the log among them.
 
-    `partitions`: of the topic, by which users are placed; 1 if users of all kinds may be in one place.
+    Args:
+        partitions: of the topic, by which users are placed; 1 if users of all kinds may be in one place.
+        leader_epoch: of the last record read, -1: not known.
     """
-    return [
+    written = [
         _write(table, rows.filter(pc.equal(rows["partition"], number)), number, partitions)
         for number in _numbers(rows)
     ]
+    return [msgspec.structs.replace(block, leader_epoch=leader_epoch) for block in written]
 
 
 def _numbers(rows: pa.Table) -> list[int]:
@@ -135,4 +142,5 @@ def _read_range(topic: str, whole: Slice, blocks: Sequence[Written]) -> ReadRang
         accepted=sum(block.accepted for block in blocks),
         rejected={code: number for code, number in sorted(outcomes.items()) if code != HOLE},
         holes=outcomes[HOLE],
+        leader_epoch=max((block.leader_epoch for block in blocks), default=-1),
     )

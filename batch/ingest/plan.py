@@ -26,6 +26,8 @@ class Slice(msgspec.Struct, frozen=True):
     to_offset: int
     settings: tuple[ControlEvent, ...] = ()
     """The settings events of the partition: a record is accepted under those of its offset."""
+    leader_epoch: int = -1
+    """Of the record before `from_offset`: a log that was cut off below is a gap. -1: not known."""
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -43,7 +43,7 @@ def read_slice(
         LogGap, TopicReplaced: the log no longer has these offsets.
         StoreUnavailable: the broker does not answer, or nothing came for too long.
     """
-    reader.seek(piece.from_offset)
+    reader.seek(piece.from_offset, piece.leader_epoch)
     expected = piece.from_offset
     progress_at = monotonic()
     tries = DamageTries()

@@ -4,12 +4,15 @@ Never: logic.
 """
 
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 
+from batch.features.run import forget_features
 from batch.ingest.config import IngestConfig
 from batch.ingest.dataset import read_and_write
+from batch.ingest.follow import Places, cut_offs_of
 from batch.ingest.job import Ingest, IngestReport, Progress
 from ray_fraud.domain.record import PartitionId
+from ray_fraud.stores.ledger.port import CutOff
 from ray_fraud.stores.ledger.postgres import PostgresLedger
 from ray_fraud.stores.ledger.postgres_session import PATIENT
 from ray_fraud.stores.log.kafka_admin import KafkaLogAdmin
@@ -34,8 +37,26 @@ def run_ingest(config: IngestConfig, progress: Progress = lambda _: None) -> Ing
             lambda: log_bounds(config),
             lambda slices: read_and_write(config, slices),
             timeline=ledger.events,
+            cut_offs=lambda places: log_cut_offs(config, places),
+            epochs=ledger.epochs,
+            forget=lambda partition, offset: forget_features(config.connections.lake, partition, offset),
             progress=progress,
         ).run()
+
+
+def log_cut_offs(config: IngestConfig, places: Places) -> Mapping[PartitionId, CutOff]:
+    """What of these places the topic has lost.
+
+    Raises:
+        StoreError: Kafka does not answer, or has another topic by now.
+    """
+    kafka, topic = config.connections.kafka, config.connections.topics.transactions
+    with ExitStack() as closing:
+        readers = {}
+        for partition in places:
+            readers[partition] = KafkaLogReader(kafka, topic, partition)
+            closing.callback(readers[partition].close)
+        return cut_offs_of(readers, places)
 
 
 def log_bounds(config: IngestConfig) -> Mapping[PartitionId, LogBounds]:

@@ -31,6 +31,7 @@ from batch.schedule.gap_alarm import losses_told
 from batch.schedule.scheduler import Scheduler
 from batch.schedule.warm_up import warm_up
 from ray_fraud.domain import metrics
+from ray_fraud.domain.loss_metrics import ROWS_TAKEN_BACK
 from ray_fraud.domain.place_metrics import SHARED_PLACE_ROWS
 from ray_fraud.stores.connections import from_json
 from ray_fraud.stores.errors import StoreError
@@ -151,6 +152,10 @@ class BatchActor:
             self._meter.set(SHARED_PLACE_ROWS, sum(place.rows for place in made.shared_places))
             # A commit whose reply was lost may have brought rows that nobody counted.
             self._unseen |= made.accepted > 0 or not made.complete
+            self._meter.count(ROWS_TAKEN_BACK, sum(one.rows for one in made.taken_back))
+            if made.taken_back:
+                # Its places are other rows' now: the next search is a whole one.
+                self._memory = Memory()
             self._fresh += made.accepted
 
     def _fold(self) -> FeatureReport:

@@ -89,7 +89,8 @@ def _tell(figures: dict[str, Any]) -> None:
 def shown_status(run: dict[str, Any]) -> str:
     """The run's own, or `gaps` if it did its work and found offsets that are lost to the lake."""
     ingest = (run.get("report") or {}).get("ingest", {})
-    return "gaps" if run["status"] == "done" and ingest.get("new_gaps") else str(run["status"])
+    lost = ingest.get("new_gaps") or ingest.get("taken_back")
+    return "gaps" if run["status"] == "done" and lost else str(run["status"])
 
 
 def _status_text(run: dict[str, Any]) -> Text:
@@ -178,6 +179,10 @@ def run_view(done: dict[str, Any]) -> Table:
         end = "its end" if gap["to_offset"] is None else f"{gap['to_offset']:,}"
         place = f"partition {gap['partition'][2]}: offsets {gap['from_offset']:,} to {end}"
         table.add_row(Text("LOST", "red"), Text(f"{place}: {gap['reason']}"))
+    for lost in ingest.get("taken_back", ()):
+        rows = f"{lost['rows']:,} rows removed, version {lost['version']} has them still"
+        place = f"partition {lost['partition'][2]}: the log was cut off at offset {lost['from_offset']:,}"
+        table.add_row(Text("TAKEN BACK", "red"), Text(f"{place}: {rows}"))
     for line in shared_places_view(ingest):
         table.add_row("coordinates", line)
     patterns = done["report"].get("patterns")

@@ -17,5 +17,12 @@ UNWRITABLE_RECORDS = Metric(
     "records",
     "Accepted records that could not become rows of the lake. Any: see `quarantine`, which says why.",
 )
+ROWS_TAKEN_BACK = Metric(
+    "fraud_detection_lake_rows_taken_back_total",
+    MetricKind.COUNTER,
+    "rows",
+    "Rows removed from `transactions` because the log had lost their records. Any: see `log_gaps`, and ask "
+    "the producers for the lost ones.",
+)
 
-LOSS_METRICS: tuple[Metric, ...] = (LOG_GAPS, UNWRITABLE_RECORDS)
+LOSS_METRICS: tuple[Metric, ...] = (LOG_GAPS, UNWRITABLE_RECORDS, ROWS_TAKEN_BACK)

@@ -116,6 +116,9 @@ class DeadlyStates:
     def read_users(self, header: SnapshotHeader) -> Iterator[tuple[int, bytes]]:
         return self._states.read_users(header)
 
+    def remove_above(self, partition: PartitionId, offset: int) -> int:
+        return self._states.remove_above(partition, offset)
+
     def prune(self, partition: PartitionId, keep: int, spared: Collection[int] = ()) -> int:
         return self._steps.step(lambda: self._states.prune(partition, keep, spared))
 

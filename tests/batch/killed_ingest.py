@@ -17,12 +17,14 @@ from batch.ingest.job import Ingest, IngestReport
 from batch.ingest.manifest import Written, write_rows
 from batch.ingest.plan import Slice
 from batch.ingest.read import read_slice
-from batch.ingest.run import log_bounds
+from batch.ingest.run import log_bounds, log_cut_offs
+from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.connections import from_json
 from ray_fraud.stores.log.kafka_reader import KafkaLogReader
 from ray_fraud.stores.partition_facts import decoder_of
 from ray_fraud.stores.tables.delta import DeltaTransactions, DeltaView
-from ray_fraud.stores.tables.port import Append, DataFile, LogGapRow, Quarantined
+from ray_fraud.stores.tables.port import Append, DataFile, LogGapRow, LogPlace, Quarantined
+from ray_fraud.stores.tables.take_back import TakenBack
 
 T = TypeVar("T")
 NEVER = -1
@@ -62,6 +64,9 @@ class DeadlyTable:
     def record_gaps(self, gaps: Sequence[LogGapRow]) -> list[LogGapRow]:
         return self._step(lambda: self._table.record_gaps(gaps))
 
+    def take_back(self, partition: PartitionId, to: LogPlace) -> TakenBack | None:
+        return self._step(lambda: self._table.take_back(partition, to))
+
     def recent(self, columns: Sequence[str], span_ms: int) -> pa.Table:
         return self._table.recent(columns, span_ms)
 
@@ -83,7 +88,14 @@ def ingest(config: IngestConfig, kill_at: int = NEVER) -> tuple[IngestReport, in
         for piece in slices:
             yield from _one(config, table, piece)
 
-    return Ingest(config, table, lambda: log_bounds(config), read_and_write).run(), table.half_steps
+    job = Ingest(
+        config,
+        table,
+        lambda: log_bounds(config),
+        read_and_write,
+        cut_offs=lambda places: log_cut_offs(config, places),
+    )
+    return job.run(), table.half_steps
 
 
 def _one(config: IngestConfig, table: DeadlyTable, piece: Slice) -> Iterator[Written]:
@@ -92,7 +104,7 @@ def _one(config: IngestConfig, table: DeadlyTable, piece: Slice) -> Iterator[Wri
         KafkaLogReader(connections.kafka, connections.topics.transactions, piece.partition)
     ) as reader:
         for rows in read_slice(reader, piece, decoder_of(connections), config.settings):
-            yield from write_rows(table, rows)
+            yield from write_rows(table, rows, leader_epoch=reader.leader_epoch())
 
 
 def main(config_file: str, kill_at: int) -> None:

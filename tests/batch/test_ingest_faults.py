@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from typing import TypeVar
 
+import msgspec
 import pytest
 
 from batch.ingest.config import IngestConfig
+from batch.ingest.follow import Places, cut_offs_of
 from batch.ingest.job import Ingest, IngestReport, Progress
 from batch.ingest.manifest import Written, write_rows
 from batch.ingest.plan import Slice
@@ -29,6 +31,7 @@ from ray_fraud.stores.connections import (
 )
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.faults import Crashed, Fault, FaultPlan, RefusedByPlan
+from ray_fraud.stores.ledger.port import CutOff, EpochRow
 from ray_fraud.stores.log.damage import TRIES
 from ray_fraud.stores.log.memory import MemoryBroker
 from ray_fraud.stores.log.port import LogBounds
@@ -61,6 +64,12 @@ class World:
         self.broker.admin().ensure_topics(TOPICS)
         self.contents = TableContents()
         self.sent = 0
+        self.epochs: dict[PartitionId, list[EpochRow]] = {}
+        """Of owners, with what they found cut off."""
+        self.forgotten: list[tuple[int, int]] = []
+        self.before_read: Callable[[], None] = lambda: None
+        self.knows_epochs = True
+        """Whether its ingests keep leader epochs; an earlier release's did not."""
 
     def send(self, count: int) -> None:
         """Every seventh record breaks the contract, and every tenth is followed by a hole."""
@@ -97,6 +106,7 @@ class World:
         table = MemoryTransactions(self.contents, plan)
 
         def read_and_write(slices: list[Slice]) -> Iterable[Written]:
+            self.before_read()
             return itertools.chain.from_iterable(self._one(table, plan, piece) for piece in slices)
 
         return Ingest(
@@ -105,6 +115,9 @@ class World:
             self.bounds,
             read_and_write,
             timeline=lambda _: timeline,
+            cut_offs=self.cut_offs,
+            epochs=lambda partition: self.epochs.get(partition, []),
+            forget=lambda partition, offset: self.forgotten.append((partition.partition, offset)),
             now=lambda: 1_700_000_000.0,
             sleep=lambda _: None,
             progress=progress,
@@ -113,7 +126,12 @@ class World:
     def _one(self, table: MemoryTransactions, plan: FaultPlan, piece: Slice) -> Iterator[Written]:
         reader = self.broker.reader(TOPICS.transactions, piece.partition, plan)
         for rows in read_slice(reader, piece, decoder(), DetectionSettings()):
-            yield from write_rows(table, rows, TOPICS.partitions)
+            epoch = reader.leader_epoch() if self.knows_epochs else -1
+            yield from write_rows(table, rows, TOPICS.partitions, epoch)
+
+    def cut_offs(self, places: Places) -> Mapping[PartitionId, CutOff]:
+        readers = {partition: self.broker.reader(TOPICS.transactions, partition) for partition in places}
+        return cut_offs_of(readers, places)
 
     def expected(self) -> list[tuple[str, int, int]]:
         """Place of every record that the contract accepts."""
@@ -123,6 +141,21 @@ class World:
             for found in self.broker.topic(TOPICS.transactions).logs[partition.partition].records
             if found.value != b"?"
         )
+
+    def values(self) -> list[tuple[int, int, str]]:
+        """Place and transaction of every record that the contract accepts."""
+        accepted = [
+            (number, found.offset, msgspec.json.decode(found.value)["transaction_id"])
+            for number in range(TOPICS.partitions)
+            for found in self.broker.topic(TOPICS.transactions).logs[number].records
+            if found.value is not None and found.value != b"?"
+        ]
+        return sorted(accepted)
+
+    def rows(self) -> list[tuple[int, int, str]]:
+        """Place and transaction of every row."""
+        rows = self.contents.rows().select(["partition", "offset", "transaction_id"]).to_pydict()
+        return sorted(zip(*rows.values(), strict=True))
 
     def stored(self) -> list[tuple[str, int, int]]:
         rows = self.contents.rows().select(["topic_id", "partition", "offset"]).to_pydict()
@@ -316,6 +349,8 @@ def test_a_partition_of_which_all_is_lost_tells_of_each_loss(world: World) -> No
 
 
 def test_a_log_that_was_cut_short_is_told_once_though_it_grows(world: World) -> None:
+    """Of a table that an earlier release filled, before an owner has found where the log was cut off."""
+    world.knows_epochs = False
     world.ingest().run()
     end = world.bounds()[world.partitions()[0]].end
     world.broker.truncate(TOPICS.transactions, 0, 10)

@@ -12,7 +12,6 @@ import pytest
 
 from actors.engine import take_over as take_over_module
 from actors.engine.cut_keeper import CutKeeper, Frozen, Settled
-from actors.engine.cut_offs import LogHistory
 from actors.engine.owner import PartitionOwner
 from actors.engine.ports import Ports
 from actors.engine.publisher import Publisher
@@ -24,6 +23,7 @@ from ray_fraud.domain.partition import Observed, PartitionState
 from ray_fraud.domain.record import PartitionId, Record
 from ray_fraud.domain.split import Split
 from ray_fraud.domain.timeline import ControlEvent, content_of
+from ray_fraud.stores.cut_offs import LogHistory
 from ray_fraud.stores.cuts.port import Cut
 from ray_fraud.stores.log.port import Pending
 

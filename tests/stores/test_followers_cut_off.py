@@ -1,6 +1,7 @@
-"""A real broker that lost the ends of topics: the sink and re-keying go on from where these were cut off."""
+"""A real broker that lost the ends of topics: sink, re-keying and ingest go on from where they were cut."""
 
 import contextlib
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -8,13 +9,22 @@ import pytest
 from actors.engine.rekey import Rekeyer, rekeyer_name
 from actors.engine.sink import Sink
 from actors.engine.sink_letters import SinkLetters
+from batch.ingest.config import IngestConfig
 from ray_fraud.domain.record import PartitionId, Record
-from ray_fraud.stores.connections import Topics
+from ray_fraud.stores.connections import (
+    Connections,
+    LakeLocation,
+    PostgresConnection,
+    RedisConnection,
+    Topics,
+)
 from ray_fraud.stores.ledger.memory import MemoryDatabase, MemoryLedger
 from ray_fraud.stores.ledger.memory_queries import MemoryAlertQueries
 from ray_fraud.stores.log.kafka_atomic import KafkaAtomicWriter
 from ray_fraud.stores.partition_facts import partition_id
+from ray_fraud.stores.tables.delta import DeltaTransactions
 from ray_fraud.telemetry.meter import Meter
+from tests.batch.killed_ingest import ingest
 from tests.domain.samples import decoder, transaction
 from tests.domain.samples import record as sample
 from tests.stores.kafka_accidents import KafkaLogs
@@ -28,13 +38,23 @@ FIRST_END, CUT, REGROWN = 10, 6, 14
 class Followers:
     """Of one start of the broker: everything is opened anew, as new processes do."""
 
-    def __init__(self, logs: KafkaLogs, topics: Topics, database: MemoryDatabase) -> None:
+    def __init__(self, logs: KafkaLogs, topics: Topics, database: MemoryDatabase, folder: Path) -> None:
         self.logs, self.topics = logs, topics
         self.meter = Meter("followers", "of this test")
         self.ledger = MemoryLedger(database)
         self.alerts = self._partition(topics.alerts)
         letters = SinkLetters(logs.writer(), topics, self.meter)
         self.sink = Sink(self.ledger, logs.reader(topics.alerts, self.alerts), letters, self.meter)
+        lake = LakeLocation(f"file://{folder}/lake")
+        connections = Connections(
+            logs.connection,
+            RedisConnection(""),
+            PostgresConnection(""),
+            lake,
+            msgspec.structs.replace(topics, transactions=topics.input, rekey_from=None),
+        )
+        self.ingest = IngestConfig(connections=connections)
+        self.lake = DeltaTransactions(lake)
         source, progress = self._partition(topics.input), self._partition(topics.rekey_progress)
         self.rekeyer = Rekeyer(
             topics,
@@ -85,23 +105,28 @@ class Followers:
 def test_topics_that_were_cut_off_and_have_grown_again_are_read_from_the_cut_on(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
+    folder = tmp_path_factory.mktemp("lake")
     broker = Broker(tmp_path_factory.mktemp("broker"))
     topics = msgspec.structs.replace(broker.topics, rekey_from=f"{broker.own}-source")
     database = MemoryDatabase()
     with broker.running() as logs:
         logs.admin().ensure_rekeying(topics)
         logs.admin().ensure_topics(topics)
-        followers = Followers(logs, topics, database)
+        followers = Followers(logs, topics, database, folder)
         with contextlib.closing(followers.rekeyer):
             followers.send(0, FIRST_END, "lost", broker.sent_ms)
             followers.run_to(FIRST_END)
+        assert ingest(followers.ingest)[0].accepted == FIRST_END
     for topic in (topics.alerts, topics.input):
         cut_off(broker.paths.kafka, topic, 0, CUT)
     with broker.running() as logs:
-        followers = Followers(logs, topics, database)
+        followers = Followers(logs, topics, database, folder)
         with contextlib.closing(followers.rekeyer):
             followers.send(CUT, REGROWN, "new", broker.sent_ms)
             followers.run_to(REGROWN)
+        (lost,) = ingest(followers.ingest)[0].taken_back
+        assert (lost.from_offset, lost.to_offset, lost.rows) == (CUT, FIRST_END, FIRST_END - CUT)
+        assert ingest(followers.ingest)[0].taken_back == []
         _check(followers, database)
 
 
@@ -116,3 +141,9 @@ def _check(followers: Followers, database: MemoryDatabase) -> None:
     (told,) = [each for each in came if "rekey_cause" in each]
     assert (told["rekey_lost_from"], told["rekey_lost_to"]) == (CUT, FIRST_END)
     assert followers.rekeyer.cut_offs == 1
+    source = partition_id(followers.logs.admin(), followers.topics.input, 0)
+    rows = followers.lake.rows_of(source, 0, REGROWN, ["offset", "transaction_id"]).to_pylist()
+    assert {row["offset"]: row["transaction_id"] for row in rows} == {
+        number: f"{'lost' if number < CUT else 'new'} {number}" for number in range(REGROWN)
+    }
+    assert len(rows) == REGROWN

@@ -170,3 +170,18 @@ def test_pruning_spares_the_snapshots_at_an_offset(store: SnapshotStore) -> None
 def test_pruning_everything_is_a_mistake(store: SnapshotStore) -> None:
     with pytest.raises(ValueError, match="keep"):
         store.prune(PARTITION, keep=0)
+
+
+def test_what_lies_above_a_cut_off_is_removed(store: SnapshotStore) -> None:
+    for offset in (10, 20, 30):
+        write(store, offset)
+    assert store.remove_above(PARTITION, 20) == 1
+    found = newest(store)
+    assert found is not None
+    assert found.next_offset == 20
+    assert store.remove_above(PARTITION, 20) == 0
+    # Another state may have the same offset and epoch then.
+    write(store, 30, users={1: b"another"})
+    found = newest(store)
+    assert found is not None
+    assert dict(store.read_users(found)) == {1: b"another"}

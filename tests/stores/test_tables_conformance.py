@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
@@ -16,7 +17,7 @@ from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.delta_location import delta_location
 from ray_fraud.stores.tables.delta import DeltaTransactions
 from ray_fraud.stores.tables.memory import MemoryTransactions, TableContents
-from ray_fraud.stores.tables.port import Append, ReadRange, TableMoved, TransactionTable
+from ray_fraud.stores.tables.port import Append, LogPlace, ReadRange, TableMoved, TransactionTable
 from tests.stores.table_samples import FIRST, SECOND, TOPIC, gap, read_range, rows
 
 
@@ -230,3 +231,34 @@ def test_a_log_that_was_cut_short_is_told_once_and_again_if_it_is_cut_deeper(wri
 
 def lengths(table: TransactionTable) -> list[tuple[int, int | None]]:
     return sorted((row.from_offset, row.to_offset) for row in table.gaps())
+
+
+def test_a_log_that_was_cut_off_takes_rows_and_position_back_together(writers: Writers) -> None:
+    table = writers.writer()
+    other = writers.writer()
+    table.append(append(table, read_range(FIRST, 0, 6), read_range(SECOND, 0, 6)))
+    planned = msgspec.structs.replace(read_range(FIRST, 6, 8), position=6)
+    taken = other.take_back(FIRST, LogPlace(4, 2))
+    assert taken is not None
+    assert (taken.from_offset, taken.to_offset, taken.rows) == (4, 6, 2)
+    assert other.take_back(FIRST, LogPlace(4, 2)) is None, "it stands there already"
+    assert table.view().place(FIRST) == LogPlace(4, 2)
+    assert (TOPIC, FIRST, 4) in table.view().last_positions()
+    assert table.view().place(SECOND) == LogPlace(6, -1)
+    # What was planned before must not pass over the offsets in between.
+    with pytest.raises(TableMoved):
+        table.append(append(table, planned))
+    again = msgspec.structs.replace(read_range(FIRST, 4, 7), position=4, leader_epoch=3)
+    table.append(append(table, again))
+    assert writers.offsets() == [*((0, offset) for offset in range(7)), *((1, offset) for offset in range(6))]
+    assert table.view().place(FIRST) == LogPlace(7, 3)
+
+
+def test_a_position_comes_down_although_no_row_goes(writers: Writers) -> None:
+    table = writers.writer()
+    table.append(Append("run", [ReadRange(FIRST, TOPIC, 0, 4, 0, {"not_json": 4}, 0)], []))
+    taken = table.take_back(FIRST, LogPlace(2, -1))
+    assert taken is not None
+    assert taken.rows == 0
+    assert table.view().place(FIRST) == LogPlace(2, -1)
+    assert table.take_back(SECOND, LogPlace(0, -1)) is None, "nothing of it was ever read"

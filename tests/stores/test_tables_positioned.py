@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.feature_tables.lake import LakeFeatureTables
 from ray_fraud.stores.lake import lake_filesystem
@@ -136,3 +137,18 @@ def test_feature_tables_are_kept_there_too(lake: LakeLocation) -> None:
     files.remove(digest)
     files.remove(digest)
     assert files.digests() == {}
+
+
+def test_a_log_that_was_cut_off_takes_rows_and_position_back(lake: LakeLocation) -> None:
+    table = PositionedTable(lake, SCORES, SCORE_SCHEMA)
+    partition = PartitionId("cluster", "topic", 0)
+    assert table.take_back(partition, 3, "p") is None, "there is no table yet"
+    table.create()
+    assert table.take_back(partition, 3, "p") is None
+    table.commit("run", [Move("p", None, 6)], table.write_files(rows(0, 6)), {})
+    taken = table.take_back(partition, 3, "p")
+    assert taken is not None
+    assert taken.rows == table.rows() == 3
+    assert table.position("p") == 3
+    table.commit("next", [Move("p", 3, 5)], table.write_files(rows(3, 5)), {})
+    assert sorted(table.read([], ["offset"])["offset"].to_pylist()) == [0, 1, 2, 3, 4]

@@ -9,7 +9,7 @@ Never: changing a finished snapshot; believing users whose checksum, count or di
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -95,6 +95,17 @@ class LakeSnapshotStore:
             lambda difference: SnapshotDamaged("lake", f"{what}: {difference}"),
         )
 
+    def remove_above(self, partition: PartitionId, offset: int) -> int:
+        with _lake_errors(f"snapshots of {partition}"):
+            doomed = [file for file in self._files(partition) if _order(file)[0] > offset]
+            self._delete(partition, doomed)
+        return sum(file.endswith(MANIFEST_SUFFIX) for file in doomed)
+
+    def _delete(self, partition: PartitionId, doomed: Sequence[str]) -> None:
+        """Manifests first: a snapshot without one does not exist, users without one are only a stray file."""
+        for file in sorted(doomed, key=lambda file: not file.endswith(MANIFEST_SUFFIX)):
+            self._filesystem.delete_file(f"{self._folder(partition)}/{file}")
+
     def prune(self, partition: PartitionId, keep: int, spared: Collection[int] = ()) -> int:
         if keep < 1:
             raise ValueError(f"keep: {keep}, must be at least 1")
@@ -108,9 +119,7 @@ class LakeSnapshotStore:
                 for file in self._files(partition)
                 if _order(file) < oldest_kept and _order(file)[0] not in spared
             ]
-            # Manifests first: a snapshot without one does not exist, users without one are only a stray file.
-            for file in sorted(doomed, key=lambda file: not file.endswith(MANIFEST_SUFFIX)):
-                self._filesystem.delete_file(f"{self._folder(partition)}/{file}")
+            self._delete(partition, doomed)
         return sum(file.endswith(MANIFEST_SUFFIX) for file in doomed)
 
     def _folder(self, partition: PartitionId) -> str:

@@ -59,6 +59,19 @@ class MemorySnapshotStore:
             users.items(), header.user_count, header.digest, lambda what: SnapshotDamaged("lake", what)
         )
 
+    def remove_above(self, partition: PartitionId, offset: int) -> int:
+        def action() -> int:
+            doomed = [
+                key
+                for key, (header, _) in self.contents.items()
+                if key[0] == partition and header.next_offset > offset
+            ]
+            for key in doomed:
+                del self.contents[key]
+            return len(doomed)
+
+        return self._faults.step("lake", "remove_above", action)
+
     def prune(self, partition: PartitionId, keep: int, spared: Collection[int] = ()) -> int:
         if keep < 1:
             raise ValueError(f"keep: {keep}, must be at least 1")

@@ -71,6 +71,13 @@ class SnapshotStore(Protocol):
             SnapshotDamaged: checksum, count or digest do not match; nothing of it may be used.
         """
 
+    def remove_above(self, partition: PartitionId, offset: int) -> int:
+        """Delete snapshots of offsets above `offset`, where the log was cut off; how many.
+
+        Raises:
+            StoreUnavailable: some may be there still; repeat it.
+        """
+
     def prune(self, partition: PartitionId, keep: int, spared: Collection[int] = ()) -> int:
         """Delete all but the `keep` (at least one) newest snapshots, and older remains of broken writes.
 

@@ -32,7 +32,15 @@ from ray_fraud.stores.tables.data_files import add_action, write_data_files
 from ray_fraud.stores.tables.evolution import add_missing_columns, create_table
 from ray_fraud.stores.tables.gaps import untold
 from ray_fraud.stores.tables.period import newest_event
-from ray_fraud.stores.tables.port import Append, DataFile, LogGapRow, Quarantined, TableMoved
+from ray_fraud.stores.tables.port import (
+    Append,
+    DataFile,
+    LogGapRow,
+    LogPlace,
+    Quarantined,
+    TableMoved,
+    moved,
+)
 from ray_fraud.stores.tables.positions import (
     Positions,
     carried_on,
@@ -41,6 +49,7 @@ from ray_fraud.stores.tables.positions import (
     named_anew,
 )
 from ray_fraud.stores.tables.quarantine import DeltaQuarantine
+from ray_fraud.stores.tables.take_back import TakenBack, remove_from
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +87,11 @@ class DeltaView:
 
     def position(self, partition: PartitionId) -> int | None:
         return self.table.transaction_version(_app_id(partition))
+
+    def place(self, partition: PartitionId) -> LogPlace | None:
+        position = self.position(partition)
+        epoch = self.table.transaction_version(_epoch_id(partition))
+        return None if position is None else LogPlace(position, -1 if epoch is None else epoch)
 
     def last_positions(self) -> Positions:
         return last_positions(self.table).positions
@@ -145,13 +159,28 @@ class DeltaTransactions:
         return self.view().version
 
     def _moved(self, view: DeltaView, append: Append) -> bool:
-        return any((view.position(read.partition) or 0) > read.from_offset for read in append.ranges)
+        return any(moved(view.position(read.partition), read) for read in append.ranges)
 
     def _committed(self, view: DeltaView, append: Append) -> int:
         """The version if it was this very append that moved the table: its reply was lost."""
         if view.holds(append.run_id):
             return view.version
         raise TableMoved("lake", f"run {append.run_id}: another one committed these offsets first; plan anew")
+
+    def take_back(self, partition: PartitionId, to: LogPlace) -> TakenBack | None:
+        view = self.view()
+        position = view.position(partition)
+        if position is None or position <= to.offset:
+            return None
+        kept = [
+            (topic, life, to.offset if life == partition else known)
+            for topic, life, known in view.last_positions()
+        ]
+        positions = {_app_id(partition): to.offset, _epoch_id(partition): to.leader_epoch}
+        try:
+            return remove_from(view.table, partition, to.offset, position, positions, named_anew(kept))
+        except (DeltaError, OSError) as error:
+            raise StoreUnavailable("lake", f"{partition} not taken back: {plain(error)}") from error
 
     def rows_of(
         self, partition: PartitionId, from_offset: int, to_offset: int, columns: Sequence[str]
@@ -239,6 +268,10 @@ def _app_id(partition: PartitionId) -> str:
     return f"cold:{partition}"
 
 
+def _epoch_id(partition: PartitionId) -> str:
+    return f"leader-epoch:{partition}"
+
+
 def _gap_id(gap: LogGapRow) -> str:
     return f"gap:{gap.partition}"
 
@@ -272,5 +305,12 @@ def _properties(view: DeltaView, append: Append) -> CommitProperties:
             RANGES: msgspec.json.encode(append.ranges).decode(),
             **named_anew([*kept, *moved.values()]),
         },
-        app_transactions=[Transaction(_app_id(read.partition), read.to_offset) for read in append.ranges],
+        app_transactions=[
+            Transaction(name, value)
+            for read in append.ranges
+            for name, value in (
+                (_app_id(read.partition), read.to_offset),
+                (_epoch_id(read.partition), read.leader_epoch),
+            )
+        ],
     )

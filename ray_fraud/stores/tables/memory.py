@@ -16,7 +16,16 @@ from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.faults import FaultPlan
 from ray_fraud.stores.tables.columns import PARTITION_COLUMN, SCHEMA
 from ray_fraud.stores.tables.gaps import untold
-from ray_fraud.stores.tables.port import Append, DataFile, LogGapRow, Quarantined, TableMoved
+from ray_fraud.stores.tables.port import (
+    Append,
+    DataFile,
+    LogGapRow,
+    LogPlace,
+    Quarantined,
+    TableMoved,
+    moved,
+)
+from ray_fraud.stores.tables.take_back import TakenBack
 
 
 @dataclass
@@ -27,6 +36,9 @@ class TableContents:
     appends: list[Append] = field(default_factory=list)
     gaps: list[LogGapRow] = field(default_factory=list)
     quarantined: dict[tuple[PartitionId, int], Quarantined] = field(default_factory=dict)
+    places: dict[PartitionId, tuple[str, LogPlace]] = field(default_factory=dict)
+    """Topic and position."""
+    taken_back: list[TakenBack] = field(default_factory=list)
     names: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def rows(self) -> pa.Table:
@@ -38,19 +50,24 @@ class TableContents:
 class MemoryView:
     """See `TableView`."""
 
-    def __init__(self, appends: Sequence[Append]) -> None:
-        self.appends = appends
+    def __init__(self, contents: TableContents) -> None:
+        self.appends = tuple(contents.appends)
+        self._version = len(contents.appends) + len(contents.taken_back)
+        self._places = dict(contents.places)
 
     @property
     def version(self) -> int:
-        return len(self.appends)
+        return self._version
 
     def position(self, partition: PartitionId) -> int | None:
-        return next((to for _, known, to in self.last_positions() if known == partition), None)
+        place = self.place(partition)
+        return None if place is None else place.offset
+
+    def place(self, partition: PartitionId) -> LogPlace | None:
+        return self._places[partition][1] if partition in self._places else None
 
     def last_positions(self) -> list[tuple[str, PartitionId, int]]:
-        reads = [read for append in self.appends for read in append.ranges]
-        return list({read.partition: (read.topic, read.partition, read.to_offset) for read in reads}.values())
+        return [(topic, partition, place.offset) for partition, (topic, place) in self._places.items()]
 
 
 class MemoryTransactions:
@@ -64,7 +81,7 @@ class MemoryTransactions:
         self._faults.step("lake", "create", lambda: None)
 
     def view(self) -> MemoryView:
-        return self._faults.step("lake", "view", lambda: MemoryView(tuple(self._contents.appends)))
+        return self._faults.step("lake", "view", lambda: MemoryView(self._contents))
 
     def write_files(self, rows: pa.Table) -> list[DataFile]:
         dates = rows[PARTITION_COLUMN]
@@ -82,14 +99,39 @@ class MemoryTransactions:
         return self._faults.step("lake", "commit", lambda: self._append(append))
 
     def _append(self, append: Append) -> int:
-        now = MemoryView(tuple(self._contents.appends))
+        now = MemoryView(self._contents)
         if any(done.run_id == append.run_id for done in now.appends):
             return now.version
         for read in append.ranges:
-            if (now.position(read.partition) or 0) > read.from_offset:
+            if moved(now.position(read.partition), read):
                 raise TableMoved("lake", f"run {append.run_id}: another one committed these offsets first")
         self._contents.appends.append(append)
+        for read in append.ranges:
+            self._contents.places[read.partition] = read.topic, LogPlace(read.to_offset, read.leader_epoch)
         return now.version + 1
+
+    def take_back(self, partition: PartitionId, to: LogPlace) -> TakenBack | None:
+        return self._faults.step("lake", "take back", lambda: self._take_back(partition, to))
+
+    def _take_back(self, partition: PartitionId, to: LogPlace) -> TakenBack | None:
+        contents = self._contents
+        view = MemoryView(contents)
+        position = view.position(partition)
+        if position is None or position <= to.offset:
+            return None
+        before = contents.rows().num_rows
+        lost = (
+            (pc.field("topic_id") == partition.topic_id)
+            & (pc.field("partition") == partition.partition)
+            & (pc.field("offset") >= to.offset)
+        )
+        for path, rows in contents.files.items():
+            contents.files[path] = rows.filter(~lost)
+        contents.places[partition] = contents.places[partition][0], to
+        removed = before - contents.rows().num_rows
+        taken = TakenBack(partition, to.offset, position, removed, view.version)
+        contents.taken_back.append(taken)
+        return taken
 
     def record_gaps(self, gaps: Sequence[LogGapRow]) -> list[LogGapRow]:
         return self._faults.step("lake", "record gaps", lambda: self._record(gaps))

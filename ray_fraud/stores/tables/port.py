@@ -8,13 +8,14 @@ Never: a row without its offset's commit; a commit that moves a partition which 
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import pyarrow as pa
 
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.errors import StoreError
+from ray_fraud.stores.tables.take_back import TakenBack
 
 
 class TableMoved(StoreError):
@@ -51,6 +52,17 @@ class ReadRange(msgspec.Struct, frozen=True):
     """By rejection code; counted, never written."""
     holes: int
     """Offsets without a record: transaction markers, compaction."""
+    leader_epoch: int = -1
+    """Of the last record below `to_offset`: a log that was cut off below is noticed. -1: not known."""
+    position: int = -1
+    """Where the partition stood when this was planned; -1: not said, or nothing was committed."""
+
+
+def moved(position: int | None, read: ReadRange) -> bool:
+    """Whether the partition, which stands at `position` now, is not where it was when `read` was planned."""
+    if read.position >= 0:
+        return position != read.position
+    return (position or 0) > read.from_offset
 
 
 class LogGapRow(msgspec.Struct, frozen=True):
@@ -89,6 +101,13 @@ class Append(msgspec.Struct, frozen=True):
     files: Sequence[DataFile]
 
 
+class LogPlace(NamedTuple):
+    """An offset, with the leader epoch of the record before it; -1: not known."""
+
+    offset: int
+    leader_epoch: int
+
+
 class TableView(Protocol):
     """The table at one version."""
 
@@ -97,6 +116,9 @@ class TableView(Protocol):
 
     def position(self, partition: PartitionId) -> int | None:
         """The next offset to read; None if nothing of this partition was ever committed."""
+
+    def place(self, partition: PartitionId) -> LogPlace | None:
+        """`position`, with the leader epoch of the record before it."""
 
     def last_positions(self) -> Sequence[tuple[str, PartitionId, int]]:
         """(topic, partition, next offset) as the newest commits name them, earlier lives of a topic too."""
@@ -122,8 +144,17 @@ class TransactionTable(Protocol):
         """Commit; the new version. Repeating it after a lost reply finds its own commit and succeeds.
 
         Raises:
-            TableMoved: one of the partitions is past its range's begin already; nothing was committed.
+            TableMoved: one of the partitions does not stand where it did; nothing was committed.
             StoreUnavailable: the result is unknown; repeat the same append.
+        """
+
+    def take_back(self, partition: PartitionId, to: LogPlace) -> TakenBack | None:
+        """Removes the partition's rows at and above `to`, where its log was cut off; its position comes down.
+
+        None if it stands no higher: another one took it back, or an earlier call whose reply was lost.
+
+        Raises:
+            StoreUnavailable: the result is unknown; repeat it.
         """
 
     def record_gaps(self, gaps: Sequence[LogGapRow]) -> list[LogGapRow]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import DeltaError
 
+from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.delta_errors import delta_errors, plain
 from ray_fraud.stores.delta_location import delta_location
@@ -24,6 +25,7 @@ from ray_fraud.stores.tables.columns import PARTITION_COLUMN
 from ray_fraud.stores.tables.data_files import add_action, write_data_files
 from ray_fraud.stores.tables.evolution import add_missing_columns, create_table
 from ray_fraud.stores.tables.port import DataFile, TableMoved
+from ray_fraud.stores.tables.take_back import TakenBack, remove_from
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +139,28 @@ class PositionedTable:
                 "lake", f"{self.name}: run {run_id} not committed: {plain(error)}"
             ) from error
         return self._open().version()
+
+    def take_back(self, partition: PartitionId, offset: int, name: str) -> TakenBack | None:
+        """Removes the partition's rows at and above an offset, and takes its position `name` down to it.
+
+        None if it stands no higher, or there is no such table.
+
+        Raises:
+            StoreUnavailable: the result is unknown; repeat it.
+        """
+        with delta_errors(f"open {self.name}"):
+            if not DeltaTable.is_deltatable(self._address, self._options):
+                return None
+        table = self._open()
+        position = table.transaction_version(name)
+        if position is None or position <= offset:
+            return None
+        try:
+            return remove_from(table, partition, offset, position, {name: offset}, {})
+        except (DeltaError, OSError) as error:
+            raise StoreUnavailable(
+                "lake", f"{self.name}: {partition} not taken back: {plain(error)}"
+            ) from error
 
     def _open(self) -> DeltaTable:
         with delta_errors(f"open {self.name}"):
