@@ -21,8 +21,10 @@ LIMIT = 64
 class LoadedSplits:
     """`SplitScorer`s by split digest; safe from several threads."""
 
-    def __init__(self, files: ModelFiles, *, limit: int = LIMIT) -> None:
+    def __init__(self, files: ModelFiles, *, limit: int = LIMIT, explains: bool = True) -> None:
+        """`explains` False: models are loaded to score only, which is a third of the work."""
         self._files = files
+        self._explains = explains
         self._limit = limit
         self._held: OrderedDict[str, SplitScorer] = OrderedDict()
         self._models: dict[str, Model] = {}
@@ -49,7 +51,7 @@ class LoadedSplits:
             if held is not None:
                 return held
             wanted = {arm.model_digest for arm in split.arms}
-            models = {each: self._models.get(each) or Model(*self._files.load(each)) for each in wanted}
+            models = {each: self._models.get(each) or self._model(each) for each in wanted}
             scorer = SplitScorer(split, models)
             with self._lock:
                 self._held[digest] = scorer
@@ -58,6 +60,9 @@ class LoadedSplits:
                 live = {arm.model_digest for each in self._held.values() for arm in each.split.arms}
                 self._models = {key: value for key, value in (self._models | models).items() if key in live}
             return scorer
+
+    def _model(self, digest: str) -> Model:
+        return Model(*self._files.load(digest), explains=self._explains)
 
     def explain(self, split: Split, arm: int, features: NDArray[np.float32]) -> NDArray[np.float64] | None:
         """What pushed one row's score, see `SplitScorer.explain`; loads the split if it is not held.

@@ -34,7 +34,7 @@ class Scorer:
     """
 
     def __init__(self, config: ScorerConfig) -> None:
-        self._splits = LoadedSplits(config.model_files())
+        self._splits = LoadedSplits(config.model_files(), explains=False)
         self._config = config.to_json()
         prepare_process()
         self._refused: dict[str, str] = {}

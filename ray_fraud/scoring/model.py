@@ -23,8 +23,10 @@ from ray_fraud.scoring.tree_table import decode_trees
 class Model:
     """A model version ready to score and to explain; safe from several threads."""
 
-    def __init__(self, manifest: Manifest, onnx: bytes, explain: bytes | None = None) -> None:
-        """Check and load the model; `explain` as the manifest says.
+    def __init__(
+        self, manifest: Manifest, onnx: bytes, explain: bytes | None = None, *, explains: bool = True
+    ) -> None:
+        """Check and load the model; `explain` as the manifest says. With `explains` False it only scores.
 
         Raises:
             ModelRefused: SHA-256, graph or features are not what they must be.
@@ -45,7 +47,7 @@ class Model:
         self._fills = np.array([feature.fill for feature in manifest.features], np.float32)
         self._input, self._outputs = graph.input_name, [graph.output_name]
         self._session = _session(onnx, manifest)
-        self._explainer = None if explain is None else _explainer(explain, manifest)
+        self._explainer = None if explain is None or not explains else _explainer(explain, manifest)
 
     def score(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Scores of rows of the whole catalogue, shape (n, len(FEATURES)) to shape (n,).
@@ -68,7 +70,7 @@ class Model:
         Returns:
             Shape (len(FEATURES),): positive towards fraud, 0 for what the model does not use. Their sum is
             the row's raw sum less the trees' mean, both with the sign that is higher for fraud. None if
-            the model has no `explain.bin`.
+            the model has no `explain.bin`, or was loaded to score only.
         """
         if self._explainer is None:
             return None

@@ -63,6 +63,16 @@ def test_a_model_that_no_split_needs_is_let_go() -> None:
     assert len(files.loads) == 3
 
 
+def test_what_only_scores_has_the_same_scores_and_explains_nothing() -> None:
+    wanted, features = split(9_000, 1_000), rows(20, 1)
+    whole, scoring = LoadedSplits(model_files(1, 2)), LoadedSplits(model_files(1, 2), explains=False)
+    ids = np.arange(20)
+    scores = [splits.load(wanted).score(ids, features) for splits in (whole, scoring)]
+    assert scores[0].values.tobytes() == scores[1].values.tobytes()
+    assert whole.explain(wanted, 1, features[0]) is not None
+    assert scoring.explain(wanted, 1, features[0]) is None
+
+
 def test_a_failure_leaves_what_is_held() -> None:
     splits = LoadedSplits(model_files(1))
     held = splits.load(split(10_000))
