@@ -22,11 +22,16 @@ _ORDER = ("topic_id", "partition", "offset")
 _US_PER_MS = 1_000
 
 
-def read_lake(table: DeltaTransactions, verdicts: Verdicts, period: Period, now_ms: int) -> History:
+def read_lake(
+    table: DeltaTransactions, verdicts: Verdicts, period: Period, now_ms: int, maturity_ms: int
+) -> History:
     """The rows with event times in the period; fraud is what verdicts known by now call so.
 
+    What is younger than `maturity_ms`, by the newest event, is left out: of it only alerts are judged,
+    and what nobody judged yet would count as legitimate.
+
     Raises:
-        BacktestRefused: the period has no row.
+        BacktestRefused: the period has no row that is old enough.
         StoreError: lake or PostgreSQL do not answer.
     """
     until_day = -(-period.until_ms // DAY_MS)
@@ -34,10 +39,15 @@ def read_lake(table: DeltaTransactions, verdicts: Verdicts, period: Period, now_
     scanner = table.rows_of_days(period.from_ms // DAY_MS, until_day, columns)
     rows = scanner.to_table()  # type: ignore[attr-defined]  # Arrow's scanner, of which there are no types
     event_ms = pc.divide(rows["event_time"].cast(pa.int64()), _US_PER_MS)
-    within = pc.and_(pc.greater_equal(event_ms, period.from_ms), pc.less(event_ms, period.until_ms))
+    newest_ms = max(table.newest_ms() or 0, pc.max(event_ms).as_py() or 0)
+    until_ms = min(period.until_ms, newest_ms - maturity_ms + 1)
+    within = pc.and_(pc.greater_equal(event_ms, period.from_ms), pc.less(event_ms, until_ms))
     rows = rows.filter(within).sort_by([(name, "ascending") for name in _ORDER])
     if not rows.num_rows:
-        raise BacktestRefused("the lake has no row in this period; see `lake query` for what it has")
+        raise BacktestRefused(
+            "the lake has no row in this period whose label is known: younger ones than the label delay are "
+            "left out; see `lake query` for what it has"
+        )
     return history_of(rows, frauds_among(rows, all_verdicts(verdicts), now_ms))
 
 

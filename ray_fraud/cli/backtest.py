@@ -172,7 +172,7 @@ def backtest(source: str, *, data_dir: Path, output: Output, workers: int, **opt
     delays, request = _request(options, detection, trained)
     given = _given(others, data_dir)
     with steps_bar() as tell:
-        read = _read(source, options, detection, data_dir, workers, tell)
+        read = _read(source, options, detection, data_dir, workers, delays.training_ms, tell)
         if not given and request.train is None:
             # They take seconds: only once there is something to judge them by.
             given = first_models()
@@ -256,6 +256,7 @@ def _read(
     detection: DetectionSettings,
     data_dir: Path,
     workers: int,
+    maturity_ms: int,
     tell: Callable[[str, int, int], None],
 ) -> ReadHistory:
     file = Path(source)
@@ -267,7 +268,7 @@ def _read(
         connections = load_connections(data_dir)
         with closing(PostgresVerdicts(connections.postgres, name="ray-fraud backtest")) as verdicts:
             history = read_lake(
-                DeltaTransactions(connections.lake), verdicts, period, round(time.time() * 1000)
+                DeltaTransactions(connections.lake), verdicts, period, round(time.time() * 1000), maturity_ms
             )
         return ReadHistory(history, Refusals(), len(history))
     if not file.is_file():

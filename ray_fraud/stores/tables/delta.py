@@ -202,7 +202,11 @@ class DeltaTransactions:
             if newest is None:
                 return SCHEMA.empty_table().select(list(columns))
             since = newest - timedelta(milliseconds=span_ms)
-            filters = [(PARTITION_COLUMN, ">=", since.date()), ("event_time", ">=", since)]
+            filters = [
+                (PARTITION_COLUMN, ">=", since.date()),
+                ("event_time", ">=", since),
+                ("event_time", "<=", newest),  # imports may be newer than the topic
+            ]
             return table.to_pyarrow_table(filters=filters, columns=list(columns))
 
     def newest_ms(self) -> int | None:
