@@ -5,11 +5,13 @@ A line names a record by `topic_id`, `partition` and `offset`, and the columns t
 it had been sent like that, under the settings that held at its offset.
 
 What a record *is* cannot be corrected: its place in the log, its transaction id and user, when it was sent,
-its card, and the digest that tells its duplicates.
+its card, and the digest that tells its duplicates. Of an imported row nobody knows when it was sent: its
+record time follows the corrected event time, which may be any up to now.
 
 Never: a part of the lines done, unless that was asked for; a row that was not there before.
 """
 
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -19,14 +21,14 @@ from typing import Any
 
 import msgspec
 
-from ray_fraud.domain.accept import accept_again
+from ray_fraud.domain.accept import CHECK_CLOCK, accept_again, kafka_timestamp
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.record import Record
 from ray_fraud.domain.rejection import Rejection
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.transaction import Transaction
 from ray_fraud.stores.connections import LakeLocation
-from ray_fraud.stores.tables.columns import PARTITION_COLUMN, SCHEMA
+from ray_fraud.stores.tables.columns import IMPORTED, PARTITION_COLUMN, SCHEMA
 from ray_fraud.stores.tables.corrections import KEYS, CorrectableRows, RecordPlace
 from ray_fraud.stores.tables.retry import patiently
 
@@ -98,6 +100,7 @@ def correct(
     *,
     partial: bool = False,
     sleep: Callable[[float], None] = really_sleep,
+    now: Callable[[], float] = time.time,
 ) -> CorrectionReport:
     """Merges them into `transactions` in one commit.
 
@@ -112,7 +115,10 @@ def correct(
         StoreError: nothing was done, or (`StoreUnavailable`) the result is unknown; repeating it is harmless.
     """
     wanted = {one.place: one for one in corrections}
-    return patiently(lambda: _attempt(location, wanted, who, reason, settings_at, partial=partial), sleep)
+    now_ms = round(now() * 1000)
+    return patiently(
+        lambda: _attempt(location, wanted, who, reason, settings_at, now_ms, partial=partial), sleep
+    )
 
 
 def _attempt(
@@ -121,6 +127,7 @@ def _attempt(
     who: str,
     reason: str,
     settings_at: SettingsAt,
+    now_ms: int,
     *,
     partial: bool,
 ) -> CorrectionReport:
@@ -130,7 +137,7 @@ def _attempt(
     changed, problems = [], []
     for place, row in rows.items():
         try:
-            changed.append(_corrected(row, wanted[place].changes, settings_at(place)))
+            changed.append(_corrected(row, wanted[place].changes, settings_at(place), now_ms))
         except CorrectionError as error:
             problems.append(f"line {wanted[place].line}: {error}")
     _refuse(problems)
@@ -162,19 +169,24 @@ def _parsed(number: int, line: bytes) -> Correction:
 
 
 def _corrected(
-    row: Mapping[str, Any], changes: Mapping[str, Any], settings: DetectionSettings
+    row: Mapping[str, Any], changes: Mapping[str, Any], settings: DetectionSettings, now_ms: int
 ) -> dict[str, Any]:
     """Keys and all changeable columns of the corrected row."""
+    imported = row["topic_id"].startswith(IMPORTED)
     after = {**row, **changes}
     value = {name: after[name] for name in ("transaction_id", "user_id", *OTHERS) if after[name] is not None}
     place = {name: after[name] for name in PLACE if after[name] is not None}
     if place:
         value["location"] = place
-    sent_ms = (row["record_time"] - _EPOCH) // timedelta(milliseconds=1)
+    # As when it was imported: its record time is its event time and bounds nothing.
+    sent_ms = now_ms if imported else (row["record_time"] - _EPOCH) // timedelta(milliseconds=1)
     sent = Record(row["offset"], sent_ms, None, msgspec.json.encode(value))
     accepted = accept_again(sent, _decode, settings)
     if isinstance(accepted, Rejection):
-        raise CorrectionError(accepted.message)
+        said = accepted.message
+        raise CorrectionError(
+            said.replace(kafka_timestamp(now_ms), "now").replace(CHECK_CLOCK, "check its zone")
+        )
     transaction = accepted.transaction
     location = transaction.location
     return {
@@ -182,11 +194,18 @@ def _corrected(
         **{name: getattr(transaction, name) for name in OTHERS},
         **{name: None if location is None else getattr(location, name) for name in PLACE},
         **(_times(transaction) if "timestamp" in changes else {name: row[name] for name in TIMES}),
+        "record_time": _event_time(transaction)
+        if imported and "timestamp" in changes
+        else row["record_time"],
     }
 
 
+def _event_time(transaction: Transaction) -> datetime:
+    return _EPOCH + timedelta(milliseconds=transaction.event_ms)
+
+
 def _times(transaction: Transaction) -> dict[str, Any]:
-    event_time = _EPOCH + timedelta(milliseconds=transaction.event_ms)
+    event_time = _event_time(transaction)
     return dict(zip(TIMES, (event_time, event_time.date()), strict=True))
 
 

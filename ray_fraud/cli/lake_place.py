@@ -19,6 +19,7 @@ from ray_fraud.cli.external_servers import ExternalServersError, read_external, 
 from ray_fraud.cli.output import data_dir_option, fail, quiet_libraries
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.errors import StoreError
+from ray_fraud.stores.tables.lake_tables import existing_lake
 
 LAKE_ERRORS = (LocalStackError, StoreError, ExternalServersError, PermissionError)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -45,13 +46,14 @@ def lake_of(data_dir: Path, lake: str | None, connections_file: Path | None) -> 
     """The lake that is named, else the one that the stack in `data_dir` uses.
 
     Raises:
-        ExternalServersError, NoStackError
+        StoreRefused: what is named is no lake; nothing is made there.
+        ExternalServersError, NoStackError, StoreUnavailable
     """
     servers = ExternalServers() if connections_file is None else read_external(connections_file)
     named = with_addresses(servers, lake=lake).lake
     if named is None and connections_file is not None:
         fail(f"{connections_file}: names no lake")
-    return load_connections(data_dir).lake if named is None else named
+    return load_connections(data_dir).lake if named is None else existing_lake(named)
 
 
 def caller() -> str:

@@ -4,6 +4,7 @@ Never: a change without a reason on record.
 """
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -16,6 +17,8 @@ from batch.care.correction import CorrectionError, CorrectionReport, read_correc
 from batch.care.correction import correct as correct_rows
 from batch.care.deletion import DeletionReport
 from batch.care.deletion import delete_user as delete_rows_of
+from batch.care.erasure import Erasure, erase_outside, outside_of
+from cluster.local.stack import load_connections
 from ray_fraud.cli.lake_care import care_of, platforms_own
 from ray_fraud.cli.lake_place import FILE, LAKE_ERRORS, caller, lake_options
 from ray_fraud.cli.lake_settings import held_settings
@@ -75,16 +78,24 @@ def delete_user(
 ) -> None:
     """Delete all rows of USER from the lake's tables; it is put on record who did it, when and why.
 
-    The log, the alerts, Redis and the snapshots have what they have of the user; rows that reach the lake
-    later are not deleted. An interrupted deletion is finished by asking again, or by the next care.
+    The newest features in PostgreSQL go, too. The answer lists what remains where and until when; exit code
+    1 if PostgreSQL did not answer. Rows that reach the lake later are not deleted. An interrupted deletion is
+    finished by asking again.
     """
     reason = _said("--reason", reason)
     if not yes and not click.confirm(f"Delete all rows of user {user_id} in {location.url}?", err=True):
         fail("nothing was deleted")
     # Of the platform's daily care, which is the one that removes the bytes.
-    retention = care_of(click.get_current_context().params).retention
+    options = click.get_current_context().params
+    retention = care_of(options).retention
+    outside = outside_of(load_connections(options["data_dir"])) if platforms_own(options) else None
     report = delete_rows_of(location, user_id, caller(), reason, retention, purge=purge)
-    show("lake delete-user", msgspec.to_builtins(report), output, lambda: _deletion(report))
+    erasure = erase_outside(outside, user_id, datetime.now(UTC))
+    data = msgspec.to_builtins(report) | msgspec.to_builtins(erasure)
+    status = "failed" if erasure.failed else "ok"
+    show("lake delete-user", data, output, lambda: Group(_deletion(report), _outside(erasure)), status)
+    if erasure.failed:
+        sys.exit(1)
 
 
 def _said(option: str, text: str) -> str:
@@ -103,6 +114,16 @@ def _correction(report: CorrectionReport) -> Group:
     else:
         lines.append(Text(f"{report.corrected:,} rows corrected in version {report.version}"))
     return Group(*lines)
+
+
+def _outside(erasure: Erasure) -> Group:
+    lines = [Text(f"{place}: {rows:,} rows deleted") for place, rows in erasure.deleted.items()]
+    lines += [Text(f"not done, ask again: {failure}", "red") for failure in erasure.failed]
+    table = Table("remains", "rows", "until (UTC)", "why", box=None, header_style="bold")
+    for one in erasure.remains:
+        until = "–" if one.until is None else one.until.strftime("%Y-%m-%d %H:%M")
+        table.add_row(Text(one.where), "–" if one.rows is None else f"{one.rows:,}", until, Text(one.why))
+    return Group(*lines, table)
 
 
 def _deletion(report: DeletionReport) -> Group:

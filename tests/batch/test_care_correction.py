@@ -10,9 +10,13 @@ import pytest
 from deltalake import DeltaTable
 
 from batch.care.correction import CorrectionError, CorrectionReport, SettingsAt, correct, read_corrections
+from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.settings import DetectionSettings
+from ray_fraud.stores.tables.columns import IMPORTED
 from ray_fraud.stores.tables.corrections import CORRECTION_NOTE, RecordPlace
+from ray_fraud.stores.tables.port import Append
 from tests.batch.care_lake import CareLake
+from tests.stores.table_samples import read_range, rows
 
 
 @pytest.fixture
@@ -26,7 +30,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def line(offset: int, **changes: Any) -> str:
-    return json.dumps({"topic_id": "topic-id", "partition": 0, "offset": offset, **changes})
+    return json.dumps({"topic_id": "topic-id", "partition": 0, "offset": offset} | changes)
 
 
 def corrected(
@@ -67,6 +71,55 @@ def test_null_takes_an_optional_column_away(lake: CareLake, file: Path) -> None:
     assert row(lake, 4)["merchant_id"] == "m-1"
     corrected(lake, file, line(4, merchant_id=None))
     assert row(lake, 4)["merchant_id"] is None
+
+
+IMPORT = PartitionId("import", f"{IMPORTED}{'a' * 32}", 0)
+HOURS = 3600.0
+
+
+def imported(lake: CareLake) -> float:
+    """An imported row, as imports write it; its event time, unix seconds."""
+    lake.table.append(
+        Append("import", [read_range(IMPORT, 0, 1)], lake.table.write_files(rows(IMPORT, 0, 1)))
+    )
+    (found,) = [each for each in lake.rows() if each["topic_id"] == IMPORT.topic_id]
+    return float(str(found["timestamp"]))
+
+
+def moved(lake: CareLake, file: Path, timestamp: float, *, now: float, skew: float = 300.0) -> dict[str, Any]:
+    """The imported row with that time, corrected `now`."""
+    file.write_text(line(0, topic_id=IMPORT.topic_id, timestamp=timestamp))
+    settings = DetectionSettings(max_future_skew_seconds=skew)
+    wanted = read_corrections(file)
+    correct(lake.location, wanted, "somebody", "zone", lambda _: settings, now=lambda: now)
+    (found,) = [each for each in lake.rows() if each["topic_id"] == IMPORT.topic_id]
+    return found
+
+
+@pytest.mark.parametrize("shift", [2 * HOURS, 14 * HOURS, -12 * HOURS, 400 * 24 * HOURS])
+def test_an_imported_row_may_be_moved_to_any_time_up_to_now(lake: CareLake, file: Path, shift: float) -> None:
+    at = imported(lake) + shift
+    found = moved(lake, file, at, now=at)
+    event_time = datetime.fromtimestamp(at, UTC)
+    assert found["event_time"] == found["record_time"] == event_time
+    assert found["event_date"] == event_time.date()
+    back = moved(lake, file, at - 7 * HOURS, now=at)
+    assert back["record_time"] == datetime.fromtimestamp(at - 7 * HOURS, UTC)
+
+
+def test_an_imported_row_is_not_moved_past_now_and_the_skew_that_holds(lake: CareLake, file: Path) -> None:
+    at = imported(lake)
+    with pytest.raises(CorrectionError, match=r"301.000 s later than now, 300 s are allowed; check its zone"):
+        moved(lake, file, at + 301, now=at)
+    assert moved(lake, file, at + 301, now=at, skew=400.0)["timestamp"] == at + 301
+
+
+def test_a_record_of_the_log_keeps_when_it_was_sent(lake: CareLake, file: Path) -> None:
+    before = row(lake, 4)
+    corrected(lake, file, line(4, timestamp=before["timestamp"] - 9 * HOURS))
+    assert row(lake, 4)["record_time"] == before["record_time"]
+    with pytest.raises(CorrectionError, match="Kafka timestamp"):
+        corrected(lake, file, line(4, timestamp=before["timestamp"] + 9 * HOURS))
 
 
 def test_a_corrected_time_moves_the_row_to_its_day(lake: CareLake, file: Path) -> None:

@@ -293,3 +293,51 @@ def test_days_that_are_no_number_of_days_are_refused(lake: CareLake, days: str) 
     result = run(lake, "care", "--retention-days", days)
     assert result.exit_code == 2
     assert "--retention-days" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("delete-user", "8", "--yes", "--reason", "asked"),
+        ("query", "select 1"),
+        ("history",),
+        ("history", "--table", "lake_deletions"),
+        ("care",),
+        ("care", "--dry-run"),
+        ("features",),
+    ],
+)
+@pytest.mark.parametrize("kind", ["missing", "empty", "other files"])
+def test_what_is_no_lake_is_refused_and_nothing_is_made_there(
+    command: tuple[str, ...], kind: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "lakee"
+    if kind != "missing":
+        folder.mkdir()
+    if kind == "other files":
+        (folder / "transactions").mkdir()
+        (folder / "transactions" / "photo.jpg").write_text("x")
+    before = sorted(tmp_path.rglob("*"))
+    for output in ("text", "json"):
+        answer = CliRunner().invoke(main, ["lake", *command, "--lake", folder.as_uri(), "--output", output])
+        assert answer.exit_code == 1, answer.output
+        assert f"{folder.as_uri()} is no lake" in answer.output
+        assert "check the address" in answer.output
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_correction_of_what_is_no_lake_is_refused(lake: CareLake, tmp_path: Path) -> None:
+    file = corrections(lake, {"offset": 4, "amount": 3})
+    command = ["lake", "correct", file, "--reason", "wrong", "--lake", (tmp_path / "lakee").as_uri()]
+    answer = CliRunner().invoke(main, command)
+    assert answer.exit_code == 1
+    assert "is no lake" in answer.stderr
+    assert not (tmp_path / "lakee").exists()
+
+
+def test_a_deletion_lists_what_remains_where(lake: CareLake) -> None:
+    done = data(lake, "delete-user", "8", "--reason", "asked", "--yes")
+    places = " ".join(one["where"] for one in done["remains"])
+    for place in ("PostgreSQL: user_features", "Kafka", "Redis", "snapshots", "hold_outs"):
+        assert place in places
+    assert "Redis" in run(lake, "delete-user", "7", "--reason", "asked", "--yes").stdout

@@ -164,3 +164,19 @@ def test_uids_survive_the_way_through_the_store(stores: Stores) -> None:
     (uid,) = stores.review.alert_uids(PARTITION, 0, 10)
     assert isinstance(uid, UUID)
     assert uid == one.alert_uid
+
+
+def test_a_forgotten_user_has_no_features_and_what_else_names_the_user_is_counted(stores: Stores) -> None:
+    for user in (4, 5):
+        newest = NewestFeatures(
+            ("a",), np.array([user]), np.array([1]), np.array([1_000]), np.array([[1.0]], np.float32)
+        )
+        stores.review.save_features(PARTITION, newest)
+    stores.store_hot(PARTITION, alert("t1", 1), alert("t2", 2))
+    stores.judge(alert("t1", 1), Verdict.TRUE_FRAUD)
+    assert [stores.review.forget(4), stores.review.forget(4)] == [1, 0]
+    assert stores.review.features_of(4) is None
+    assert stores.review.features_of(5) == {"a": 1.0}
+    named = {"fraud_alerts": 2, "alert_feedback": 1, "pattern_finding_members": 0}
+    assert stores.review.naming(4) == named
+    assert set(stores.review.naming(5).values()) == {0}

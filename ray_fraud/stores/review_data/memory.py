@@ -10,7 +10,7 @@ from ray_fraud.domain.alert import HOT_RULES, Alert, Source
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.ledger.memory import MemoryDatabase
 from ray_fraud.stores.ledger.port import TopicAlert
-from ray_fraud.stores.review_data.port import NewestFeatures, named
+from ray_fraud.stores.review_data.port import NAMING, NewestFeatures, named
 
 
 class MemoryReviewData:
@@ -49,6 +49,23 @@ class MemoryReviewData:
     def features_of(self, user_id: int) -> dict[str, float | None] | None:
         known = self._users.get(user_id)
         return None if known is None else dict(known[2])
+
+    def forget(self, user_id: int) -> int:
+        with self._database.call("forget"):
+            return int(self._users.pop(user_id, None) is not None)
+
+    def naming(self, user_id: int) -> dict[str, int]:
+        with self._database.call("naming"):
+            alerts = [row.alert for row in self._database.alerts.values()]
+            counts = (
+                sum(alert.user_id == user_id for alert in alerts),
+                sum(
+                    row.transaction is not None and row.transaction[1] == user_id
+                    for row in self._database.feedback
+                ),
+                0,
+            )
+            return dict(zip(NAMING, counts, strict=True))
 
     def close(self) -> None:
         """Nothing is open."""

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from ray_fraud.domain.alert import Alert
 from ray_fraud.domain.record import PartitionId
 
+NAMING = ("fraud_alerts", "alert_feedback", "pattern_finding_members")
+"""Tables whose rows name a user and stay."""
+
 
 class NewestFeatures(NamedTuple):
     """The features of n users' last transactions in one partition of the log."""
@@ -48,6 +51,12 @@ class ReviewData(Protocol):
 
     def features_of(self, user_id: int) -> dict[str, float | None] | None:
         """The newest features of a user by name, None where missing; None for one that no batch has seen."""
+
+    def forget(self, user_id: int) -> int:
+        """Deletes the user's newest features; how many rows went."""
+
+    def naming(self, user_id: int) -> dict[str, int]:
+        """By table, how many other rows name the user: alerts, verdicts, members of findings."""
 
     def close(self) -> None:
         """Repeating it is harmless."""

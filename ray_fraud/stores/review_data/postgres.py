@@ -18,7 +18,7 @@ from ray_fraud.domain.record import PartitionId
 from ray_fraud.stores.connections import PostgresConnection
 from ray_fraud.stores.ledger.postgres_alerts import insert_cold
 from ray_fraud.stores.ledger.postgres_session import PATIENT, Limits, Session
-from ray_fraud.stores.review_data.port import NewestFeatures, named
+from ray_fraud.stores.review_data.port import NAMING, NewestFeatures, named
 
 NO_EPOCH = 0
 """Cold alerts have no owner."""
@@ -47,6 +47,12 @@ WHERE known.topic_id <> excluded.topic_id OR known.kafka_offset < excluded.kafka
 """
 _FEATURES = """
 SELECT names, "values" FROM user_feature_values JOIN feature_catalogues USING (catalogue) WHERE user_id = %s
+"""
+_FORGET = "DELETE FROM user_feature_values WHERE user_id = %s RETURNING user_id"
+_NAMING = """
+SELECT (SELECT count(*) FROM fraud_alerts WHERE user_id = %(user)s),
+    (SELECT count(*) FROM alert_feedback WHERE user_id = %(user)s),
+    (SELECT count(*) FROM pattern_finding_members WHERE user_id = %(user)s)
 """
 
 
@@ -91,6 +97,13 @@ class PostgresReviewData:
         names, values = rows[0]
         # The server shows a number of 32 bits by the fewest digits that name it.
         return named(names, np.array(values, np.float32).tolist())
+
+    def forget(self, user_id: int) -> int:
+        return len(self._session.rows("delete user features", _FORGET, (user_id,)))
+
+    def naming(self, user_id: int) -> dict[str, int]:
+        (counts,) = self._session.rows("count rows of a user", _NAMING, {"user": user_id})
+        return dict(zip(NAMING, counts, strict=True))
 
     def close(self) -> None:
         self._session.close()

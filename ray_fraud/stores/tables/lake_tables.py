@@ -17,8 +17,18 @@ from ray_fraud.stores.delta_errors import delta_errors
 from ray_fraud.stores.delta_location import delta_location
 from ray_fraud.stores.errors import StoreRefused
 from ray_fraud.stores.lake import lake_filesystem
+from ray_fraud.stores.tables.columns import TRANSACTIONS
 
-__all__ = ["CARE", "DELETIONS", "LAKE_TABLES", "AsOf", "commit_time", "open_table", "present_tables"]
+__all__ = [
+    "CARE",
+    "DELETIONS",
+    "LAKE_TABLES",
+    "AsOf",
+    "commit_time",
+    "existing_lake",
+    "open_table",
+    "present_tables",
+]
 
 CARE, DELETIONS = "lake_care", "lake_deletions"
 
@@ -37,6 +47,22 @@ def present_tables(location: LakeLocation) -> list[str]:
         logs = [str(PurePosixPath(root) / name / "_delta_log") for name in LAKE_TABLES]
         kinds = [info.type for info in filesystem.get_file_info(logs)]
     return [name for name, kind in zip(LAKE_TABLES, kinds, strict=True) if kind is fs.FileType.Directory]
+
+
+def existing_lake(location: LakeLocation) -> LakeLocation:
+    """The location, if a lake is there.
+
+    Raises:
+        StoreRefused: there is none; most likely the address is mistyped.
+        StoreUnavailable: it does not answer.
+    """
+    if TRANSACTIONS not in present_tables(location):
+        raise StoreRefused(
+            "lake",
+            f"{location.url} is no lake: it has no table {TRANSACTIONS}; check the address. A lake is made "
+            "by `ray-fraud up` and its first batch, or by `ray-fraud lake import`",
+        )
+    return location
 
 
 def open_table(location: LakeLocation, name: str, as_of: AsOf | None = None) -> DeltaTable:
