@@ -39,7 +39,9 @@ from ray_fraud.cli.settings_file import DETECTION, SettingsFileError
 from ray_fraud.domain.canonical import content_digest
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.errors import StoreError
+from ray_fraud.stores.tables.columns import TRANSACTIONS
 from ray_fraud.stores.tables.delta import DeltaTransactions
+from ray_fraud.stores.tables.lake_tables import present_tables
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 LINE_SECONDS = 5.0
@@ -110,6 +112,8 @@ def import_file(
     state = FileState(file)
     source = open_source(file, file_format or format_of(file), mapping)
     lake, key_file = _lake(lake_url, connections_file, data_dir)
+    if TRANSACTIONS not in present_tables(lake):
+        progress.print(f"{lake.url} is no lake yet: its tables are made now")
     digest = content_digest_of(file)
     if again:
         digest = content_digest(f"{digest} {described(mapping)}".encode())

@@ -142,6 +142,12 @@ class DeadlyReview:
     def features_of(self, user_id: int) -> dict[str, Any] | None:
         return self._review.features_of(user_id)
 
+    def forget(self, user_id: int) -> int:
+        return self._review.forget(user_id)
+
+    def naming(self, user_id: int) -> dict[str, int]:
+        return self._review.naming(user_id)
+
     def close(self) -> None:
         self._review.close()
 
