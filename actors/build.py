@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from ray.exceptions import RayError
@@ -18,8 +19,10 @@ from actors.engine.rekey import Rekeyer, rekeyer_name
 from actors.engine.sink import Sink
 from actors.engine.sink_letters import SinkLetters
 from ray_fraud.domain.metrics import Component
+from ray_fraud.domain.progress_metrics import LOCKS_REFUSED
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.split import Split
+from ray_fraud.stores.connections import Connections
 from ray_fraud.stores.cuts.redis_store import RedisCutStore
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.feature_tables.cached import CachedFeatureTables
@@ -77,6 +80,13 @@ class BuiltPorts:
         self.closing.close()
 
 
+def _ledger(connections: Connections, name: str, meter: Meter) -> PostgresLedger:
+    meter.count(LOCKS_REFUSED, 0)
+    return PostgresLedger(
+        connections.postgres, name=name, on_lock_refused=partial(meter.count, LOCKS_REFUSED)
+    )
+
+
 def build_ports(config: HotPathConfig, partition: int, meter: Meter) -> BuiltPorts:
     """Connects everything that one partition needs.
 
@@ -92,9 +102,9 @@ def build_ports(config: HotPathConfig, partition: int, meter: Meter) -> BuiltPor
         closing.callback(reader.close)
         writer = KafkaLogWriter(connections.kafka)
         closing.callback(writer.close)
-        ledger = PostgresLedger(connections.postgres, name=f"ray-fraud partition {partition}")
+        ledger = _ledger(connections, f"ray-fraud partition {partition}", meter)
         closing.callback(ledger.close)
-        alert_ledger = PostgresLedger(connections.postgres, name=f"ray-fraud alerts {partition}")
+        alert_ledger = _ledger(connections, f"ray-fraud alerts {partition}", meter)
         closing.callback(alert_ledger.close)
         cuts = RedisCutStore(connections.redis)
         closing.callback(cuts.close)
@@ -128,7 +138,7 @@ def build_alert_topic(config: HotPathConfig, meter: Meter) -> tuple[AlertTopic, 
         closing.callback(admin.close)
         writer = KafkaLogWriter(connections.kafka)
         closing.callback(writer.close)
-        ledger = PostgresLedger(connections.postgres, name="ray-fraud sink")
+        ledger = _ledger(connections, "ray-fraud sink", meter)
         closing.callback(ledger.close)
         letters = SinkLetters(writer, topics, meter)
 

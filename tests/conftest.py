@@ -62,10 +62,17 @@ SERVER_FIXTURES = {
 }
 
 
+OWN_PLATFORM = "own_platform"
+"""Marks tests that start a platform of their own. A process can be connected to one Ray only, and the shared
+platform runs from its first test to its last one, so that such a test could not start between them."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what needs servers; tests with a platform of their own go before all others."""
     for item in items:
         if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.servers)
+    items.sort(key=lambda item: item.get_closest_marker(OWN_PLATFORM) is None)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ import ray
 from ray.exceptions import RayError
 
 from actors.config import BATCH, NAMESPACE, TRAINING
+from cluster.local.hot_path_client import READY_TIMEOUT_SECONDS
 
 CALL_TIMEOUT_SECONDS = 15.0
 POLL_SECONDS = 1.0
@@ -32,6 +33,36 @@ def batch_status(count: int = 10, timeout_seconds: float = CALL_TIMEOUT_SECONDS)
         NoColdPath: the message says why.
     """
     return dict(_ask("status", count, timeout_seconds=timeout_seconds))
+
+
+def wait_for_cold_path(
+    progress: Callable[[str], None],
+    timeout_seconds: float = READY_TIMEOUT_SECONDS,
+    pause: Callable[[float], None] = time.sleep,
+) -> None:
+    """Returns when the batch actor answers: on a busy machine its process begins long after it was asked for.
+
+    Raises:
+        NoColdPath: it took too long; the message says what the last attempt said.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    told = False
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            batch_status(0, timeout_seconds=min(CALL_TIMEOUT_SECONDS, max(POLL_SECONDS, left)))
+        except NoColdPath as error:
+            if time.monotonic() + POLL_SECONDS > deadline:
+                raise NoColdPath(
+                    f"the cold path does not answer after {timeout_seconds:.0f} s: {error}; see the "
+                    f"log of the actor `{BATCH}`"
+                ) from error
+            if not told:
+                progress("cold path: waiting for its actor")
+                told = True
+            pause(POLL_SECONDS)
+        else:
+            return
 
 
 def run_batch(progress: Callable[[dict[str, Any]], None], timeout_seconds: float) -> dict[str, Any]:

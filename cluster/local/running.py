@@ -13,6 +13,7 @@ import ray
 
 from actors.config import DEFAULT_STALL_SECONDS, NAMESPACE, SUPERVISOR, HotPathConfig, Scoring
 from cluster.local.cold_path import batch_config, start_cold_path, start_training, training_config
+from cluster.local.cold_path_client import wait_for_cold_path
 from cluster.local.failures import LocalStackError
 from cluster.local.hot_path import prepare_models, prepare_stores, start_hot_path
 from cluster.local.hot_path_client import wait_until_ready
@@ -111,6 +112,7 @@ def bring_up(
         start_hot_path(config)
         status = wait_until_ready(progress)
         start_cold_path(batch_config(config))
+        wait_for_cold_path(progress)
         if training:
             start_training(training_config(config))
     return Running(config, status)

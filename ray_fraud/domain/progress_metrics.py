@@ -74,6 +74,13 @@ TOPIC_CUT_OFFS = Metric(
     "their offsets now is read, too. Each one: see the gaps, or the dead letter.",
     {"topic": ("fraud_alerts", "producers")},
 )
+LOCKS_REFUSED = Metric(
+    "fraud_detection_postgres_locks_refused_total",
+    MetricKind.COUNTER,
+    "calls",
+    "Calls of owners and the sink that gave up waiting for a lock of PostgreSQL, and are repeated. Growing: "
+    "the log says which session holds it.",
+)
 
 PROGRESS_METRICS = (
     LAG,
@@ -85,4 +92,5 @@ PROGRESS_METRICS = (
     REFUSED_EFFECTS,
     LOG_CUT_OFFS,
     TOPIC_CUT_OFFS,
+    LOCKS_REFUSED,
 )

@@ -1,7 +1,7 @@
 """The whole hot path behind re-keying: producers with any partitioner, the actor killed under way.
 
-It has a platform of its own, and one process can be connected to one Ray only: by its name this file comes
-behind all that use the shared one.
+It has a platform of its own, and one process can be connected to one Ray only: see `OWN_PLATFORM` in
+`tests/conftest.py`.
 """
 
 import json
@@ -36,7 +36,12 @@ TRAVELLER = next(
     for user in range(5_000, 6_000)
     if zlib.crc32(b"%d" % user) % TOPICS.partitions != partition_of_user(user, TOPICS.partitions)
 )
-pytestmark = [pytest.mark.cluster, pytest.mark.servers, pytest.mark.timeout(400)]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.servers,
+    pytest.mark.own_platform,
+    pytest.mark.timeout(400),
+]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,14 @@ from ray.exceptions import GetTimeoutError, RayActorError
 
 from actors.config import BATCH, TRAINING
 from cluster.local import cold_path_client
-from cluster.local.cold_path_client import NoColdPath, batch_status, run_batch, run_training, training_status
+from cluster.local.cold_path_client import (
+    NoColdPath,
+    batch_status,
+    run_batch,
+    run_training,
+    training_status,
+    wait_for_cold_path,
+)
 
 RUN = {"status": "done"}
 
@@ -92,3 +99,26 @@ def test_one_that_has_ended_or_was_never_there_is_told_at_once(
         platform(monkeypatch, seconds)
     with pytest.raises(NoColdPath, match="does not answer"):
         run_batch(lambda _: None, timeout_seconds=300.0)
+
+
+def test_the_start_waits_for_an_actor_that_comes_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine its process begins long after it was asked for."""
+    looks = Ray({})
+    monkeypatch.setattr(cold_path_client, "ray", looks)
+    said: list[str] = []
+
+    def pause(_: float) -> None:
+        if said and len(pauses) == 3:
+            looks.actors[BATCH] = SlowActor(0.0)
+        pauses.append(1)
+
+    pauses: list[int] = []
+    wait_for_cold_path(said.append, pause=pause)
+    assert len(pauses) == 4
+    assert said == ["cold path: waiting for its actor"]
+
+
+def test_an_actor_that_never_comes_is_told_with_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cold_path_client, "ray", Ray({}))
+    with pytest.raises(NoColdPath, match=r"does not answer after 0 s: .*see the log"):
+        wait_for_cold_path(lambda _: None, timeout_seconds=0.0)

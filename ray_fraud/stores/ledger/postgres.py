@@ -6,7 +6,7 @@ first one's call: give the hot path a ledger of its own.
 Never: a retry; a lock held after a call, except in `take_over`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -139,17 +139,28 @@ class PostgresLedger:
     """See `port.Ledger`."""
 
     def __init__(
-        self, where: PostgresConnection, *, name: str = "ray-fraud ledger", limits: Limits = HOT_PATH
+        self,
+        where: PostgresConnection,
+        *,
+        name: str = "ray-fraud ledger",
+        limits: Limits = HOT_PATH,
+        on_lock_refused: Callable[[], None] = lambda: None,
     ) -> None:
         """Opens nothing yet; `name` is shown in `pg_stat_activity`."""
         self._where = where
         self._name = name
         self._limits = limits
-        self._session = Session(where, name=name, limits=limits)
+        self._on_lock_refused = on_lock_refused
+        self._session = Session(where, name=name, limits=limits, on_lock_refused=on_lock_refused)
 
     @contextmanager
     def take_over(self, partition: PartitionId) -> Iterator[PostgresTurn]:
-        session = Session(self._where, name=f"{self._name}: take-over", limits=self._limits)
+        session = Session(
+            self._where,
+            name=f"{self._name}: take-over",
+            limits=self._limits,
+            on_lock_refused=self._on_lock_refused,
+        )
         try:
             session.begin("take_over")
             yield PostgresTurn(session, partition)

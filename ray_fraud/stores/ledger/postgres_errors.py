@@ -50,6 +50,8 @@ BY_CODE = {
 """Before `BY_CLASS`. 25006 (read-only: a replica, or one that was the primary) has its class's answer, and so
 have 25P02 and 25P03 (aborted, or ended for idleness), 25P04, and 57P01 to 57P05."""
 
+LOCK_NOT_GIVEN = "55P03"
+
 STALE_PLAN = "cached plan must not change result type"
 """Has the code of every unsupported feature, and is gone in a new session."""
 

@@ -13,10 +13,11 @@ Never: a retry; a password in a message or a log line; a setting, a lock or a st
 transaction (but for LISTEN).
 """
 
+import logging
 import select
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,9 +26,12 @@ import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, connection, parse_dsn
 
 from ray_fraud.stores.connections import PostgresConnection, read_secret
-from ray_fraud.stores.errors import StoreRefused, StoreUnavailable
+from ray_fraud.stores.errors import StoreError, StoreRefused, StoreUnavailable
 from ray_fraud.stores.ledger.errors import STORE
-from ray_fraud.stores.ledger.postgres_errors import Next, ValueRefused, next_step, translated
+from ray_fraud.stores.ledger.postgres_errors import LOCK_NOT_GIVEN, Next, ValueRefused, next_step, translated
+from ray_fraud.stores.ledger.postgres_locks import HOLDERS, UNKNOWN, held_by
+
+logger = logging.getLogger(__name__)
 
 Rows = list[tuple[Any, ...]]
 Parameters = Sequence[Any] | dict[str, Any] | None
@@ -50,15 +54,36 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 HOT_PATH = Limits()
 PATIENT = Limits(statement_seconds=120.0, lock_seconds=60.0)
 """For migrations and reports."""
+LOOK = Limits(connect_seconds=0.5, statement_seconds=0.5, lock_seconds=0.2, reply_seconds=0.2)
+"""For asking who holds a lock, while the statement that waits for it goes on waiting."""
+LOOK_AFTER = 0.6
+"""Part of the time for a lock after which that is asked: only a session that waits has somebody before it."""
 
 
 class Session:
     """One connection, used by one thread at a time; a second thread waits for its turn."""
 
-    def __init__(self, where: PostgresConnection, *, name: str, limits: Limits = HOT_PATH) -> None:
-        """Opens nothing yet; `name` is shown in `pg_stat_activity`."""
+    def __init__(
+        self,
+        where: PostgresConnection,
+        *,
+        name: str,
+        limits: Limits = HOT_PATH,
+        on_lock_refused: Callable[[], None] = lambda: None,
+        looks: bool = True,
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            name: is shown in `pg_stat_activity`.
+            on_lock_refused: called for each statement that gave up waiting for a lock.
+            looks: asks who holds a lock that it waits for.
+        """
         self._where = where
         self._name = name
+        self._on_lock_refused = on_lock_refused
+        self._looks = looks
+        self._held_by = UNKNOWN
         self._limits = limits
         self._turn = threading.RLock()
         self._connection: connection | None = None
@@ -81,10 +106,14 @@ class Session:
                 cursor = opened.cursor()
                 # One message is one transaction: what is set before the statement ends with it.
                 cursor.execute(sql if self._in_transaction else f"{self._settings}{sql}", parameters)
-                self._wait(operation, opened, self._limits.statement_seconds + self._limits.reply_seconds)
+                self._held_by = UNKNOWN
+                limit = self._limits.statement_seconds + self._limits.reply_seconds
+                self._wait(operation, opened, limit, self._limits.lock_seconds * LOOK_AFTER)
                 return cursor.fetchall() if cursor.description else []
             except psycopg2.Error as error:
                 self._drop_if_lost(opened, error)
+                if error.pgcode == LOCK_NOT_GIVEN:
+                    raise self._lock_refused(operation) from error
                 raise translated(operation, error) from error
             except ValueError as error:
                 # Refused by the client before anything was sent: a NUL, a lone surrogate.
@@ -240,14 +269,45 @@ class Session:
             "target_session_attrs": asked.get("target_session_attrs", "read-write"),
         }
 
-    def _wait(self, operation: str, opened: connection, limit_seconds: float) -> None:
-        deadline = time.monotonic() + limit_seconds
+    def _wait(
+        self,
+        operation: str,
+        opened: connection,
+        limit_seconds: float,
+        look_after_seconds: float | None = None,
+    ) -> None:
+        began = time.monotonic()
+        deadline = began + limit_seconds
+        look_at = None if look_after_seconds is None or not self._looks else began + look_after_seconds
         while (state := opened.poll()) != POLL_OK:
             ready = select.poll()
             ready.register(opened.fileno(), {POLL_READ: select.POLLIN, POLL_WRITE: select.POLLOUT}[state])
+            if look_at is not None:
+                if ready.poll(max(0.0, (look_at - time.monotonic()) * 1000)):
+                    continue
+                look_at = None
+                self._look_for_holders(opened)
+                continue
             left_ms = (deadline - time.monotonic()) * 1000
             if left_ms <= 0 or not ready.poll(left_ms):
                 raise StoreUnavailable(STORE, f"{operation}: no answer within {limit_seconds:g} s")
+
+    def _look_for_holders(self, waiting: connection) -> None:
+        """On a connection of its own; whatever goes wrong there, the statement goes on waiting."""
+        other = Session(self._where, name=f"{self._name}: locks", limits=LOOK, looks=False)
+        try:
+            self._held_by = held_by(other.rows("lock holders", HOLDERS, (waiting.info.backend_pid,)))
+        except StoreError as error:
+            logger.warning("postgres: %s: who holds a lock could not be asked: %s", self._name, error)
+        finally:
+            other.close()
+
+    def _lock_refused(self, operation: str) -> StoreUnavailable:
+        waited = f"a lock was not given within {self._limits.lock_seconds:g} s ({LOCK_NOT_GIVEN})"
+        error = StoreUnavailable(STORE, f"{operation}: lock timeout: {waited}: {self._held_by}")
+        logger.warning("%s", error)
+        self._on_lock_refused()
+        return error
 
     def _roll_back(self, operation: str) -> None:
         if self._connection is None:
