@@ -57,7 +57,8 @@ def train_in_processes(workers: int) -> RunTraining:
         with TemporaryDirectory(prefix="ray-fraud-training-") as name:
             folder = Path(name)
             part = rows.between(*period)
-            np.savez(folder / _ROWS, **vars(part))
+            columns = {name: column for name, column in vars(part).items() if column is not None}
+            np.savez(folder / _ROWS, **columns)
             told = folder, period, settings, facts
             pool = ProcessPoolExecutor(workers, get_context("forkserver"), initializer=_begin, initargs=told)
             try:

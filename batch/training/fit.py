@@ -14,6 +14,7 @@ from batch.training.drawn import drawn
 from batch.training.isolation_forest import fit_isolation_forest
 from batch.training.labelled import LabelledRows
 from batch.training.random_forest import ForestParameters, train_random_forest
+from batch.training.sampler import as_they_come
 from batch.training.settings import IsolationParameters, Parameters
 from batch.training.trained_model import Candidate, compare
 from ray_fraud.domain.features import FEATURE_NAMES
@@ -58,6 +59,8 @@ def fit(rows: LabelledRows, parameters: Parameters, *, version: int, seed: int) 
 def _proved(rows: LabelledRows, parameters: Parameters, version: int, seed: int) -> Fitted:
     if not isinstance(parameters, IsolationParameters):
         rows = drawn(rows, parameters.legitimate_per_fraud, seed)
+    else:
+        rows = as_they_come(rows, seed)
     period = float(rows.event_ms[0]) / 1000, float(rows.event_ms[-1]) / 1000
     candidate, expected = _fitted(rows, parameters, version, seed, period)
     model = candidate.model()

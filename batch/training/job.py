@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from batch.training.labelled import LabelledRows
-from batch.training.pipeline import Facts, Trained, plan, train
+from batch.training.pipeline import Facts, Trained, held_out, plan, train
 from batch.training.search import RunTasks, Scores, Tell, run_here, untold
 from batch.training.settings import Algorithm, TrainingSettings
 from ray_fraud.domain.evaluation import Evaluation
@@ -50,6 +50,8 @@ class TrainingReport(msgspec.Struct):
 
     rows: int = 0
     frauds: int = 0
+    labelled: int = 0
+    """All rows with a label, of which `rows` are a sample where they are fewer."""
     first_ms: int | None = None
     """Event times of the first and the last labelled row, unix milliseconds."""
     last_ms: int | None = None
@@ -114,7 +116,9 @@ class TrainingJob:
         began = self._now()
         history = self._ports.history(self._settings)
         rows = history.rows
-        report = TrainingReport(len(rows), int(rows.fraud.sum()))
+        report = TrainingReport(len(rows), int(rows.fraud.sum()), round(rows.represented))
+        if rows.weights is not None:
+            logger.info("training: a sample of %d of %d rows; see max_rows", len(rows), report.labelled)
         if len(rows):
             report.first_ms, report.last_ms = int(rows.event_ms[0]), int(rows.event_ms[-1])
         versions = self._ports.registry.versions()
@@ -127,7 +131,8 @@ class TrainingJob:
             run_tasks=self._run_tasks,
             tell=self._tell,
         )
-        holdout = rows.between(*plan(rows, self._settings, history.until_ms).final.test)
+        periods = plan(rows, self._settings, history.until_ms)
+        holdout = held_out(rows, periods.final, self._settings)
         production = next((row for row in versions if row.status is ModelStatus.PRODUCTION), None)
         beside = None if production is None else self._scores(production, holdout)
         if production is not None and beside is not None:

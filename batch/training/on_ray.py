@@ -30,9 +30,8 @@ class OnRay:
     def __call__(
         self, rows: LabelledRows, tasks: Sequence[tuple[Task, Parameters, Fold]], seed: int
     ) -> Iterable[tuple[Task, Scores]]:
-        columns: list[Any] = [
-            ray.put(column) for column in (rows.features, rows.fraud, rows.user_ids, rows.event_ms)
-        ]
+        held = (rows.features, rows.fraud, rows.user_ids, rows.event_ms, rows.weights)
+        columns: list[Any] = [ray.put(column) for column in held]
         remote: Any = ray.remote(_run).options(
             num_cpus=0, max_retries=RETRIES, runtime_env=low_priority_env()
         )
@@ -53,6 +52,7 @@ def _run(
     fraud: NDArray[np.bool_],
     user_ids: NDArray[np.int64],
     event_ms: NDArray[np.int64],
+    weights: NDArray[np.float64] | None,
 ) -> Scores:
     """In a worker process."""
-    return run_task(LabelledRows(features, fraud, user_ids, event_ms), parameters, fold, seed)
+    return run_task(LabelledRows(features, fraud, user_ids, event_ms, weights), parameters, fold, seed)

@@ -18,6 +18,7 @@ import numpy as np
 from batch.training.calibration import calibration_points
 from batch.training.fit import Fitted, fit
 from batch.training.labelled import Fold, LabelledRows, NotEnoughHistory, Period, both_classes, time_folds
+from batch.training.sampler import as_they_come
 from batch.training.search import Choice, RunTasks, Scores, Tell, run_here, search, untold
 from batch.training.settings import Algorithm, TrainingSettings
 from batch.training.threshold import choose_threshold
@@ -85,13 +86,18 @@ def plan(rows: LabelledRows, settings: TrainingSettings, until_ms: int | None = 
     folds = time_folds(
         first, final.train.until_ms, count=settings.folds, test_days=settings.fold_days, **periods
     )
-    holdout = rows.between(*final.test)
+    holdout = held_out(rows, final, settings)
     if not both_classes(holdout):
         raise NotEnoughHistory(
             f"the hold-out of {settings.holdout_days:g} days has {int(holdout.fraud.sum())} frauds among "
             f"{len(holdout)} labelled rows; both kinds are needed"
         )
     return Plan(tuple(folds), final)
+
+
+def held_out(rows: LabelledRows, final: Fold, settings: TrainingSettings) -> LabelledRows:
+    """The rows that judge, in the shares in which they came."""
+    return as_they_come(rows.between(*final.test), settings.seed)
 
 
 def train(
@@ -204,8 +210,9 @@ def _finished(
 ) -> Trained:
     learnt = rows.between(*periods.final.train)
     fitted = fit(learnt, choice.parameters, version=version, seed=settings.seed)
-    model = with_references(_completed(fitted, choice, rows, periods.folds, settings, facts), learnt.features)
-    holdout = rows.between(*periods.final.test)
+    model = _completed(fitted, choice, rows, periods.folds, settings, facts)
+    model = with_references(model, as_they_come(learnt, settings.seed).features)
+    holdout = held_out(rows, periods.final, settings)
     found = Model(*model).score(holdout.features)
     evaluation = holdout.evaluate(
         found,
@@ -229,11 +236,12 @@ def _completed(
     """The model with calibration and threshold from the rows that the folds' fits had not seen."""
     telling = [fold for fold in folds if rows.between(*fold.test).fraud.any()]
     fraud = np.concatenate([rows.between(*fold.test).fraud for fold in telling])
-    points = calibration_points(np.concatenate(choice.unseen), fraud)
+    weights = np.concatenate([_weights(rows.between(*fold.test)) for fold in telling])
+    points = calibration_points(np.concatenate(choice.unseen), fraud, weights)
     scores = calibrated(points, np.concatenate(choice.unseen))
     days = sum(fold.test.days for fold in telling)
-    threshold = choose_threshold(scores, fraud, days, settings.alerts_per_day).value
-    alerts = float((scores > threshold).sum()) / days
+    threshold = choose_threshold(scores, fraud, days, settings.alerts_per_day, weights).value
+    alerts = float(weights[scores > threshold].sum()) / days
     if alerts > 2.0 * settings.alerts_per_day:
         logger.warning(
             "training: %s: %.3g alerts a day, budget %g: that many rows share the highest scores",
@@ -246,12 +254,16 @@ def _completed(
         draft,
         calibration=points,
         threshold=threshold,
-        score_quantiles=quantiles_of(scores),
+        score_quantiles=quantiles_of(scores, weights),
         training=msgspec.structs.replace(
             draft.training,
-            alert_share=float((scores > threshold).mean()),
+            alert_share=alerts * days / float(weights.sum()),
             lake_version=facts.lake_version,
             labels_until=facts.labels_until,
         ),
     )
     return TrainedModel(manifest, fitted.candidate.onnx, fitted.candidate.explain)
+
+
+def _weights(rows: LabelledRows) -> Scores:
+    return np.ones(len(rows)) if rows.weights is None else rows.weights

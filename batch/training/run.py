@@ -103,7 +103,7 @@ def lake_history(
             raise NotEnoughHistory(f"the lake has no features yet: {error}") from error
         paths = [file.path for file in period.files()]
         tables = (table for _, table in period.read(paths, COLUMNS, BATCH_ROWS))
-        rows = labelled_rows(tables, labels, settings.max_rows)
+        rows = labelled_rows(tables, labels, settings.max_rows, settings.seed)
         facts = Facts(period.version, labels.begin_ms / 1000, labels.late_share)
         return LabelledHistory(rows, facts, labels.end_ms)
 

@@ -105,9 +105,9 @@ def search(
     for task, values in run_tasks(rows, tasks, settings.seed):
         scores[task] = values
         tell(len(scores), len(tasks))
-    labels = [rows.between(*fold.test).fraud for fold in telling]
+    tests = [rows.between(*fold.test) for fold in telling]
     found = [
-        _best(algorithm, settings, scores, labels)
+        _best(algorithm, settings, scores, tests)
         for algorithm in settings.algorithms
         if any(task.algorithm is algorithm for task in scores)
     ]
@@ -118,20 +118,20 @@ def _best(
     algorithm: Algorithm,
     settings: TrainingSettings,
     scores: dict[Task, Scores],
-    labels: Sequence[NDArray[np.bool_]],
+    tests: Sequence[LabelledRows],
 ) -> Choice:
     candidates = settings.candidates(algorithm)
     means = [
         float(
             np.mean(
                 [
-                    average_precision(fraud, scores[Task(algorithm, choice, fold)])
-                    for fold, fraud in enumerate(labels)
+                    average_precision(test.fraud, scores[Task(algorithm, choice, fold)], test.weights)
+                    for fold, test in enumerate(tests)
                 ]
             )
         )
         for choice in range(len(candidates))
     ]
     best = int(np.argmax(means))  # the first of equals
-    unseen = tuple(scores[Task(algorithm, best, fold)] for fold in range(len(labels)))
+    unseen = tuple(scores[Task(algorithm, best, fold)] for fold in range(len(tests)))
     return Choice(algorithm, candidates[best], means[best], len(candidates), unseen)

@@ -56,7 +56,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         Algorithm.GRADIENT_BOOSTING,
     )
     max_rows: Count = 1_000_000
-    """The newest so many labelled rows are looked at."""
+    """Of more labelled rows a sample of all days is taken: the frauds, and the rest with weights."""
     isolation_forest: tuple[IsolationParameters, ...] = (IsolationParameters(),)
     random_forest: tuple[ForestParameters, ...] = (ForestParameters(), ForestParameters(balanced=True))
     gradient_boosting: tuple[BoostingParameters, ...] = (

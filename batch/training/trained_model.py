@@ -146,8 +146,15 @@ def compare(
     _check_explanations(model, features[:EXPLAINED_ROWS], scores[:EXPLAINED_ROWS], limit)
 
 
-def quantiles_of(scores: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
-    """(probability, score), ascending."""
+def quantiles_of(
+    scores: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> tuple[tuple[float, float], ...]:
+    """(probability, score), ascending; each score counts as `weights` scores, shape (n,)."""
+    if weights is not None and weights.min() < weights.max():
+        order = np.argsort(scores, kind="stable")
+        until = np.cumsum(weights[order])
+        found = np.searchsorted(until, np.array(QUANTILES) * until[-1]).clip(0, len(scores) - 1)
+        return tuple(zip(QUANTILES, scores[order][found].tolist(), strict=True))
     return tuple(zip(QUANTILES, np.quantile(scores, QUANTILES).tolist(), strict=True))
 
 

@@ -95,6 +95,8 @@ class TrainingPeriods(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     top_k: Annotated[int, Meta(ge=1)] = 100
     """Cards looked at per day, for card precision."""
     seed: int = 1
+    max_rows: Annotated[int, Meta(ge=10_000, le=20_000_000)] = 1_000_000
+    """Of more labelled rows a sample of all days is taken; a million take about 500 MB of memory."""
 
 
 class PromotionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

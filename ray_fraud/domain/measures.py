@@ -97,23 +97,24 @@ def auc_roc(labels: Labels, scores: Values) -> float:
     return (rank_sum - frauds * (frauds + 1) / 2.0) / (frauds * honest)
 
 
-def average_precision(labels: Labels, scores: Values) -> float:
+def average_precision(labels: Labels, scores: Values, weights: Values | None = None) -> float:
     """Σ (recall_i − recall_{i−1}) · precision_i over the distinct scores, from the highest down.
 
-    No interpolation, which would be too good (Davis & Goadrich 2006); scikit-learn's definition.
+    No interpolation, which would be too good (Davis & Goadrich 2006); scikit-learn's definition. Each row
+    counts as `weights` rows, shape (n,), above 0.
 
     Raises:
         ValueError: lengths differ, a score is not finite, or there is no fraud.
     """
     check_rows(labels, scores)
-    frauds = int(labels.sum())
-    if not frauds:
+    if not labels.any():
         raise ValueError("labels: no fraud, average precision needs at least 1")
     order = np.argsort(-scores, kind="stable")
     ends = step_ends(scores[order])
-    found = np.cumsum(labels[order])[ends]
-    gained = np.diff(found, prepend=0)
-    return float((gained * (found / (ends + 1.0))).sum() / frauds)
+    counts = np.ones(len(scores)) if weights is None else weights[order]
+    found = np.cumsum(counts * labels[order])[ends]
+    gained = np.diff(found, prepend=0.0)
+    return float((gained * (found / np.cumsum(counts)[ends])).sum() / found[-1])
 
 
 def at_threshold(labels: Labels, scores: Values, threshold: float) -> AtThreshold:

@@ -72,9 +72,13 @@ def test_a_row_has_the_label_of_its_side_of_the_hold_outs_begin() -> None:
     assert found.fraud.tolist() == [False, True, True]
 
 
-def test_the_newest_rows_are_kept() -> None:
-    found = labelled_rows([table([("a", 1, at) for at in range(10)])], known({}), 3)
-    assert found.event_ms.tolist() == [7_000, 8_000, 9_000]
+def test_more_rows_than_fit_are_a_sample_of_all_days() -> None:
+    found = labelled_rows([table([("a", 1, at * 86_400) for at in range(40)])], known({}), 20)
+    assert 10 <= len(found) <= 20
+    assert found.weights is not None
+    days = found.event_ms // 86_400_000
+    assert days.min() < 10
+    assert days.max() >= 30
 
 
 def test_no_rows_are_no_error() -> None:
