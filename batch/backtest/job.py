@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 
 from batch.backtest.fold_part import FoldSettings, Outcome
 from batch.backtest.history import History, labelled_past
-from batch.backtest.measure import GivenModel, Judge, RuleResult, rule_results
+from batch.backtest.measure import GivenModel, Judge, RuleResult, days_with_rows, rule_results
 from batch.backtest.parts import RunParts
 from batch.backtest.request import BacktestRefused, BacktestRequest, Periods, periods_of
 from batch.backtest.training import RunTraining
-from batch.training.labelled import LabelledRows
+from batch.training.labelled import LabelledRows, Period
 from batch.training.pipeline import Facts, Fit
 from batch.training.settings import Algorithm
 from batch.training.trained_model import TrainedModel
 from ray_fraud.domain.compromised import known_compromised
 from ray_fraud.domain.evaluation import Evaluation
-from ray_fraud.domain.feature_tables import Bools, Floats
+from ray_fraud.domain.feature_tables import Bools, Floats, Ints
 from ray_fraud.domain.windows import DAY_MS
 from ray_fraud.scoring.model import Model
 
@@ -111,7 +111,7 @@ def backtest(
     means = [*(None for _ in given), *(each.cross_validation for each in fits)]
     scores = [_scores(each.model, outcome.features[test]) for each in models]
     clock.stop("scores")
-    judge = Judge(history, test, periods.test.days, request.top_k)
+    judge = Judge(history, test, days_with_rows(_within(history, periods.test), periods.test), request.top_k)
     evaluations = [judge.of(values, each.threshold) for each, values in zip(models, scores, strict=True)]
     rules = rule_results(history, outcome, test, request.rules, judge, models, scores)
     clock.stop("measures")
@@ -139,6 +139,12 @@ def _result(each: GivenModel, evaluation: Evaluation, cross_validation: float | 
         cross_validation,
         manifest.training.parameters,
     )
+
+
+def _within(history: History, period: Period) -> Ints:
+    """Event times of all rows of a period, those too that are not judged."""
+    event_ms = history.event_ms
+    return event_ms[(event_ms >= period.from_ms) & (event_ms < period.until_ms)]
 
 
 class _Clock:

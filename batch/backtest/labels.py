@@ -3,23 +3,21 @@
 Never: I/O; a label that is guessed.
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
-from batch.imports.column_map import ImportRefused
+from batch.imports.column_map import FRAUD_FIELD, ImportRefused
+from batch.imports.form import PLAIN, Form
+from batch.imports.layout import preset
 
-FRAUD_FIELD = "fraud"
 LABEL_COLUMNS = ("fraud", "is_fraud", "TX_FRAUD")
 """What the column may be called without a mapping."""
-HANDBOOK = {
-    "transaction_id": "TRANSACTION_ID",
-    "timestamp": "TX_DATETIME",
-    "user_id": "CUSTOMER_ID",
-    "merchant_id": "TERMINAL_ID",
-    "amount": "TX_AMOUNT",
-}
+HANDBOOK = preset("handbook").mapping
 """The names in "Reproducible Machine Learning for Credit Card Fraud Detection" (Le Borgne et al. 2022)."""
-_FRAUD: dict[Any, bool] = {"1": True, "0": False, "true": True, "false": False}
+_YES = ("1", "true", "t", "yes", "y", "fraud", "fraudulent")
+_NO = ("0", "false", "f", "no", "n", "legitimate", "genuine", "normal")
 
 
 class LabelledColumns(NamedTuple):
@@ -68,10 +66,37 @@ def _label(available: Sequence[str]) -> str:
     )
 
 
+class Words:
+    """What cells of the label say."""
+
+    def __init__(self, form: Form = PLAIN) -> None:
+        """`form` may have words of its own; they go before the usual ones."""
+        usual = dict.fromkeys(_YES, True) | dict.fromkeys(_NO, False)
+        own = dict.fromkeys(form.fraud_words, True) | dict.fromkeys(form.legitimate_words, False)
+        self._words = usual | {word.strip().lower(): fraud for word, fraud in own.items()}
+
+    def of(self, cell: Any) -> bool | None:
+        """1 and 0, true and false, yes and no, however written; absent is no fraud; None: all else."""
+        if cell is None or cell == "":
+            return False
+        if isinstance(cell, bool | int | float | Decimal):
+            return bool(cell) if cell in (0, 1) else None
+        word = str(cell).strip().lower()
+        found = self._words.get(word)
+        if found is None and (whole := _whole(word)) is not None:
+            found = self._words.get(whole[1])
+        return found
+
+    @property
+    def accepted(self) -> str:
+        """For a message."""
+        return ", ".join(self._words)
+
+
 def fraud_of(cell: Any) -> bool | None:
-    """What a cell says: 1, 0, true or false, as text, too; an absent one says no fraud; None for all else."""
-    if cell is None:
-        return False
-    if isinstance(cell, bool | int | float):
-        return bool(cell) if cell in (0, 1) else None
-    return _FRAUD.get(str(cell).strip().lower())
+    """What a cell says in the usual words; see `Words.of`."""
+    return _USUAL.of(cell)
+
+
+_whole = re.compile(r"([01])\.0+", re.ASCII).fullmatch
+_USUAL = Words()

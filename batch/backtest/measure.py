@@ -14,10 +14,11 @@ from batch.backtest.fold_part import Outcome
 from batch.backtest.history import History
 from batch.patterns.columns_of import pattern_columns, with_cells
 from batch.patterns.rules import find_patterns
+from batch.training.labelled import Period
 from batch.training.trained_model import TrainedModel
 from ray_fraud.domain.alert import HOT_RULES, RuleName
 from ray_fraud.domain.evaluation import Evaluation, evaluate
-from ray_fraud.domain.feature_tables import Bools, Floats
+from ray_fraud.domain.feature_tables import Bools, Floats, Ints
 from ray_fraud.domain.patterns.settings import PatternSettings
 from ray_fraud.domain.windows import DAY_MS
 
@@ -44,6 +45,17 @@ class RuleResult(msgspec.Struct, frozen=True):
     f1: float
     money_caught: float
     money_missed: float
+
+
+def days_with_rows(event_ms: Ints, period: Period) -> float:
+    """How much of a period lies on UTC days that have a row: a day without any is one without data.
+
+    `event_ms`: shape (n,), all within the period.
+    """
+    days = np.unique(event_ms // DAY_MS)
+    begins = np.maximum(days * DAY_MS, period.from_ms)
+    ends = np.minimum((days + 1) * DAY_MS, period.until_ms)
+    return float((ends - begins).sum() / DAY_MS)
 
 
 class Judge:

@@ -3,6 +3,8 @@
 Never: I/O.
 """
 
+from datetime import UTC, datetime
+
 import msgspec
 
 from batch.backtest.history import Delays
@@ -39,6 +41,10 @@ class BacktestRequest(msgspec.Struct, frozen=True, kw_only=True):
     """For that: older frauds do not count; None: those before the training do not."""
 
 
+def _shown(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m-%d %H:%M} UTC"
+
+
 class Periods(msgspec.Struct, frozen=True):
     """What a request means for a history."""
 
@@ -57,6 +63,12 @@ def periods_of(request: BacktestRequest, first_ms: int, last_ms: int) -> Periods
     """
     train, delay_ms = request.train, request.delays.training_ms
     begin_ms = first_ms if train is None else train.until_ms + delay_ms
+    if request.test is None and begin_ms > last_ms:
+        raise BacktestRefused(
+            f"the label delay passes the end of the data: labels of the training are known from "
+            f"{_shown(begin_ms)} on, and the last row is of {_shown(last_ms)}; end the training earlier, "
+            "give a shorter --label-delay, or say --test-start and --test-end"
+        )
     test = request.test or Period(begin_ms, last_ms + 1)
     for name, period in (("test", test), ("training", train)):
         if period is not None and period.from_ms >= period.until_ms:

@@ -9,10 +9,12 @@ from typing import Any
 
 import msgspec
 
-from batch.imports.column_map import TEXT_FIELDS, ColumnMap
+from batch.imports.column_map import ColumnMap
+from batch.imports.form import PLAIN, Form
 from batch.imports.masked import masked
 from batch.imports.rows import Unreadable, Value
-from batch.imports.values import json_rows, number, time
+from batch.imports.user_ids import PLAIN_IDS, UserIds
+from batch.imports.values import CellForms, fields_of, json_rows
 
 WRONG_COLUMN_COUNT = "wrong_column_count"
 NOT_CSV = "not_csv"
@@ -26,25 +28,29 @@ class CsvRows:
     """An empty list is a blank line."""
     header: Sequence[str]
     columns: ColumnMap
+    form: Form = PLAIN
+    first_row: int = 0
 
-    def values(self) -> list[Value]:
-        names = list(self.columns.columns)
-        places = [list(self.header).index(column) for column in self.columns.columns.values()]
-        forms = [_FORMS.get(name, number) if name not in TEXT_FIELDS else _text for name in names]
+    def values(self, user_ids: UserIds = PLAIN_IDS) -> list[Value]:
+        places = {column: list(self.header).index(column) for column in self.columns.used}
+        width = len(self.header)
+        # Blank and broken rows count as rows without a cell here: so numbers of rows stay what they are.
+        good = [row if isinstance(row, list) and len(row) == width else None for row in self.rows]
+
+        def take(_field: str, column: str) -> list[Any]:
+            place = places[column]
+            return [None if row is None else row[place] or None for row in good]
+
+        forms = CellForms(self.form, user_ids)
+        names, cells = fields_of(self.columns, forms, take, self.first_row, len(good))
         made: list[Value] = []
-        for row in self.rows:
+        for row, value in zip(self.rows, json_rows(names, zip(*cells, strict=True)), strict=True):
             if isinstance(row, Unreadable):
                 made.append(row)
             elif not row:
                 made.append(None)
-            elif len(row) != len(self.header):
-                made.append(self._wrong_count(row))
             else:
-                cells = [
-                    form(row[place]) if row[place] else None
-                    for form, place in zip(forms, places, strict=True)
-                ]
-                made.append(json_rows(names, [cells])[0])
+                made.append(value if len(row) == width else self._wrong_count(row))
         return made
 
     def cells(self, column: str) -> list[Any]:
@@ -57,17 +63,10 @@ class CsvRows:
     def _wrong_count(self, row: list[str]) -> Unreadable:
         reason = (
             f"row has {len(row)} cells where the header has {len(self.header)}; "
-            "put quotes around cells that hold a comma"
+            "put quotes around cells that hold the delimiter, or say which one it is by --delimiter"
         )
         texts = [cell.encode("utf-8", "replace").decode() for cell in row]
         return Unreadable(WRONG_COLUMN_COUNT, reason, msgspec.json.encode(texts))
 
     def original(self, index: int, value: bytes) -> bytes:  # noqa: ARG002 - the value has all of it
         return masked(value)
-
-
-def _text(cell: str) -> Any:
-    return cell
-
-
-_FORMS = {"timestamp": time}

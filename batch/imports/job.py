@@ -13,12 +13,14 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Protocol
 
 import msgspec
 
-from batch.imports.column_map import ImportRefused, described
-from batch.imports.part import CLUSTER, Part, Refused
+from batch.imports.column_map import ImportRefused, described, printable
+from batch.imports.part import CLUSTER, REFUND, Part, Refused
+from batch.ingest.columns import HOLE
 from batch.ingest.commit import commit, quarantine
 from batch.ingest.manifest import joined
 from batch.ingest.plan import Slice
@@ -27,6 +29,10 @@ from ray_fraud.stores.errors import StoreDamaged
 from ray_fraud.stores.tables.columns import IMPORTED
 from ray_fraud.stores.tables.port import Append, DataFile, ReadRange, TableMoved, TableView, TransactionTable
 
+MAX_REFUSED = 0.5
+LEAST_ROWS = 1_000
+"""Before so many the share of refused rows says little."""
+SHOWN_REFUSALS = 3
 ID_DIGITS = 32
 """Of a SHA-256, hex: 128 bits."""
 
@@ -55,6 +61,9 @@ class _Group:
 
     def __init__(self, grouping: Grouping) -> None:
         self.parts: list[Part] = []
+        self.accepted = 0
+        self.rows = 0
+        """Blank lines left out."""
         self._grouping = grouping
         self._days: set[int] = set()
         self._in_order = False
@@ -63,6 +72,8 @@ class _Group:
         days = set(part.staged.days.tolist())
         self._in_order = 2 * len(days & self._days) <= len(days)
         self._days |= days
+        self.accepted += part.counted.accepted
+        self.rows += part.to_row - part.first_row - part.counted.outcomes.get(HOLE, 0)
         self.parts.append(part)
 
     @property
@@ -125,18 +136,48 @@ def import_partition(digest: str) -> PartitionId:
     return PartitionId(CLUSTER, f"{IMPORTED}{digest[:ID_DIGITS]}", 0)
 
 
-def _refuse_other_mapping(view: TableView, partition: PartitionId, mapping: Mapping[str, str]) -> None:
+class _Refusals:
+    """What was refused so far, and whether that is too much."""
+
+    def __init__(self, most: float) -> None:
+        self._most = most
+        self._rows = 0
+        self._codes: Counter[str] = Counter()
+        self._first: list[str] = []
+
+    def add(self, part: Part) -> None:
+        """Raises ImportRefused once more than the share that is allowed was refused; refunds do not count."""
+        outcomes = Counter(part.counted.outcomes)
+        del outcomes[HOLE]
+        self._codes += outcomes
+        self._rows += part.counted.accepted + outcomes.total()
+        room = SHOWN_REFUSALS - len(self._first)
+        others = (each for each in part.refused if each.code != REFUND)
+        self._first += [f"row {each.row}: {printable(each.reason)}" for each in islice(others, room)]
+        bad = self._codes.total() - self._codes[REFUND]
+        if self._rows >= LEAST_ROWS and bad > self._most * self._rows:
+            raise ImportRefused(
+                f"stopped: {bad:,} of the first {self._rows:,} rows were refused, more than {self._most:.0%} "
+                f"(--max-refused)\n{self.told()}"
+            )
+
+    def told(self) -> str:
+        """Why, by code, and the first ones in words."""
+        codes = ", ".join(f"{code} {count:,}" for code, count in sorted(self._codes.items()))
+        return "\n".join([f"refused: {codes or 'none'}", *self._first])
+
+
+def _refuse_other_mapping(view: TableView, partition: PartitionId, wanted: str) -> None:
     """One file is imported under one mapping: its rows would be others under another one.
 
     Raises:
         ImportRefused: rows of it are in the table under another one.
     """
-    wanted = described(mapping)
     for topic, known, position in view.last_positions():
         if known == partition and topic != wanted:
             raise ImportRefused(
                 f"{position} rows of this file are imported already, by `{topic}`, not `{wanted}`: use the "
-                "same --map options, or add --again to import all of it once more as rows of their own"
+                "same mapping, or add --again to import all of it once more as rows of their own"
             )
 
 
@@ -151,15 +192,24 @@ class Import:
         rejections: Rejections,
         work: Work,
         *,
+        form: Sequence[str] = (),
+        max_refused: float = MAX_REFUSED,
         grouping: Grouping = USUAL,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         check_file: Callable[[], None] = lambda: None,
         progress: Progress = lambda _report, _reached: None,
     ) -> None:
-        """`check_file` is called before each commit, and raises if the file is no longer what it was."""
+        """What an import needs.
+
+        Args:
+            form: what the mapping says beside columns, as `Form.said` has it.
+            max_refused: share of rows; beyond it the import stops. Refunds do not count.
+            check_file: called before each commit, raises if the file is no longer what it was.
+        """
         self._partition = partition
-        self._mapping = mapping
+        self._described = described(mapping, form)
+        self._max_refused = max_refused
         self._table = table
         self._rejections = rejections
         self._work = work
@@ -174,33 +224,50 @@ class Import:
 
         Raises:
             TableMoved: another run imports the same file; nothing is doubled.
-            StoreError, ImportRefused: what was committed before stays; the next run goes on from there.
+            StoreError: what was committed before stays; the next run goes on from there.
+            ImportRefused: likewise; or too much was refused, or nothing accepted, and then nothing tells of
+                this file: a mended mapping imports it from its begin.
         """
         began = self._now()
         report = ImportReport()
         self._table.create()
         view = self._table.view()
-        _refuse_other_mapping(view, self._partition, self._mapping)
+        _refuse_other_mapping(view, self._partition, self._described)
         position = view.position(self._partition) or 0
         report.already_there = position
         self._rejections.keep_below(position)
+        refusals = _Refusals(self._max_refused)
         group = _Group(self._grouping)
         for part in self._work.parts(position):
             self._rejections.add(part.refused)
+            self._stop_if_refused(refusals, part)
             group.add(part._replace(refused=[]))
-            if group.is_full:
+            # A commit without a row would be a claim on the file, which a mended mapping could not undo.
+            if group.is_full and (position or report.accepted or group.accepted):
                 self._commit(group.parts, report)
                 group = _Group(self._grouping)
                 report.seconds = self._now() - began
                 self._progress(report, part.reached)
         if group.parts:
+            if group.rows and not (position or report.accepted or group.accepted):
+                raise ImportRefused(
+                    "no row was accepted, so nothing was imported; mend the mapping and run it again, "
+                    f"--dry-run shows how rows are read\n{refusals.told()}"
+                )
             self._commit(group.parts, report)
         report.seconds = self._now() - began
         return report
 
+    def _stop_if_refused(self, refusals: _Refusals, part: Part) -> None:
+        try:
+            refusals.add(part)
+        except ImportRefused:
+            self._rejections.flush()
+            raise
+
     def _commit(self, parts: Sequence[Part], report: ImportReport) -> None:
         whole = Slice(self._partition, parts[0].first_row, parts[-1].to_row)
-        reads, _ = joined(described(self._mapping), [whole], [part.counted for part in parts])
+        reads, _ = joined(self._described, [whole], [part.counted for part in parts])
         files = self._work.write(parts)
         _check_rows(reads, files)
         self._check_file()

@@ -14,10 +14,12 @@ from typing import Any
 
 import msgspec
 
-from batch.imports.column_map import LOCATION, PLACE_FIELDS, TEXT_FIELDS, ColumnMap
+from batch.imports.column_map import LOCATION, PLACE_FIELDS, ROW, TEXT_FIELDS, ColumnMap
+from batch.imports.form import PLAIN, Form
 from batch.imports.masked import masked
 from batch.imports.rows import Value
-from batch.imports.values import iso_seconds
+from batch.imports.user_ids import PLAIN_IDS, UserIds
+from batch.imports.values import CellForms
 from ray_fraud.domain.contract import MAX_VALUE_BYTES
 
 _parse = msgspec.json.Decoder().decode
@@ -40,29 +42,44 @@ class JsonRows:
 
     lines: Sequence[bytes]
     columns: ColumnMap
+    form: Form = PLAIN
+    first_row: int = 0
 
-    def values(self) -> list[Value]:
-        return [self._value(line) for line in self.lines]
+    def values(self, user_ids: UserIds = PLAIN_IDS) -> list[Value]:
+        forms = CellForms(self.form, user_ids)
+        return [self._value(line, row, forms) for row, line in enumerate(self.lines, self.first_row)]
 
     def cells(self, column: str) -> list[Any]:
         return [_cell(line, column) for line in self.lines]
 
-    def _value(self, line: bytes) -> Value:
+    def _value(self, line: bytes, row: int, forms: CellForms) -> Value:
         if not line.strip():
             return None
-        if len(line) > MAX_VALUE_BYTES or (not self.columns.renamed and _is_a_value(line)):
+        if len(line) > MAX_VALUE_BYTES or (self._is_as_it_is and _is_a_value(line)):
             return line
         members = _members_of(line)
         try:
             # What cannot be read is refused by the decoder, for a reason of its own.
-            return line if members is None else self._rewritten(members)
+            return line if members is None else self._rewritten(members, row, forms)
         except RecursionError:
             return line
 
-    def _rewritten(self, members: _Members) -> bytes:
+    @cached_property
+    def _is_as_it_is(self) -> bool:
+        return not self.columns.renamed and self.form.is_plain
+
+    def _rewritten(self, members: _Members, row: int, forms: CellForms) -> bytes:
         found = [
-            (field, _formed(field, value)) for name, value in members for field in self._fields.get(name, ())
+            (field, self._formed(field, value, forms))
+            for name, value in members
+            for field in self._fields.get(name, ())
         ]
+        for field, parts in self.columns.joined.items():
+            cells = dict(members)
+            made = forms.joined(field, [_plain(cells.get(part)) for part in parts])
+            found += [] if made is None else [(field, _literal(made))]
+        for field, text in ((field, text) for field, text in self.columns.made.items() if text):
+            found.append((field, _literal(forms.of(field)(text.replace(ROW, str(row))))))
         top = [(field, value) for field, value in found if field not in PLACE_FIELDS]
         place = [(field, value) for field, value in found if field in PLACE_FIELDS]
         if not any(field == LOCATION and value is not None for field, value in top) and any(
@@ -71,6 +88,21 @@ class JsonRows:
             top = [pair for pair in top if pair[0] != LOCATION]
             top.append((LOCATION, _Members(place)))
         return _written(_Members(top)).encode("utf-8", "surrogatepass")
+
+    def _formed(self, field: str, value: Any, forms: CellForms) -> Any:
+        """A member's value in the contract's form, and else as a record of the topic would have it."""
+        if field == "user_id" and self.form.hash_user and isinstance(value, str):
+            return _literal(forms.of(field)(str(value)))
+        if field == "amount" and self.form.decimal is not None and type(value) is str:
+            return _literal(forms.of(field)(value))
+        if field == "timestamp" and (
+            type(value) is str or (isinstance(value, _Literal) and self.form.is_relative)
+        ):
+            made = forms.of(field)(str(value))
+            return _Literal(repr(made)) if isinstance(made, float) else value
+        if isinstance(value, _Literal):
+            return str(value) if field in TEXT_FIELDS and value.lstrip("-").isdigit() else value
+        return value
 
     @cached_property
     def _fields(self) -> dict[str, list[str]]:
@@ -82,7 +114,7 @@ class JsonRows:
 
     def original(self, index: int, value: bytes) -> bytes:
         line = self.lines[index]
-        if self.columns.card_column == "card_number":
+        if self.columns.card_column == "card_number" and not self.form.hash_user:
             return masked(line)
         # Masking knows the field by the contract's name, which only a line that could be read has got.
         return masked(value, card_anywhere=value is line)
@@ -132,13 +164,15 @@ def _members_of(line: bytes) -> _Members | None:
     return parsed if isinstance(parsed, _Members) else None
 
 
-def _formed(field: str, value: Any) -> Any:
-    if isinstance(value, _Literal):
-        return str(value) if field in TEXT_FIELDS and value.lstrip("-").isdigit() else value
-    if field == "timestamp" and isinstance(value, str):
-        seconds = iso_seconds(value)
-        return value if seconds is None else _Literal(repr(seconds))
-    return value
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, _Literal) else value
+
+
+def _literal(made: Any) -> Any:
+    """A number as its digits, a text as it is."""
+    if isinstance(made, msgspec.Raw):
+        return _Literal(bytes(made).decode())
+    return _Literal(repr(made)) if isinstance(made, int | float) else made
 
 
 def _written(value: Any) -> str:

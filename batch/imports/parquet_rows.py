@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from batch.imports.column_map import LOCATION, PLACE_FIELDS, TEXT_FIELDS, ColumnMap
+from batch.imports.form import PLAIN, Form
 from batch.imports.masked import masked
 from batch.imports.rows import Value
-from batch.imports.values import iso_seconds, json_rows, not_finite
+from batch.imports.user_ids import PLAIN_IDS, UserIds
+from batch.imports.values import CellForms, fields_of, json_rows, not_finite
 
 _US_PER_SECOND = 1e6
+_NUMBERS = ("amount", "lat", "lon", "timestamp")
 
 
 @dataclass(frozen=True)
@@ -24,17 +28,26 @@ class ParquetRows:
 
     batch: pa.RecordBatch
     columns: ColumnMap
+    form: Form = PLAIN
+    first_row: int = 0
 
-    def values(self) -> list[Value]:
-        cells: dict[str, list[Any]] = {}
-        for field, name in self.columns.columns.items():
-            column = self.batch.column(name)
-            if field == LOCATION:
-                cells |= _members(column)
-            else:
-                cells[field] = _cells(field, column)
-        rows = zip(*cells.values(), strict=True)
-        return list(json_rows(list(cells), rows))
+    def values(self, user_ids: UserIds = PLAIN_IDS) -> list[Value]:
+        nested = self.columns.columns.get(LOCATION)
+        flat = msgspec.structs.replace(
+            self.columns,
+            columns={field: name for field, name in self.columns.columns.items() if field != LOCATION},
+        )
+
+        def take(field: str, column: str) -> list[Any]:
+            return _cells(field, self.batch.column(column))
+
+        forms = CellForms(self.form, user_ids)
+        names, cells = fields_of(flat, forms, take, self.first_row, self.batch.num_rows)
+        if nested is not None:
+            for field, members in _members(self.batch.column(nested)).items():
+                names.append(field)
+                cells.append(members)
+        return list(json_rows(names, zip(*cells, strict=True)))
 
     def cells(self, column: str) -> list[Any]:
         cells: list[Any] = self.batch.column(column).to_pylist()
@@ -60,7 +73,7 @@ def _cells(field: str, column: pa.Array) -> list[Any]:
         return _cells(field, column.dictionary_decode())
     if pa.types.is_integer(kind) and field in TEXT_FIELDS:
         column = column.cast(pa.string())
-    elif pa.types.is_floating(kind) or (pa.types.is_decimal(kind) and field not in TEXT_FIELDS):
+    elif pa.types.is_floating(kind) or (pa.types.is_decimal(kind) and field in _NUMBERS):
         return _floats(column)
     elif pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         if field == "timestamp":
@@ -71,9 +84,7 @@ def _cells(field: str, column: pa.Array) -> list[Any]:
             None if cell is None else cell.decode("utf-8", "surrogateescape") for cell in column.to_pylist()
         ]
     cells: list[Any] = column.to_pylist()
-    if field == "timestamp" and (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        return [None if cell is None else _time(cell) for cell in cells]
-    return cells
+    return [cell or None for cell in cells] if pa.types.is_string(kind) else cells
 
 
 def _floats(column: pa.Array) -> list[Any]:
@@ -94,8 +105,3 @@ def _seconds(column: pa.Array) -> list[Any]:
     whole = column.cast(pa.timestamp("us", zone), safe=False).cast(pa.int64())
     cells: list[Any] = pc.divide(whole.cast(pa.float64(), safe=False), _US_PER_SECOND).to_pylist()
     return cells
-
-
-def _time(cell: str) -> Any:
-    seconds = iso_seconds(cell)
-    return cell if seconds is None else seconds

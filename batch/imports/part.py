@@ -15,8 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batch.imports.masked import masked
+from batch.imports.refused_words import in_words, is_refund
 from batch.imports.rows import Chunk, Unreadable
 from batch.imports.stage import Stage, Staged
+from batch.imports.user_ids import PLAIN_IDS, UserIds
 from batch.ingest.columns import HOLE, NOTE, OUTCOME, UNWRITABLE, rows_of
 from batch.ingest.manifest import Written, quarantined_of
 from ray_fraud.domain.accept import CHECK_CLOCK, accept, kafka_timestamp
@@ -28,6 +30,10 @@ from ray_fraud.domain.settings import DetectionSettings
 
 CLUSTER = "import"
 """In place of a Kafka cluster's id, so that no import is taken for a life of a topic."""
+
+
+REFUND = "refund"
+"""A row whose only fault is an amount below 0: the contract has payments only. Counted by itself."""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -85,10 +91,11 @@ class Judge(msgspec.Struct, frozen=True):
     settings: DetectionSettings
     began_ms: int
     """When the import began, unix milliseconds: stands for the time at which all rows were sent."""
+    user_ids: UserIds = PLAIN_IDS
 
     def judge(self, chunk: Chunk) -> tuple[pa.Table, list[Refused]]:
         """One row of `columns.ROWS` per row of the file, and the refused ones with their reason."""
-        values = chunk.rows.values()
+        values = chunk.rows.values(self.user_ids)
         unreadable = {
             chunk.first_row + index: value
             for index, value in enumerate(values)
@@ -100,10 +107,11 @@ class Judge(msgspec.Struct, frozen=True):
             if isinstance(value, bytes)
         ]
         table = rows_of(records, self.partition, chunk.first_row, chunk.to_row, self.decoder, self.settings)
-        table = _sent_at_their_time(_with_codes(table, unreadable))
-        return table, self._refused(
-            chunk, table, {record.offset: record.value for record in records}, unreadable
-        )
+        table = _sent_at_their_time(_with_codes(table, {row: each.code for row, each in unreadable.items()}))
+        by_row = {record.offset: record.value for record in records}
+        refused = self._refused(chunk, table, by_row, unreadable)
+        refunds = {each.row: each.code for each in refused if each.code == REFUND}
+        return _with_codes(table, refunds), refused
 
     def _refused(
         self,
@@ -127,7 +135,8 @@ class Judge(msgspec.Struct, frozen=True):
             else:
                 value = values[row] or b""
                 rejection = self._rejection(row, value)
-                field, reason = rejection.field, rejection.message
+                field, reason = rejection.field, in_words(rejection, value)
+                outcome = REFUND if is_refund(rejection, value) else outcome
                 original = chunk.rows.original(row - chunk.first_row, value)
             text = original[:MAX_VALUE_BYTES].decode("utf-8", "backslashreplace")
             refused.append(Refused(self.partition.topic_id, row, outcome, field, reason, text))
@@ -149,12 +158,12 @@ class Judge(msgspec.Struct, frozen=True):
         return Rejection(verdict.code, verdict.field, message.replace(CHECK_CLOCK, "check its time zone"))
 
 
-def _with_codes(table: pa.Table, unreadable: Mapping[int, Unreadable]) -> pa.Table:
+def _with_codes(table: pa.Table, codes: Mapping[int, str]) -> pa.Table:
     """Unreadable rows have no record, like blank lines; their code tells them apart."""
-    if not unreadable:
+    if not codes:
         return table
     outcomes = [
-        unreadable[row].code if row in unreadable else outcome
+        codes.get(row, outcome)
         for row, outcome in zip(table["offset"].to_pylist(), table[OUTCOME].to_pylist(), strict=True)
     ]
     return _with_column(table, OUTCOME, pa.array(outcomes, pa.string()))

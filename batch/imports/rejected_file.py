@@ -18,6 +18,8 @@ import msgspec
 from batch.imports.column_map import ImportRefused
 from batch.imports.part import Refused
 
+MOST_BYTES = 256 << 20
+"""Of the whole file: a wrong mapping must not fill the disk. What is beyond is only counted."""
 LINE_BYTES = 1_000_000
 """More than any line of ours has."""
 _BEGIN = b'{"import_id":'
@@ -33,7 +35,7 @@ class _Place(msgspec.Struct):
 class RejectedFile:
     """The file at `path`, held by this process until `close`."""
 
-    def __init__(self, path: Path, import_id: str) -> None:
+    def __init__(self, path: Path, import_id: str, most_bytes: int = MOST_BYTES) -> None:
         """Makes the file if there is none.
 
         Raises:
@@ -41,6 +43,9 @@ class RejectedFile:
         """
         self._path = path
         self._import_id = import_id
+        self._most_bytes = most_bytes
+        self.left_out = 0
+        """Lines of this run that found no room."""
         self._file = _held(path)
 
     def keep_below(self, position: int) -> None:
@@ -64,15 +69,24 @@ class RejectedFile:
         self._file = fresh
 
     def add(self, refused: Iterable[Refused]) -> None:
-        """Appends lines; `flush` makes them permanent."""
-        self._file.writelines(msgspec.json.encode(each) + b"\n" for each in refused)
+        """Appends lines, as long as there is room; `flush` makes them permanent."""
+        room = self._most_bytes - self._file.seek(0, os.SEEK_END)
+        for each in refused:
+            line = msgspec.json.encode(each) + b"\n"
+            if len(line) <= room and not self.left_out:
+                self._file.write(line)
+                room -= len(line)
+            else:
+                self.left_out += 1
 
     def flush(self) -> None:
         """Returns once all lines are on disk."""
         _to_disk(self._file)
 
     def close(self) -> bool:
-        """Lets the file go, and removes it if it is empty; whether there is one."""
+        """Lets the file go, and removes it if it is empty; whether there is one. It may be repeated."""
+        if self._file.closed:
+            return self._path.exists()
         self._file.flush()
         there = self._file.seek(0, os.SEEK_END) > 0
         if not there:

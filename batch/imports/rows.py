@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from batch.imports.user_ids import PLAIN_IDS, UserIds
+
 
 class Unreadable(msgspec.Struct, frozen=True):
     """A row of which no value can be made, because the file's own form is broken there."""
@@ -24,8 +26,8 @@ Value = bytes | Unreadable | None
 class Rows(Protocol):
     """Rows in one of the file formats; travels between processes."""
 
-    def values(self) -> list[Value]:
-        """One per row, in order."""
+    def values(self, user_ids: UserIds = PLAIN_IDS) -> list[Value]:
+        """One per row, in order; `user_ids` says what each user id is."""
 
     def cells(self, column: str) -> list[Any]:
         """A column's cells as the file has them, one per row; None where there is none.

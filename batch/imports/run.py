@@ -23,6 +23,7 @@ from batch.imports.part import Judge, Part, make_part
 from batch.imports.rows import Chunk
 from batch.imports.sources import Source
 from batch.imports.stage import Piece, Stage, cut_days, pieces_of, rows_in
+from batch.imports.user_ids import PLAIN_IDS, UserIds
 from batch.workers import begin_worker
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.record import PartitionId
@@ -64,6 +65,7 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     settings: DetectionSettings
     began_ms: int
     card_key_file: Path | None = None
+    hash_user: bool = False
 
 
 def default_workers() -> int:
@@ -73,7 +75,26 @@ def default_workers() -> int:
 
 def judge_of(config: WorkerConfig) -> Judge:
     """The judge with this deployment's card key. Raises as `decoder_of`."""
-    return Judge(config.partition, decoder_of(config.card_key_file), config.settings, config.began_ms)
+    return Judge(
+        config.partition,
+        decoder_of(config.card_key_file),
+        config.settings,
+        config.began_ms,
+        user_ids_of(config.card_key_file, hash_user=config.hash_user),
+    )
+
+
+def user_ids_of(card_key_file: Path | None, *, hash_user: bool) -> UserIds:
+    """What user ids are.
+
+    Raises:
+        ImportRefused: they are to be hashed, and there is no key that can be used.
+    """
+    if not hash_user:
+        return PLAIN_IDS
+    if card_key_file is None:
+        raise ImportRefused("user ids are hashed with the card key, and there is none; add --card-key-file")
+    return UserIds(_key_in(card_key_file))
 
 
 def decoder_of(card_key_file: Path | None) -> Decoder:
@@ -82,13 +103,19 @@ def decoder_of(card_key_file: Path | None) -> Decoder:
     Raises:
         ImportRefused: the key file cannot be read, may be read by others, or holds no key.
     """
+    return Decoder(None if card_key_file is None else _key_in(card_key_file))
+
+
+def _key_in(card_key_file: Path) -> bytes:
     try:
-        return Decoder(None if card_key_file is None else bytes.fromhex(read_secret(card_key_file)))
+        key = bytes.fromhex(read_secret(card_key_file))
+        Decoder(key)  # Refuses keys of another length.
     except OSError as error:
         raise ImportRefused(f"card key: {error}") from error
     except ValueError:
         # The error's own text could hold a part of the key.
         raise ImportRefused(f"card key: {card_key_file} does not hold 16 to 64 bytes as hex digits") from None
+    return key
 
 
 class ImportWorkers:

@@ -5,18 +5,23 @@ Never: a verdict on a row; a whole file in memory.
 
 import csv
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batch.imports.column_map import ColumnMap, ImportRefused, map_columns, map_keys
 from batch.imports.csv_rows import NOT_CSV, CsvRows
+from batch.imports.form import DELIMITERS, PLAIN, Encoding, Form
+from batch.imports.json_array import ArrayItems
 from batch.imports.json_rows import JsonRows, keys_of
+from batch.imports.opened import PACKED_SUFFIXES, Opened, opened_text
 from batch.imports.parquet_rows import ParquetRows
 from batch.imports.rows import Chunk, Unreadable
 
@@ -69,7 +74,8 @@ def format_of(file: Path) -> FileFormat:
     Raises:
         ImportRefused: it says none.
     """
-    found = _FORMATS.get(file.suffix.lower())
+    name = file.with_suffix("") if file.suffix.lower() in PACKED_SUFFIXES else file
+    found = _FORMATS.get(name.suffix.lower())
     if found is None:
         raise ImportRefused(f"{file}: the name says no format; add --format {' or '.join(FileFormat)}")
     return found
@@ -81,6 +87,7 @@ def open_source(
     mapping: Mapping[str, str],
     chunk_rows: int = CHUNK_ROWS,
     also: Sequence[str] = (),
+    form: Form = PLAIN,
 ) -> Source:
     """The file, once it is shown that it has the columns that are needed.
 
@@ -91,17 +98,17 @@ def open_source(
     """
     try:
         if file_format is FileFormat.PARQUET:
-            return ParquetSource(file, mapping, chunk_rows, also)
+            return ParquetSource(file, mapping, chunk_rows, also, form)
         if file_format is FileFormat.CSV:
-            return CsvSource(file, mapping, chunk_rows)
-        return JsonSource(file, mapping, chunk_rows)
+            return CsvSource(file, mapping, chunk_rows, form)
+        return JsonSource(file, mapping, chunk_rows, form)
     except ImportRefused as error:
         raise ImportRefused(f"{file}: {error}") from error
     except OSError as error:
         raise ImportRefused(f"{file}: {error.strerror or error}") from error
 
 
-def column_names(file: Path, file_format: FileFormat) -> list[str]:
+def column_names(file: Path, file_format: FileFormat, form: Form = PLAIN) -> list[str]:
     """The names of its columns, whatever they are; of JSON lines the keys of the first ones.
 
     Raises:
@@ -110,10 +117,10 @@ def column_names(file: Path, file_format: FileFormat) -> list[str]:
     try:
         if file_format is FileFormat.PARQUET:
             return list(pq.read_schema(file).names)
-        with file.open("rb") as opened:
-            if file_format is FileFormat.CSV:
-                return _header(opened)
-            return keys_of(list(islice(Lines(opened), SAMPLE_LINES)))
+        if file_format is FileFormat.CSV:
+            return CsvLayout.of(file, form).header
+        with _items(file, form) as items:
+            return keys_of(list(islice(items, SAMPLE_LINES)))
     except ImportRefused as error:
         raise ImportRefused(f"{file}: {error}") from error
     except (OSError, pa.ArrowInvalid) as error:
@@ -135,7 +142,9 @@ class ParquetSource:
         mapping: Mapping[str, str],
         chunk_rows: int = CHUNK_ROWS,
         also: Sequence[str] = (),
+        form: Form = PLAIN,
     ) -> None:
+        self._form = form
         self._file = file
         self._chunk_rows = chunk_rows
         self._also = also
@@ -150,7 +159,7 @@ class ParquetSource:
         )
 
     def chunks(self, position: int) -> Iterator[Chunk]:
-        used = list(dict.fromkeys((*self.columns.columns.values(), *self._also)))
+        used = list(dict.fromkeys((*self.columns.used, *self._also)))
         try:
             with pq.ParquetFile(self._file) as opened:
                 groups, number = _groups_from(opened.metadata, position)
@@ -158,7 +167,8 @@ class ParquetSource:
                     end = number + batch.num_rows
                     if end > position:
                         begin = max(number, position)
-                        yield Chunk(begin, end, end, ParquetRows(batch.slice(begin - number), self.columns))
+                        rows = ParquetRows(batch.slice(begin - number), self.columns, self._form, begin)
+                        yield Chunk(begin, end, end, rows)
                     number = end
         except (pa.ArrowInvalid, OSError) as error:
             raise ImportRefused(f"{self._file}: it cannot be read on: {error}") from error
@@ -175,27 +185,55 @@ def _groups_from(metadata: pq.FileMetaData, position: int) -> tuple[list[int], i
     return [], first
 
 
-class CsvSource:
-    """See `Source`; commas, quotes as RFC 4180 has them, UTF-8, a header line."""
+class CsvLayout(msgspec.Struct, frozen=True):
+    """What a CSV file's first lines say."""
 
-    def __init__(self, file: Path, mapping: Mapping[str, str], chunk_rows: int = CHUNK_ROWS) -> None:
+    header: list[str]
+    delimiter: str
+    encoding: str
+
+    @classmethod
+    def of(cls, file: Path, form: Form) -> "CsvLayout":
+        """Raises ImportRefused if there is no header."""
+        with opened_text(file, form.encoding) as opened:
+            begin = opened.content.read(LINE_BYTES)
+            delimiter = form.delimiter or _delimiter_of(begin, form.quote)
+            first = next(csv_rows(begin.splitlines(), delimiter, form.quote), [])
+            if not first or isinstance(first, Unreadable):
+                raise ImportRefused("it has no header: the first line must name the columns")
+            return cls(first, delimiter, opened.encoding)
+
+
+def _delimiter_of(begin: bytes, quote: str) -> str:
+    """What cuts the header into most columns; of equal ones the first, a comma before all."""
+    line = begin.splitlines()[:1]
+    return max(DELIMITERS, key=lambda each: len(next(csv_rows(line, each, quote), [])))  # type: ignore[arg-type]
+
+
+class CsvSource:
+    """See `Source`; quotes as RFC 4180 has them, a header line."""
+
+    def __init__(
+        self, file: Path, mapping: Mapping[str, str], chunk_rows: int = CHUNK_ROWS, form: Form = PLAIN
+    ) -> None:
         self._file = file
         self._chunk_rows = chunk_rows
+        self._form = form
         self.size = file.stat().st_size
-        with file.open("rb") as opened:
-            self._header = _header(opened)
-        self.columns = map_columns(mapping, self._header)
+        self.layout = CsvLayout.of(file, form)
+        self.columns = map_columns(mapping, self.layout.header)
 
     def chunks(self, position: int) -> Iterator[Chunk]:
-        with self._file.open("rb") as opened:
-            lines = Lines(opened)
-            rows = csv_rows(lines)
+        with _readable(self._file), opened_text(self._file, self._form.encoding) as opened:
+            lines = Lines(opened.content)
+            rows = csv_rows(lines, self.layout.delimiter, self._form.quote)
             for _ in islice(rows, 1 + position):
                 pass
             number = position
             while gathered := self._gathered(rows, lines):
                 end = number + len(gathered)
-                yield Chunk(number, end, lines.read, CsvRows(gathered, self._header, self.columns))
+                made = CsvRows(gathered, self.layout.header, self.columns, self._form, number)
+                yield Chunk(number, end, _reached(lines, opened, self.size), made)
                 number = end
 
     def _gathered(
@@ -211,42 +249,70 @@ class CsvSource:
 
 
 class JsonSource:
-    """See `Source`; one JSON object a line."""
+    """See `Source`; one JSON object a line, or one array of objects."""
 
-    def __init__(self, file: Path, mapping: Mapping[str, str], chunk_rows: int = CHUNK_ROWS) -> None:
+    def __init__(
+        self, file: Path, mapping: Mapping[str, str], chunk_rows: int = CHUNK_ROWS, form: Form = PLAIN
+    ) -> None:
         self._file = file
         self._chunk_rows = chunk_rows
+        self._form = form
         self.size = file.stat().st_size
-        with file.open("rb") as opened:
-            self.columns = map_keys(mapping, keys_of(list(islice(Lines(opened), SAMPLE_LINES))))
+        with _items(file, form) as items:
+            self.columns = map_keys(mapping, keys_of(list(islice(items, SAMPLE_LINES))))
 
     def chunks(self, position: int) -> Iterator[Chunk]:
-        with self._file.open("rb") as opened:
-            lines = Lines(opened)
+        with _readable(self._file), opened_text(self._file, self._form.encoding) as opened:
+            items = _items_of(opened)
+            lines = iter(items)
             for _ in islice(lines, position):
                 pass
-            number, began, gathered = position, lines.read, list[bytes]()
+            number, began, gathered = position, items.read, list[bytes]()
             for line in lines:
                 gathered.append(line)
-                if len(gathered) == self._chunk_rows or lines.read - began > CHUNK_BYTES:
-                    yield self._chunk(number, gathered, lines.read)
-                    number, began, gathered = number + len(gathered), lines.read, []
+                if len(gathered) == self._chunk_rows or items.read - began > CHUNK_BYTES:
+                    yield self._chunk(number, gathered, _reached(items, opened, self.size))
+                    number, began, gathered = number + len(gathered), items.read, []
             if gathered:
-                yield self._chunk(number, gathered, lines.read)
+                yield self._chunk(number, gathered, _reached(items, opened, self.size))
 
     def _chunk(self, number: int, lines: Sequence[bytes], reached: int) -> Chunk:
-        return Chunk(number, number + len(lines), reached, JsonRows(lines, self.columns))
+        rows = JsonRows(lines, self.columns, self._form, number)
+        return Chunk(number, number + len(lines), reached, rows)
 
 
-def _header(file: BinaryIO) -> list[str]:
-    first = next(csv_rows(Lines(file)), [])
-    if not first or isinstance(first, Unreadable):
-        raise ImportRefused("it has no header: the first line must name the columns")
-    return first
+@contextmanager
+def _items(file: Path, form: Form) -> Iterator["Lines | ArrayItems"]:
+    with opened_text(file, form.encoding) as opened:
+        yield _items_of(opened)
+
+
+def _items_of(opened: Opened) -> "Lines | ArrayItems":
+    begin = opened.content.peek(1).removeprefix(b"\xef\xbb\xbf").lstrip()  # type: ignore[attr-defined]
+    if not begin.startswith(b"["):
+        return Lines(opened.content)
+    while opened.content.peek(1)[:1] != b"[":  # type: ignore[attr-defined]
+        opened.content.read(1)
+    return ArrayItems(opened.content)
+
+
+def _reached(read: "Lines | ArrayItems", opened: Opened, size: int) -> int:
+    """How much of the file lies before: of a packed or recoded one what its reader has taken."""
+    return min(read.read, size) if opened.encoding == Encoding.UTF_8 and not opened.packed else opened.reached
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except ImportRefused as error:
+        raise ImportRefused(f"{file}: {error}") from error
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ImportRefused(f"{file}: it cannot be read on: {error}") from error
 
 
 class Lines:
-    """Lines of a file without their ends, and how many bytes were read for them."""
+    """Lines of a file without their ends, and how many bytes were read for them, in UTF-8."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -270,7 +336,9 @@ class Lines:
         return piece
 
 
-def csv_rows(lines: Lines) -> Iterator[list[str] | Unreadable]:
+def csv_rows(
+    lines: Iterable[bytes], delimiter: str = ",", quote: str = '"'
+) -> Iterator[list[str] | Unreadable]:
     """Rows, blank ones as empty lists; bytes that are no UTF-8 stay recognisable (`surrogateescape`)."""
     taken: list[str] = []
 
@@ -281,7 +349,7 @@ def csv_rows(lines: Lines) -> Iterator[list[str] | Unreadable]:
             # With its end, which within quotes belongs to the cell.
             yield taken[-1] + "\n"
 
-    reader = csv.reader(texts())
+    reader = csv.reader(texts(), delimiter=delimiter, quotechar=quote)
     while True:
         taken.clear()
         try:

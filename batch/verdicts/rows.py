@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from batch.imports.values import iso_seconds
+from batch.imports.times import iso_seconds
 from ray_fraud.domain.rejection import Rejection, RejectionCode
 from ray_fraud.domain.verdicts import Origin
 from ray_fraud.stores.verdicts.port import NewVerdict, why_refused

@@ -17,16 +17,14 @@ from batch.backtest.alerts_file import write_alerts
 from batch.backtest.given import first_models, model_in, registered_models
 from batch.backtest.history import Delays
 from batch.backtest.job import backtest as run_backtest
-from batch.backtest.labels import FRAUD_FIELD
 from batch.backtest.measure import GivenModel
 from batch.backtest.parts import FoldEnded, in_processes
 from batch.backtest.read_file import FileRequest, ReadHistory, Refusals, read_file
 from batch.backtest.read_lake import read_lake
 from batch.backtest.request import BacktestRefused, BacktestRequest
 from batch.backtest.training import train_in_processes
-from batch.imports.column_map import ImportRefused, parse_mapping
+from batch.imports.column_map import ImportRefused
 from batch.imports.run import default_workers
-from batch.imports.sources import FileFormat, format_of
 from batch.scoring.plan import ScoreRefused, resolve
 from batch.training.labelled import NotEnoughHistory, Period
 from batch.training.settings import Algorithm, TrainingSettings
@@ -34,6 +32,7 @@ from cluster.local.failures import LocalStackError
 from cluster.local.paths import StackPaths
 from cluster.local.stack_record import load_connections
 from ray_fraud.cli.backtest_view import report_data, report_view
+from ray_fraud.cli.import_options import layout_options, understood
 from ray_fraud.cli.moments import duration, moment, moment_of
 from ray_fraud.cli.output import (
     Output,
@@ -142,10 +141,7 @@ def _rules(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
 @click.option(
     "--exclude-known-compromised", is_flag=True, help="Leave cards with a known fraud out of the test."
 )
-@click.option(
-    "--map", "pairs", metavar="FIELD=COLUMN", multiple=True, help="Of a file; `fraud` is the label."
-)
-@click.option("--format", "file_format", type=click.Choice(FileFormat, case_sensitive=False))
+@layout_options
 @click.option("--training", "training_file", type=FILE, help="TOML of training settings.")
 @click.option("--settings", "settings_file", type=FILE, help="TOML of detection settings.")
 @click.option("--card-key-file", type=FILE, help="The key of card tokens, hex, for files with card numbers.")
@@ -162,8 +158,9 @@ def _rules(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
 def backtest(source: str, *, data_dir: Path, output: Output, workers: int, **options: Any) -> None:
     """Run the hot path's fold, rules and models over labelled history and measure what they find.
 
-    FILE_OR_PERIOD is a Parquet, CSV or JSON-lines file with a label column, or a period of the lake like
-    2026-10-01..2026-11-01, whose labels are the verdicts. Periods include their start, not their end.
+    FILE_OR_PERIOD is a Parquet, CSV or JSON file with a label column (`--map fraud=COLUMN`), or a period of
+    the lake like 2026-10-01..2026-11-01, whose labels are the verdicts. Periods include their start, not
+    their end.
     """
     quiet_libraries()
     began = time.monotonic()
@@ -273,14 +270,14 @@ def _read(
         return ReadHistory(history, Refusals(), len(history))
     if not file.is_file():
         raise click.UsageError(f"{source}: no such file; a period of the lake is written START..END")
-    own = [pair for pair in options["pairs"] if pair.startswith(f"{FRAUD_FIELD}=")]
-    mapping = parse_mapping([pair for pair in options["pairs"] if pair not in own])
+    file_format, layout = understood(file, options)
     request = FileRequest(
         file,
-        options["file_format"] or format_of(file),
-        mapping,
-        own[-1].partition("=")[2] if own else None,
+        file_format,
+        layout.mapping,
+        layout.fraud,
         detection,
         options["card_key_file"],
+        layout.form,
     )
     return read_file(request, workers, lambda done, in_all: tell("reading", done, in_all))

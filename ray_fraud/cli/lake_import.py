@@ -1,8 +1,9 @@
-"""`ray-fraud lake import FILE`: past transactions of a Parquet, CSV or JSON-lines file into the lake.
+"""`ray-fraud lake import FILE`: past transactions of a Parquet, CSV or JSON file into the lake.
 
 Never: a stack that has to run; only the lake is needed.
 """
 
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -10,20 +11,31 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from batch.imports.column_map import ImportRefused, described, parse_mapping
-from batch.imports.job import Import, ImportReport, import_partition
+from batch.imports.column_map import ImportRefused, described
+from batch.imports.job import MAX_REFUSED, Import, import_partition
+from batch.imports.look import LOOKED_AT, Prepared, look, prepare
+from batch.imports.part import Judge
 from batch.imports.rejected_file import RejectedFile
-from batch.imports.run import FileState, ImportWorkers, WorkerConfig, default_workers, judge_of
-from batch.imports.sources import FileFormat, Source, content_digest_of, format_of, open_source
+from batch.imports.run import (
+    FileState,
+    ImportWorkers,
+    WorkerConfig,
+    decoder_of,
+    default_workers,
+    judge_of,
+    user_ids_of,
+)
+from batch.imports.sources import Source, content_digest_of
 from batch.imports.stage import OwnStage
+from batch.imports.user_ids import UserIds
 from cluster.local.failures import LocalStackError
 from cluster.local.paths import StackPaths
 from cluster.local.stack_record import ExternalServers, load_connections
 from ray_fraud.cli.external_servers import ExternalServersError, read_external, with_addresses
+from ray_fraud.cli.import_options import layout_options, understood
+from ray_fraud.cli.lake_import_view import look_data, look_view, report_data, report_view
 from ray_fraud.cli.output import (
     Output,
     data_dir_option,
@@ -34,9 +46,10 @@ from ray_fraud.cli.output import (
     quiet_libraries,
     show,
 )
-from ray_fraud.cli.ranges import WholeRange
+from ray_fraud.cli.ranges import FiniteRange, WholeRange
 from ray_fraud.cli.settings_file import DETECTION, SettingsFileError
 from ray_fraud.domain.canonical import content_digest
+from ray_fraud.domain.decode import Decoder
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.tables.columns import TRANSACTIONS
@@ -44,6 +57,7 @@ from ray_fraud.stores.tables.delta import DeltaTransactions
 from ray_fraud.stores.tables.lake_tables import present_tables
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+KEY_BYTES = 32
 LINE_SECONDS = 5.0
 """Between two lines of progress where there is no terminal."""
 ERRORS = (ImportRefused, StoreError, LocalStackError, ExternalServersError, SettingsFileError, OSError)
@@ -51,26 +65,22 @@ ERRORS = (ImportRefused, StoreError, LocalStackError, ExternalServersError, Sett
 
 @click.command("import")
 @click.argument("file", type=FILE)
-@click.option(
-    "--map",
-    "pairs",
-    metavar="FIELD=COLUMN",
-    multiple=True,
-    help="The column of a field of the contract, if it has another name; repeatable.",
-)
-@click.option(
-    "--format",
-    "file_format",
-    type=click.Choice(FileFormat, case_sensitive=False),
-    help="If the file's name does not say it.",
-)
+@layout_options
 @click.option(
     "--rejected",
     "rejected_path",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where refused rows go.  [default: FILE's name and .rejected.jsonl, here]",
 )
-@click.option("--again", is_flag=True, help="Also if it was imported with other --map options before.")
+@click.option("--dry-run", is_flag=True, help="Show how the first rows would be read; write nothing.")
+@click.option(
+    "--max-refused",
+    type=FiniteRange(0, 100),
+    default=100 * MAX_REFUSED,
+    show_default=True,
+    help="Percent of the rows; the import stops beyond it.",
+)
+@click.option("--again", is_flag=True, help="Also if it was imported under another mapping before.")
 @click.option("--workers", type=WholeRange(1, 64), default=default_workers, show_default="one per core")
 @click.option(
     "--temporary",
@@ -87,61 +97,90 @@ ERRORS = (ImportRefused, StoreError, LocalStackError, ExternalServersError, Sett
 @data_dir_option
 @output_option
 @expects(*ERRORS)
-def import_file(
-    file: Path,
-    pairs: tuple[str, ...],
-    file_format: FileFormat | None,
-    rejected_path: Path | None,
-    *,
-    again: bool,
-    workers: int,
-    temporary: Path | None,
-    lake_url: str | None,
-    connections_file: Path | None,
-    card_key_file: Path | None,
-    data_dir: Path,
-    output: Output,
-) -> None:
+def import_file(file: Path, *, data_dir: Path, output: Output, **options: Any) -> None:
     """Bring the past transactions in FILE into the lake, each row once; if killed, run it again.
 
-    Rows are judged as records of the topic are. Refused ones go to a side file, each with its reason.
+    FILE is Parquet, CSV or JSON, also packed with gzip or zstd. Rows are judged as records of the topic are.
+    Refused ones go to a side file, each with its reason; refunds (amounts below 0) are counted apart.
     """
     quiet_libraries()
     began = time.time()
-    mapping = parse_mapping(pairs)
     state = FileState(file)
-    source = open_source(file, file_format or format_of(file), mapping)
-    lake, key_file = _lake(lake_url, connections_file, data_dir)
-    if TRANSACTIONS not in present_tables(lake):
-        progress.print(f"{lake.url} is no lake yet: its tables are made now")
+    file_format, layout = understood(file, options)
+    if options["dry_run"]:
+        prepared = prepare(file, file_format, layout, chunk_rows=LOOKED_AT)
+        data = look_data(
+            look(prepared, _any_judge(options, data_dir, prepared)), prepared.source.columns, prepared.form
+        )
+        show("lake import", data, output, lambda: look_view(data), "dry_run")
+        return
+    prepared = prepare(file, file_format, layout)
+    lake, key_file = _lake(options["lake_url"], options["connections_file"], data_dir)
     digest = content_digest_of(file)
-    if again:
-        digest = content_digest(f"{digest} {described(mapping)}".encode())
+    told = prepared.form.said()
+    if options["again"]:
+        digest = content_digest(f"{digest} {described(layout.mapping, told)}".encode())
     config = WorkerConfig(
         lake,
         import_partition(digest),
         DETECTION.holding(StackPaths(data_dir), None),
         round(began * 1000),
-        card_key_file or key_file,
+        options["card_key_file"] or key_file,
+        prepared.form.hash_user,
     )
     judge_of(config)  # A key that cannot be used is told now, not by a worker.
-    rejected_path = rejected_path or Path(f"{file.name}.rejected.jsonl")
+    rejected_path = options["rejected_path"] or Path(f"{file.name}.rejected.jsonl")
     side_file = RejectedFile(rejected_path, config.partition.topic_id)
+    source = prepared.source
+    there = False
     try:
         with (
             _bar(source) as read,
-            closing(OwnStage(temporary)) as stage,
-            closing(ImportWorkers(source, config, workers, stage, read)) as work,
+            closing(OwnStage(options["temporary"])) as stage,
+            closing(ImportWorkers(source, config, options["workers"], stage, read)) as work,
         ):
             report = Import(
-                config.partition, mapping, DeltaTransactions(lake), side_file, work, check_file=state.check
+                config.partition,
+                layout.mapping,
+                DeltaTransactions(lake),
+                side_file,
+                work,
+                form=told,
+                max_refused=options["max_refused"] / 100,
+                check_file=state.check,
             ).run()
     except KeyboardInterrupt:
         fail("interrupted; run the same command again: it goes on from the last commit")
+    except ImportRefused as error:
+        there = side_file.close()
+        raise ImportRefused(
+            f"{error}\nrefused rows are in {rejected_path}" if there else str(error)
+        ) from error
     finally:
         there = side_file.close()
-    data = _data(report, source, rejected_path if there else None, time.time() - began)
-    show("lake import", data, output, lambda: _table(data), "rejected" if report.rejected else "ok")
+    data = report_data(
+        report, source.columns, rejected_path if there else None, side_file.left_out, time.time() - began
+    )
+    show("lake import", data, output, lambda: report_view(data), "rejected" if report.rejected else "ok")
+
+
+def _any_judge(options: dict[str, Any], data_dir: Path, prepared: Prepared) -> Judge:
+    """The judge of rows that go nowhere: without a key of its own it makes one up."""
+    key_file = options["card_key_file"]
+    if key_file is None:
+        try:
+            _, key_file = _lake(options["lake_url"], options["connections_file"], data_dir)
+        except LocalStackError:
+            key_file = None  # A look needs no stack.
+    key = None if key_file is not None else secrets.token_bytes(KEY_BYTES)
+    decoder = Decoder(key) if key is not None else decoder_of(key_file)
+    hashes = prepared.form.hash_user
+    if key is not None:
+        user_ids = UserIds(key if hashes else None)
+    else:
+        user_ids = user_ids_of(key_file, hash_user=hashes)
+    settings = DETECTION.holding(StackPaths(data_dir), None)
+    return Judge(import_partition("0" * 64), decoder, settings, round(time.time() * 1000), user_ids)
 
 
 def _lake(url: str | None, connections_file: Path | None, data_dir: Path) -> tuple[LakeLocation, Path | None]:
@@ -177,29 +216,3 @@ class _Lines:
         if time.monotonic() - self._last >= LINE_SECONDS:
             self._last = time.monotonic()
             progress.print(f"importing: {reached / max(1, self._size):.0%}")
-
-
-def _data(report: ImportReport, source: Source, rejected_file: Path | None, seconds: float) -> dict[str, Any]:
-    data: dict[str, Any] = msgspec.to_builtins(report)
-    return data | {
-        "seconds": round(seconds, 3),
-        "rejected_file": None if rejected_file is None else str(rejected_file),
-        "ignored_columns": list(source.columns.ignored),
-    }
-
-
-def _table(data: dict[str, Any]) -> Table:
-    table = Table(title="Import", box=None, show_header=False, title_justify="left")
-    table.add_row("rows read", f"{data['rows']:,}")
-    table.add_row("rows written", f"{data['accepted']:,}")
-    refused = ", ".join(f"{code} {count:,}" for code, count in data["rejected"].items())
-    table.add_row("rows refused", refused or "none")
-    table.add_row("rows that were there already", f"{data['already_there']:,}")
-    table.add_row("files, commits", f"{data['files']:,}, {data['commits']:,}")
-    table.add_row("version of the table", "unchanged" if data["version"] is None else str(data["version"]))
-    table.add_row("seconds", f"{data['seconds']:.1f}")
-    if data["rejected_file"]:
-        table.add_row("refused rows are in", data["rejected_file"])
-    if data["ignored_columns"]:
-        table.add_row("columns that no field takes", ", ".join(data["ignored_columns"]))
-    return table

@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from batch.imports.form import PLAIN, Form
 from batch.imports.job import import_partition
-from batch.imports.part import Judge, Part, Refused, make_part
+from batch.imports.part import REFUND, Judge, Part, Refused, make_part
 from batch.imports.sources import FileFormat, Source, open_source
 from batch.imports.stage import TASK_ROWS, Stage, cut_days, pieces_of, rows_in
+from batch.imports.user_ids import PLAIN_IDS, UserIds
 from batch.ingest.columns import OUTCOME
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.payload import payload_digest
@@ -58,6 +60,18 @@ def decoders_verdict(value: bytes | None, by: Decoder | None = None) -> Verdict:
     return Verdict(payload_digest(found), None if found.card is None else found.card.token)
 
 
+_IMPORTS_OWN_WORDS = re.compile(
+    r"(?:; the value is |; accepted is |: a refund; |, or say --time-unit |: saved by |; if the file is not )"
+    r".*",
+    re.DOTALL,
+)
+
+
+def decoders_words(reason: str) -> str:
+    """What the decoder says of a refused row, without what the import adds to it."""
+    return _IMPORTS_OWN_WORDS.sub("", reason)
+
+
 class Imported(NamedTuple):
     """A whole file, judged."""
 
@@ -75,20 +89,23 @@ def judged(
     began_ms: int = FAR,
     position: int = 0,
     chunk_rows: int = 3,
+    form: Form = PLAIN,
+    user_ids: UserIds = PLAIN_IDS,
 ) -> Imported:
     """Reads and judges a file as the import does, without writing."""
-    judge = Judge(PARTITION, decoder(), DetectionSettings(), began_ms)
+    judge = Judge(PARTITION, decoder(), DetectionSettings(), began_ms, user_ids)
     verdicts: dict[int, Verdict] = {}
     refused: list[Refused] = []
     tables = []
-    source = open_source(file, file_format, mapping or {}, chunk_rows)
+    source = open_source(file, file_format, mapping or {}, chunk_rows, form=form)
     for chunk in source.chunks(position):
         rows, others = judge.judge(chunk)
         tables.append(rows)
         for row in rows.filter(pa.compute.is_null(rows[OUTCOME])).to_pylist():
             verdicts[row["offset"]] = Verdict(row["payload_digest"], row["card_token"])
         for each in others:
-            verdicts[each.row] = Verdict(refusal=(each.code, each.field, each.reason))
+            code = "out_of_range" if each.code == REFUND else each.code
+            verdicts[each.row] = Verdict(refusal=(code, each.field, decoders_words(each.reason)))
         refused += others
     return Imported(verdicts, refused, pa.concat_tables(tables) if tables else pa.table({}))
 

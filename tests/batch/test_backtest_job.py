@@ -7,7 +7,7 @@ import pytest
 from batch.backtest.alerts_file import alerts_of
 from batch.backtest.history import Delays, History
 from batch.backtest.job import Backtested, backtest
-from batch.backtest.measure import GivenModel
+from batch.backtest.measure import GivenModel, days_with_rows
 from batch.backtest.parts import run_here
 from batch.backtest.request import BacktestRefused, BacktestRequest, periods_of
 from batch.backtest.training import train_here
@@ -239,3 +239,17 @@ def test_no_verdict_comes_at_once() -> None:
 def test_frauds_are_among_the_judged_rows(done: Backtested) -> None:
     assert 0 < done.report.test_frauds < done.report.test_rows
     assert np.isfinite(np.concatenate(done.scores)).all()
+
+
+def test_a_label_delay_that_passes_the_end_of_the_data_is_told_in_those_words() -> None:
+    request = BacktestRequest(train=Period(0, 10 * DAY_MS), delays=Delays(1, 7 * DAY_MS, 1))
+    with pytest.raises(BacktestRefused, match="the label delay passes the end of the data"):
+        periods_of(request, 0, 12 * DAY_MS)
+    assert periods_of(request, 0, 20 * DAY_MS).test.from_ms == 17 * DAY_MS
+
+
+def test_days_without_a_row_are_no_days_of_data() -> None:
+    noon = DAY_MS // 2
+    year = Period(noon, 365 * DAY_MS)
+    assert days_with_rows(np.array([noon, noon + 1]), year) == 0.5
+    assert days_with_rows(np.array([noon, 5 * DAY_MS, 5 * DAY_MS + 1, 364 * DAY_MS]), year) == 2.5

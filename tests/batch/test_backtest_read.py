@@ -15,6 +15,7 @@ from batch.imports.column_map import ImportRefused
 from batch.imports.part import Judge
 from batch.imports.rows import Rows, Value
 from batch.imports.sources import FileFormat, column_names, open_source
+from batch.imports.user_ids import PLAIN_IDS, UserIds
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.verdicts import Origin, Verdict
 from tests.batch.import_samples import FAR, PARTITION, as_json, write_csv, write_lines
@@ -68,7 +69,8 @@ def line(number: int, **changes: Any) -> dict[str, Any]:
     [
         (1, True), (0, False), (True, True), (False, False), ("1", True), ("0", False),
         ("True", True), ("false", False), (None, False), (1.0, True),
-        (2, None), ("maybe", None), (0.5, None), ("yes", None), ([1], None),
+        (2, None), ("maybe", None), (0.5, None), ("yes", True), ("No", False), ("1.0", True),
+        ("perhaps", None), ([1], None),
     ],
 )  # fmt: skip
 def test_a_label_says_one_of_two_things_or_the_row_is_refused(
@@ -84,7 +86,7 @@ def test_bad_rows_are_refused_and_labels_stay_with_their_rows(tmp_path: Path) ->
     file = write_lines(tmp_path / "a.jsonl", [*map(as_json, lines), b"{", b""])
     rows, codes = read(file, FileFormat.JSONL)
     assert rows == [("t1", 7, False), ("t2", 7, False), ("t3", 7, True)]
-    assert codes == ["out_of_range", "not_json"]
+    assert codes == ["refund", "not_json"]
 
 
 class CountingRows:
@@ -94,8 +96,8 @@ class CountingRows:
         self._rows = rows
         self.made = 0
 
-    def values(self) -> list[Value]:
-        return self._rows.values()
+    def values(self, user_ids: UserIds = PLAIN_IDS) -> list[Value]:
+        return self._rows.values(user_ids)
 
     def cells(self, column: str) -> list[Any]:
         self.made += 1
@@ -126,7 +128,7 @@ def test_a_file_is_read_by_processes_and_put_in_order_of_time(tmp_path: Path) ->
     assert found.history.rows["offset"].to_pylist() == [0, 1, 2]
     assert found.history.fraud.tolist() == [True, False, False]
     assert (found.rows, found.refusals.by_code) == (4, {"label_unknown": 1})
-    assert found.refusals.first == ["row 2: fraud: 3 in column fraud is none of 0, 1, true and false"]
+    assert found.refusals.first[0].startswith("row 2: fraud: 3 in column fraud is none of 1, true,")
     assert told[-1] == (file.stat().st_size, file.stat().st_size)
 
 

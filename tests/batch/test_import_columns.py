@@ -91,7 +91,7 @@ def test_equal_mappings_have_one_description() -> None:
         ("x.parquet", b"no", "no Parquet file"),
         ("x.csv", b"", "no header"),
         ("x.csv", b"\n", "no header"),
-        ("x.csv", b"transaction_id;user_id;amount;timestamp\n", "no column for"),
+        ("x.csv", b"transaction_id:user_id:amount:timestamp\n", "no column for"),
         ("x.jsonl", b'{"a": 1}\n', "no column for transaction_id"),
         ("x.txt", b"", "the name says no format"),
     ],

@@ -132,7 +132,7 @@ def test_one_import_brings_every_accepted_row_and_tells_of_every_other(world: Wo
     assert report == ImportReport(
         rows=len(ACCEPTED) + len(REFUSED),
         accepted=len(ACCEPTED),
-        rejected={"out_of_range": len(REFUSED)},
+        rejected={"refund": len(REFUSED)},
         files=report.files,
         commits=3,
         version=3,

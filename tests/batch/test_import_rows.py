@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from batch.imports.form import Encoding, Form
 from batch.imports.sources import LINE_BYTES, FileFormat
 from batch.ingest.columns import OUTCOME
 from tests.batch.import_samples import (
@@ -143,7 +144,7 @@ def test_flat_places_whole_numbers_and_iso_times_are_brought_into_form(folder: P
 cells = {
     "transaction_id": st.text(max_size=5) | st.just("t1"),
     "user_id": st.sampled_from(["7", "007", "-1", "7.0", "", " 8 ", str(2**63), "x"]),
-    "amount": st.sampled_from(["12.5", "1e3", "1e400", "NaN", "", "12,50", "-0.0", "+1", CARD]),
+    "amount": st.sampled_from(["12.5", "1e3", "1e400", "NaN", "", "12,50", "-0.0", "1-", CARD]),
     "timestamp": st.sampled_from(
         [str(NOW_S), f"{NOW_S}.25", "2024-01-01", "2024-01-01 10:00:00", "2024-01-01T10:00:00Z", "2024-13-01",
          str(NOW_MS), "1", "", "yesterday", "0001-01-01T00:00:00+00:00"]
@@ -169,6 +170,8 @@ def cell_value(name: str, cell: str) -> Any:
     dated = contract_value(name, cell)
     if not isinstance(dated, str):
         return dated
+    if name == "user_id" and cell.strip().endswith(".0"):
+        cell = cell.strip().removesuffix(".0")
     try:
         parsed = json.loads(cell, parse_constant=lambda constant: constant)
     except ValueError:
@@ -180,7 +183,7 @@ def cell_value(name: str, cell: str) -> Any:
 @QUICK
 def test_a_row_of_csv_has_the_verdict_of_the_record(folder: Path, rows: list[tuple[str, ...]]) -> None:
     file = write_csv(folder / "p.csv", FIELDS, rows)
-    verdicts = judged(file, FileFormat.CSV).verdicts
+    verdicts = judged(file, FileFormat.CSV, form=Form(delimiter=",", encoding=Encoding.UTF_8)).verdicts
     for number, row in enumerate(rows):
         named = {name: cell_value(name, cell) for name, cell in zip(FIELDS, row, strict=True)}
         # An end of a line within a cell is read as \n, however it was written.
@@ -394,7 +397,7 @@ def test_the_original_of_a_refused_row_shows_no_card_number(
     rows = [[str(card), "t", "7", "-1", str(NOW_S)], [str(card), "t", "7", "-1", str(NOW_S), "extra"]]
     csv_file = write_csv(folder / "card.csv", ["PAN", *GOOD], rows)
     refused = judged(csv_file, FileFormat.CSV, {"card_number": "PAN"}).refused
-    assert [each.code for each in refused] == ["out_of_range", "wrong_column_count"]
+    assert [each.code for each in refused] == ["refund", "wrong_column_count"]
     assert not any(str(card) in each.original for each in refused)
 
 

@@ -75,7 +75,7 @@ def test_a_file_is_trained_on_and_judged(file: Path, tmp_path: Path) -> None:
     assert data["periods"]["test"]["end"] - data["periods"]["test"]["start"] == 4 * 86_400
     assert data["rows"]["history"] == 1_200
     assert data["rows"]["excluded"] > 0
-    assert data["refused"] == {"out_of_range": 1}
+    assert data["refused"] == {"refund": 1}
     assert pq.read_table(alerts).num_rows == sum(rule["alerts"] for rule in data["rules"])
 
 

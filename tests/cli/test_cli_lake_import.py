@@ -53,12 +53,12 @@ def test_good_rows_go_to_the_lake_bad_ones_to_the_side_file_and_a_second_run_add
     assert (first["command"], first["status"]) == ("lake import", "rejected")
     data = first["data"]
     assert (data["rows"], data["accepted"], data["already_there"], data["version"]) == (5, 3, 0, 1)
-    assert data["rejected"] == {"not_json": 1, "out_of_range": 1}
+    assert (data["rejected"], data["refunds"]) == ({"not_json": 1, "refund": 1}, 1)
     assert data["ignored_columns"] == ["note"]
     assert data["rejected_file"] == "past.jsonl.rejected.jsonl"
     told = [json.loads(line) for line in (here / data["rejected_file"]).read_text().splitlines()]
     assert [(line["row"], line["code"], line["field"]) for line in told] == [
-        (1, "out_of_range", "amount"),
+        (1, "refund", "amount"),
         (4, "not_json", ""),
     ]
     assert "amount: -1 is below 0" in told[0]["reason"]
