@@ -88,6 +88,10 @@ class Times:
 
 def joined_time(cells: Sequence[Any]) -> str | None:
     """A date and a time in several cells as one text: year, month, day, the rest; or a date and the rest."""
+    if len(cells) == 4 and all(cells[:3]) and isinstance(cells[3], str):
+        date = _date_of(*cells[:3])
+        if date is not None:
+            return f"{date} {_clock(cells[3].strip())}"
     texts = ["" if cell is None else str(cell).strip() for cell in cells]
     if not all(texts[: min(3, len(texts))]):
         return None
@@ -95,6 +99,15 @@ def joined_time(cells: Sequence[Any]) -> str | None:
         date = f"{texts[0]}-{texts[1]:0>2}-{texts[2]:0>2}"
         return " ".join([date, *(_clock(text) for text in texts[3:] if text)])
     return " ".join(text for text in texts if text)
+
+
+@lru_cache(maxsize=1 << 15)
+def _date_of(year: Any, month: Any, day: Any) -> str | None:
+    """Cached: a file has far fewer dates than rows."""
+    texts = [str(each).strip() for each in (year, month, day)]
+    if len(texts[0]) != 4 or not all(text.isdecimal() for text in texts):
+        return None
+    return f"{texts[0]}-{texts[1]:0>2}-{texts[2]:0>2}"
 
 
 def _clock(text: str) -> str:
@@ -115,6 +128,13 @@ def _moment(text: str, zone: tzinfo) -> datetime | None:
     stripped = text.strip()
     if not stripped[:4].isdecimal():
         return None
+    if stripped[4:5] == "-" and stripped[7:8] == "-":
+        try:
+            at = datetime.fromisoformat(stripped)
+        except ValueError:
+            pass  # In another form, or none.
+        else:
+            return at if at.tzinfo is not None else at.replace(tzinfo=zone)
     if "/" in stripped[:6]:
         stripped = _slashes.sub(_dashes, stripped, count=1)
     if _begins_like_a_date(stripped) is None:

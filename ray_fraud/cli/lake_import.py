@@ -108,11 +108,7 @@ def import_file(file: Path, *, data_dir: Path, output: Output, **options: Any) -
     state = FileState(file)
     file_format, layout = understood(file, options)
     if options["dry_run"]:
-        prepared = prepare(file, file_format, layout, chunk_rows=LOOKED_AT)
-        data = look_data(
-            look(prepared, _any_judge(options, data_dir, prepared)), prepared.source.columns, prepared.form
-        )
-        show("lake import", data, output, lambda: look_view(data), "dry_run")
+        _show_look(prepare(file, file_format, layout, chunk_rows=LOOKED_AT), options, data_dir, output)
         return
     prepared = prepare(file, file_format, layout)
     lake, key_file = _lake(options["lake_url"], options["connections_file"], data_dir)
@@ -131,8 +127,7 @@ def import_file(file: Path, *, data_dir: Path, output: Output, **options: Any) -
     judge_of(config)  # A key that cannot be used is told now, not by a worker.
     rejected_path = options["rejected_path"] or Path(f"{file.name}.rejected.jsonl")
     side_file = RejectedFile(rejected_path, config.partition.topic_id)
-    source = prepared.source
-    there = False
+    source, there = prepared.source, False
     try:
         with (
             _bar(source) as read,
@@ -162,6 +157,13 @@ def import_file(file: Path, *, data_dir: Path, output: Output, **options: Any) -
         report, source.columns, rejected_path if there else None, side_file.left_out, time.time() - began
     )
     show("lake import", data, output, lambda: report_view(data), "rejected" if report.rejected else "ok")
+
+
+def _show_look(prepared: Prepared, options: dict[str, Any], data_dir: Path, output: Output) -> None:
+    """What the first rows would be."""
+    found = look(prepared, _any_judge(options, data_dir, prepared))
+    data = look_data(found, prepared.source.columns, prepared.form)
+    show("lake import", data, output, lambda: look_view(data), "dry_run")
 
 
 def _any_judge(options: dict[str, Any], data_dir: Path, prepared: Prepared) -> Judge:

@@ -1,7 +1,9 @@
 """How fast `ray-fraud lake import` is, and how much memory it takes.
 
     python -m tests.benchmarks.imports [--rows 1170000] [--order time|user] [--format parquet|csv]
-        [--days 122] [--users 5000] [--workers 2]
+        [--days 122] [--users 5000] [--workers 2] [--layout tabformer]
+    python -m tests.benchmarks.imports --rows 24386900 --order user --days 10000 --users 2000 \
+        --layout tabformer
 
 Writes a file of generated transactions, imports it with the real command into a new lake, and prints seconds,
 the most memory of all its processes at one moment (proportional share, so that what they share counts once),
@@ -10,6 +12,7 @@ files and commits. One JSON line.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +24,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -47,6 +51,8 @@ def part(begin: int, end: int, arguments: argparse.Namespace) -> pa.Table:
     amount = np.round(chance.lognormal(3.5, 1, len(number)), 2)
     merchant = chance.integers(0, 10_000, len(number))
     fraud = chance.random(len(number)) < 0.001
+    if arguments.layout == "tabformer":
+        return tabformer(user, BEGIN_S + second - arguments.days * DAY_S, amount, merchant, fraud)
     return plain(number, user, BEGIN_S + second, amount, merchant, fraud)
 
 
@@ -67,6 +73,38 @@ def plain(
             "timestamp": second,
             "merchant_id": pa.array(merchant).cast(pa.string()),
             "fraud": fraud.astype(np.int8),
+        }
+    )
+
+
+def tabformer(
+    user: NDArray[Any],
+    second: NDArray[Any],
+    amount: NDArray[Any],
+    merchant: NDArray[Any],
+    fraud: NDArray[Any],
+) -> pa.Table:
+    """Columns as IBM's TabFormer has them, of the same width."""
+    moment = pa.array(second).cast(pa.timestamp("s"))
+    text = pa.string()
+    count = len(user)
+    return pa.table(
+        {
+            "User": user,
+            "Card": user % 3,
+            "Year": pc.year(moment),
+            "Month": pc.month(moment),
+            "Day": pc.day(moment),
+            "Time": pc.strftime(moment, "%H:%M"),
+            "Amount": pc.binary_join_element_wise("$", pa.array(amount).cast(text), ""),
+            "Use Chip": pa.repeat("Swipe Transaction", count),
+            "Merchant Name": merchant * 727_612_092_139_916 - 2**61,
+            "Merchant City": pa.repeat("Monterey Park", count),
+            "Merchant State": pa.repeat("CA", count),
+            "Zip": pa.repeat(91754.0, count),
+            "MCC": pa.repeat(5411, count),
+            "Errors?": pa.repeat("", count),
+            "Is Fraud?": pc.if_else(pa.array(fraud), "Yes", "No"),
         }
     )
 
@@ -92,8 +130,8 @@ def memory_of(process: psutil.Process) -> int:
     return held
 
 
-def measured(command: list[str], folder: Path) -> tuple[float, int, dict[str, Any]]:
-    """Seconds, bytes at most, and the command's answer."""
+def measured(command: list[str], folder: Path) -> tuple[float, float, int, dict[str, Any]]:
+    """Seconds, of which processors were busy, bytes at most, and the command's answer."""
     began = time.monotonic()
     most = 0
     with (folder / "answer").open("wb") as answer:
@@ -105,10 +143,11 @@ def measured(command: list[str], folder: Path) -> tuple[float, int, dict[str, An
             most = max(most, memory_of(watched))
             time.sleep(SAMPLE_SECONDS)
     seconds = time.monotonic() - began
+    used = os.times()
     if child.returncode != 0:
         raise SystemExit(f"the import failed: exit code {child.returncode}")
     data: dict[str, Any] = json.loads((folder / "answer").read_bytes())["data"]
-    return seconds, most, data
+    return seconds, used.children_user + used.children_system, most, data
 
 
 def main() -> None:
@@ -118,23 +157,27 @@ def main() -> None:
     parser.add_argument("--format", choices=("parquet", "csv"), default="parquet")
     parser.add_argument("--days", type=int, default=122)
     parser.add_argument("--users", type=int, default=5_000)
+    parser.add_argument("--layout", choices=("plain", "tabformer"), default="plain")
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/var/tmp") as made:
         folder = Path(made)
+        arguments.format = "csv" if arguments.layout == "tabformer" else arguments.format
         file = folder / f"past.{arguments.format}"
         write(file, arguments)
         command = [
             *(sys.executable, "-m", "ray_fraud.cli", "lake", "import", str(file)),
+            *(("--format", "tabformer") if arguments.layout == "tabformer" else ()),
             *("--lake", (folder / "lake").as_uri(), "--data-dir", str(folder / "none")),
             *("--workers", str(arguments.workers), "--output", "json", "--temporary", str(folder)),
         ]
-        seconds, most, data = measured(command, folder)
+        seconds, busy, most, data = measured(command, folder)
     sys.stdout.write(
         json.dumps(
             vars(arguments)
             | {
                 "seconds": round(seconds, 1),
+                "cpu_seconds": round(busy, 1),
                 "rows_per_second": round(arguments.rows / seconds),
                 "most_memory_gb": round(most / 1e9, 2),
                 **{name: data[name] for name in ("accepted", "rejected", "files", "commits")},
