@@ -112,10 +112,9 @@ def import_file(file: Path, *, data_dir: Path, output: Output, **options: Any) -
         return
     prepared = prepare(file, file_format, layout)
     lake, key_file = _lake(options["lake_url"], options["connections_file"], data_dir)
-    digest = content_digest_of(file)
+    _tell_of_new(lake)
     told = prepared.form.said()
-    if options["again"]:
-        digest = content_digest(f"{digest} {described(layout.mapping, told)}".encode())
+    digest = _digest(file, described(layout.mapping, told) if options["again"] else None)
     config = WorkerConfig(
         lake,
         import_partition(digest),
@@ -157,6 +156,18 @@ def import_file(file: Path, *, data_dir: Path, output: Output, **options: Any) -
         report, source.columns, rejected_path if there else None, side_file.left_out, time.time() - began
     )
     show("lake import", data, output, lambda: report_view(data), "rejected" if report.rejected else "ok")
+
+
+def _tell_of_new(lake: LakeLocation) -> None:
+    """An import makes a lake; who mistyped its place should see that."""
+    if TRANSACTIONS not in present_tables(lake):
+        progress.print(f"{lake.url} is no lake yet: its tables are made now")
+
+
+def _digest(file: Path, again: str | None) -> str:
+    """What the file's rows are known by; `again`: the mapping, if it is to be imported once more."""
+    digest = content_digest_of(file)
+    return digest if again is None else content_digest(f"{digest} {again}".encode())
 
 
 def _show_look(prepared: Prepared, options: dict[str, Any], data_dir: Path, output: Output) -> None:
