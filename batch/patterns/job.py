@@ -9,15 +9,17 @@ Never: reading what no rule reads; a finding that names rows instead of records.
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from batch.patterns.config import PatternConfig
+from batch.patterns.earlier import vouched
 from batch.patterns.look import Look, LookAt
 from batch.patterns.rows import PLACE, Seen
+from ray_fraud.domain.patterns.earlier_days import Busiest, Question
 from ray_fraud.domain.patterns.finding import Finding
 from ray_fraud.stores.findings.port import FindingStore, Member, Pattern, Place
 
@@ -44,6 +46,8 @@ class PatternReport(msgspec.Struct):
     """All users and cells were looked at, not only those with rows since the last search."""
     found: dict[str, int] = {}
     """Patterns by rule, known ones too."""
+    usual: int = 0
+    """Groups that are no findings: the merchants' earlier days had such crowds at that hour."""
     new: dict[str, int] = {}
     """New findings by rule."""
     grown: int = 0
@@ -70,6 +74,10 @@ class Memory:
         self._since_whole = 1 if whole else self._since_whole + 1
 
 
+def _unanswered(_: Sequence[Question]) -> Mapping[Question, int]:
+    return {}
+
+
 def search(
     look_at: LookAt,
     store: FindingStore,
@@ -78,6 +86,7 @@ def search(
     memory: Memory,
     *,
     fresh: int = 0,
+    busiest: Busiest = _unanswered,
 ) -> PatternReport:
     """Looks once, and stores everything that was found or nothing.
 
@@ -85,6 +94,7 @@ def search(
         look_at, store, cluster_id, config: where it looks and what it finds goes to.
         memory: of the searches before.
         fresh: rows that came since the last search.
+        busiest: what merchants' earlier days were like; by default nothing is known of them.
 
     Raises:
         StoreError: the lake, a task or PostgreSQL failed; the next search looks at the same again.
@@ -98,7 +108,8 @@ def search(
     unsearched = max(0, fresh - (look.rows - look.left_out))
     if unsearched:
         logger.error("patterns: %d rows are never looked at: more came at once than max_rows", unsearched)
-    saved = store.save(patterns_of(look.findings, look.members, cluster_id))
+    kept = vouched(look.findings, look.members, busiest, config.settings.coordinated)
+    saved = store.save(patterns_of(kept.findings, look.members, cluster_id))
     memory.keep(look.seen, whole=since is None)
     return PatternReport(
         rows=look.rows,
@@ -107,7 +118,8 @@ def search(
         reach_minutes=look.reach_ms / MS_PER_MINUTE,
         duplicates=look.duplicates,
         whole=since is None,
-        found=dict(Counter(finding.rule.value for finding in look.findings)),
+        found=dict(Counter(finding.rule.value for finding in kept.findings)),
+        usual=kept.usual,
         new=dict(Counter(rule.value for rule in saved.new)),
         grown=saved.grown,
         seconds=time.monotonic() - began,

@@ -24,6 +24,7 @@ from batch.features.run import open_refresher, run_features
 from batch.ingest.job import IngestReport
 from batch.ingest.run import run_ingest
 from batch.patterns.dataset import look_by_ray
+from batch.patterns.earlier import BusiestInLake, earlier_in_lake
 from batch.patterns.job import Memory, PatternReport, search
 from batch.promotion.run import ScheduledKeeper
 from batch.schedule.config import BatchConfig, settings_in
@@ -85,6 +86,8 @@ class BatchActor:
         )
         self._progress = IngestReport()
         self._memory = Memory()
+        earlier = earlier_in_lake(self._config.ingest.connections.lake)
+        self._busiest = BusiestInLake(earlier, self._config.patterns.settings.coordinated)
         self._unseen = True
         """There may be rows that no search has looked at."""
         self._fresh = 0
@@ -182,7 +185,9 @@ class BatchActor:
         with closing(KafkaLogAdmin(connections.kafka)) as admin:
             cluster_id = admin.cluster_id()
         with closing(PostgresFindings(connections.postgres)) as store:
-            report = search(look_at, store, cluster_id, patterns, self._memory, fresh=self._fresh)
+            report = search(
+                look_at, store, cluster_id, patterns, self._memory, fresh=self._fresh, busiest=self._busiest
+            )
         self._fresh = 0
         self._meter.count(metrics.UNSEARCHED_ROWS, report.unsearched)
         for rule, number in report.new.items():

@@ -26,9 +26,14 @@ def delta_errors(what: str) -> Iterator[None]:
     try:
         yield
     except TableNotFoundError as error:
-        raise StoreRefused("lake", f"{what}: {plain(error)}") from error
+        raise StoreRefused("lake", missing(what)) from error
     except (DeltaError, OSError) as error:
         raise StoreUnavailable("lake", f"{what}: {plain(error)}") from error
+
+
+def missing(what: str) -> str:
+    """What to say of a table that is not there; delta-rs says "no log files"."""
+    return f"no batches yet: {what}: there is no such table; the first batch makes it (ray-fraud batch run)"
 
 
 def plain(error: Exception) -> str:

@@ -80,6 +80,12 @@ class CoordinatedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     """Similar amounts differ by at most this share of the larger one."""
     surprise: Probability = 1e-9
     """At the rate of such amounts at the same merchant (cell, device) outside of the window (Poisson)."""
+    earlier_days: Count = 35
+    """Of the merchant (device) that are compared with: a month, and what calendars shift it by."""
+    earlier_slack_minutes: Positive = 60.0
+    """How much earlier or later in the day a crowd may come again."""
+    growth: Annotated[float, Meta(ge=1)] = 2.0
+    """A group of up to so many times the busiest of these days is no finding."""
     severity: Severity = Severity.CRITICAL
 
 
