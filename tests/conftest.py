@@ -67,11 +67,17 @@ OWN_PLATFORM = "own_platform"
 platform runs from its first test to its last one, so that such a test could not start between them."""
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what needs servers; tests with a platform of their own go before all others."""
+    """Marks what needs servers; tests with a platform of their own go before all others.
+
+    Where several processes share the work, tests of whole stacks stay in one of them, those of a file together.
+    """
     for item in items:
         if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.servers)
+        group = "cluster" if item.get_closest_marker("cluster") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: item.get_closest_marker(OWN_PLATFORM) is None)
 
 

@@ -203,7 +203,7 @@ def test_any_bytes_keep_their_length(value: bytes) -> None:
 @pytest.mark.parametrize("start", [b"", b'{"', b'{"card_number":'])
 @pytest.mark.timeout(60)  # a quadratic search takes minutes
 def test_hostile_values_take_linear_time(unit: bytes, start: bytes) -> None:
-    value = start + unit * (1_000_000 // len(unit))
+    value = start + unit * (300_000 // len(unit))
     for mask in (mask_card_numbers, mask_beginning, mask_key):
         assert len(mask(value)) == len(value)
 

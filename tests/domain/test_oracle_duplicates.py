@@ -1,6 +1,7 @@
 """Producer duplicates and re-used ids: counted as injected, nothing twice in state, no alert hidden."""
 
 import json
+from functools import cache
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ OLD = StreamOptions(
 """Five days, with repeats of what is older than two."""
 
 
+@cache
 def both(options: StreamOptions) -> tuple[Stream, OracleResult]:
     """The stream and the product's result, once the oracle agrees with it."""
     stream = make_stream(options)
