@@ -23,7 +23,7 @@ from batch.ingest.manifest import Written, joined
 from batch.ingest.plan import Plan, Slice, plan_ingest
 from batch.ingest.shared_places import SharedPlace, SharedPlaces
 from ray_fraud.domain.record import PartitionId
-from ray_fraud.domain.timeline import ControlEvent, EventKind
+from ray_fraud.domain.timeline import ControlEvent, EventKind, damage_in
 from ray_fraud.stores.errors import StoreUnavailable
 from ray_fraud.stores.ledger.port import EpochRow
 from ray_fraud.stores.log.port import LogBounds
@@ -142,7 +142,9 @@ class Ingest:
 
     def _slices(self, plan: Plan, view: TableView) -> list[Slice]:
         """With what holds in their partitions, and the leader epochs that are known of their begins."""
-        held = {whole.partition: self._settings(whole.partition) for whole in plan.ranges}
+        timelines = {whole.partition: self._timeline(whole.partition) for whole in plan.ranges}
+        held = {partition: _settings(events) for partition, events in timelines.items()}
+        unreadable = {partition: tuple(damage_in(events)) for partition, events in timelines.items()}
         places = {whole.partition: view.place(whole.partition) for whole in plan.ranges}
 
         def epoch(piece: Slice) -> int:
@@ -150,7 +152,12 @@ class Ingest:
             return place.leader_epoch if place and place.offset == piece.from_offset else -1
 
         return [
-            msgspec.structs.replace(one, settings=held[one.partition], leader_epoch=epoch(one))
+            msgspec.structs.replace(
+                one,
+                settings=held[one.partition],
+                unreadable=unreadable[one.partition],
+                leader_epoch=epoch(one),
+            )
             for one in plan.slices
         ]
 
@@ -182,9 +189,12 @@ class Ingest:
     def _take(self, plan: Plan, view: TableView, report: IngestReport) -> None:
         """Reads, writes and commits one plan."""
         topic = self._config.connections.topics.transactions
-        blocks = list(self._read_and_write(self._slices(plan, view)))
-        self._check(blocks, plan.ranges)
-        reads, files = joined(topic, plan.ranges, blocks)
+        blocks, lost = self._read(self._slices(plan, view))
+        ranges = [whole for whole in plan.ranges if whole.partition not in lost]
+        if not ranges:
+            raise _not_read(lost)
+        self._check(blocks, ranges)
+        reads, files = joined(topic, ranges, blocks)
         report.quarantined += quarantine(self._table, blocks, round(self._now() * 1000), self._sleep)
         reads = [self._placed(read, view) for read in reads]
         report.version = commit(self._table, Append(uuid.uuid4().hex, reads, files), self._sleep)
@@ -201,9 +211,30 @@ class Ingest:
             report.placeholder_locations += block.placeholders
             self._shared.add(block.partition, block.shared)
         report.shared_places = self._shared.most_shared()
+        if lost:
+            self._progress(report)
+            raise _not_read(lost)
 
-    def _settings(self, partition: PartitionId) -> tuple[ControlEvent, ...]:
-        return tuple(event for event in self._timeline(partition) if event.kind is EventKind.SETTINGS)
+    def _read(self, slices: list[Slice]) -> tuple[list[Written], dict[PartitionId, StoreUnavailable]]:
+        """What was written, and the partitions that were not read because their tasks were lost.
+
+        A batch that ends each process that unpacks it ends tasks of its partition only: once one was lost for
+        good, each partition is read by itself.
+        """
+        try:
+            return list(self._read_and_write(slices)), {}
+        except StoreUnavailable as error:
+            partitions = sorted({one.partition for one in slices})
+            if error.store != "ray":
+                raise
+            if len(partitions) == 1:
+                return [], {partitions[0]: error}
+        blocks: list[Written] = []
+        lost: dict[PartitionId, StoreUnavailable] = {}
+        for partition in partitions:
+            read, failed = self._read([one for one in slices if one.partition == partition])
+            blocks, lost = blocks + read, lost | failed
+        return blocks, lost
 
     def _plan(
         self,
@@ -232,3 +263,17 @@ class Ingest:
                 gap.reason,
             )
         report.new_gaps = [*report.new_gaps, *new]
+
+
+def _settings(events: Sequence[ControlEvent]) -> tuple[ControlEvent, ...]:
+    return tuple(event for event in events if event.kind is EventKind.SETTINGS)
+
+
+def _not_read(lost: Mapping[PartitionId, StoreUnavailable]) -> StoreUnavailable:
+    """Names the partitions; what the others had is committed."""
+    told = "; ".join(f"{partition}: {error.message}" for partition, error in sorted(lost.items()))
+    return StoreUnavailable(
+        "ray",
+        f"not read, while the other partitions were committed: {told}. If a batch ends each process that "
+        "reads it, the hot path passes it over after three deaths, and the next ingest does then",
+    )

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from ray_fraud.domain.record import PartitionId
-from ray_fraud.domain.timeline import ControlEvent
+from ray_fraud.domain.timeline import ControlEvent, Quarantine
 from ray_fraud.stores.log.port import LogBounds
 from ray_fraud.stores.tables.port import LogGapRow
 
@@ -28,6 +28,8 @@ class Slice(msgspec.Struct, frozen=True):
     """The settings events of the partition: a record is accepted under those of its offset."""
     leader_epoch: int = -1
     """Of the record before `from_offset`: a log that was cut off below is a gap. -1: not known."""
+    unreadable: tuple[Quarantine, ...] = ()
+    """What the hot path passed over because it cannot be read, or kills whoever unpacks it."""
 
 
 class Plan(msgspec.Struct, frozen=True):

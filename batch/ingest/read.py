@@ -14,7 +14,7 @@ from batch.ingest.columns import rows_of, unreadable_rows
 from batch.ingest.plan import Slice
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.settings import DetectionSettings
-from ray_fraud.domain.timeline import ControlEvent, settings_at
+from ray_fraud.domain.timeline import ControlEvent, refused_by, settings_at
 from ray_fraud.stores.errors import StoreUnavailable
 from ray_fraud.stores.log.damage import DamageTries
 from ray_fraud.stores.log.port import LogDamaged, LogReader
@@ -44,6 +44,8 @@ def read_slice(
         StoreUnavailable: the broker does not answer, or nothing came for too long.
     """
     reader.seek(piece.from_offset, piece.leader_epoch)
+    # Before it is unpacked: it may end this process.
+    reader.watch(lambda begin, end: refused_by(piece.unreadable, max(begin, reader.position()), end))
     expected = piece.from_offset
     progress_at = monotonic()
     tries = DamageTries()
@@ -51,7 +53,8 @@ def read_slice(
         try:
             polled = reader.poll(POLL_RECORDS, POLL_TIMEOUT)
         except LogDamaged as damage:
-            if not tries.again(damage):
+            known = any(one.offset <= damage.from_offset < one.end for one in piece.unreadable)
+            if known or not tries.again(damage):
                 begin, reached = (min(piece.to_offset, at) for at in (damage.from_offset, damage.to_offset))
                 logger.error("ingest: %s: %s; they are counted as unreadable", piece.partition, damage)  # noqa: TRY400
                 yield rows_of([], piece.partition, expected, begin, decoder, settings)

@@ -70,6 +70,8 @@ class World:
         self.before_read: Callable[[], None] = lambda: None
         self.knows_epochs = True
         """Whether its ingests keep leader epochs; an earlier release's did not."""
+        self.timelines: dict[int, Sequence[ControlEvent]] = {}
+        """Control events by partition, beside those that an ingest is given."""
 
     def send(self, count: int) -> None:
         """Every seventh record breaks the contract, and every tenth is followed by a hole."""
@@ -107,14 +109,16 @@ class World:
 
         def read_and_write(slices: list[Slice]) -> Iterable[Written]:
             self.before_read()
-            return itertools.chain.from_iterable(self._one(table, plan, piece) for piece in slices)
+            return self.written(
+                itertools.chain.from_iterable(self._one(table, plan, piece) for piece in slices)
+            )
 
         return Ingest(
             CONFIG,
             table,
             self.bounds,
             read_and_write,
-            timeline=lambda _: timeline,
+            timeline=lambda partition: (*timeline, *self.timelines.get(partition.partition, ())),
             cut_offs=self.cut_offs,
             epochs=lambda partition: self.epochs.get(partition, []),
             forget=lambda partition, offset: self.forgotten.append((partition.partition, offset)),
@@ -122,6 +126,10 @@ class World:
             sleep=lambda _: None,
             progress=progress,
         )
+
+    def written(self, read: Iterable[Written]) -> Iterable[Written]:
+        """What the workers write."""
+        return read
 
     def _one(self, table: MemoryTransactions, plan: FaultPlan, piece: Slice) -> Iterator[Written]:
         reader = self.broker.reader(TOPICS.transactions, piece.partition, plan)
