@@ -274,6 +274,6 @@ def _not_read(lost: Mapping[PartitionId, StoreUnavailable]) -> StoreUnavailable:
     told = "; ".join(f"{partition}: {error.message}" for partition, error in sorted(lost.items()))
     return StoreUnavailable(
         "ray",
-        f"not read, while the other partitions were committed: {told}. If a batch ends each process that "
-        "reads it, the hot path passes it over after three deaths, and the next ingest does then",
+        f"a task was lost; not read, while the other partitions were committed: {told}. If a batch ends each "
+        "process that reads it, the hot path passes it over after three deaths; so does the next ingest",
     )
