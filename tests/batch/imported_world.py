@@ -56,8 +56,10 @@ class ImportedWorld:
         source = open_source(file, FileFormat.JSONL, {}, chunk_rows=100)
         work = WorkHere(source, judge, self.transactions, self.folder / "stage", rows=rows)
         side = RejectedFile(self.folder / f"{name}.rejected", partition.topic_id)
-        Import(partition, {}, self.transactions, side, work, grouping=Grouping(250, 1)).run()
-        side.close()
+        try:
+            Import(partition, {}, self.transactions, side, work, grouping=Grouping(250, 1)).run()
+        finally:
+            side.close()
 
     def run(self, faults: FaultPlan | None = None, written_rows: int = 300) -> ImportedReport:
         """A new process that makes what is missing; its writes and commits follow one plan."""

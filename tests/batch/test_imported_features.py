@@ -8,6 +8,7 @@ import pytest
 from batch.backtest.fold_part import Outcome
 from batch.backtest.history import History, labelled_past
 from batch.backtest.parts import run_here
+from batch.imports.column_map import ImportRefused
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.faults import Crashed, Fault, FaultPlan
 from ray_fraud.stores.tables.feature_columns import ML_FEATURES
@@ -101,7 +102,8 @@ def test_a_lake_without_imports_or_with_nothing_but_refused_rows_is_left_alone(t
     world.transactions.create()
     assert world.run().imports == 0
     refused = [each._replace(record=each.record.__class__(0, 0, None, b"{}")) for each in LABELLED[:3]]
-    world.imports("refused.jsonl", refused)
+    with pytest.raises(ImportRefused, match="no row was accepted"):
+        world.imports("refused.jsonl", refused)
     assert world.run().imports == 0
     assert world.without_features(0, 2**50) == 0
 
