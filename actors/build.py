@@ -38,9 +38,11 @@ from ray_fraud.stores.log.kafka_atomic import KafkaAtomicWriter
 from ray_fraud.stores.log.kafka_reader import KafkaLogReader
 from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
 from ray_fraud.stores.log.topic_policy import policy_warnings
+from ray_fraud.stores.partition_facts import deciding_decoder
 from ray_fraud.stores.partition_facts import decoder_of as decoder_of
 from ray_fraud.stores.partition_facts import partition_id as partition_id
 from ray_fraud.stores.snapshots.lake import LakeSnapshotStore
+from ray_fraud.stores.text_users.postgres import PostgresTextUsers
 from ray_fraud.telemetry.meter import Meter
 from serve.client import open_scorer_client
 from serve.config import ScorerConfig, ScoringMode
@@ -113,6 +115,8 @@ def build_ports(config: HotPathConfig, partition: int, meter: Meter) -> BuiltPor
         )
         filesystem, root = lake_filesystem(connections.lake)
         feature_tables = feature_table_files(config)
+        text_users = PostgresTextUsers(connections.postgres)
+        closing.callback(text_users.close)
         ports = Ports(
             ledger=ledger,
             alert_ledger=alert_ledger,
@@ -122,7 +126,8 @@ def build_ports(config: HotPathConfig, partition: int, meter: Meter) -> BuiltPor
             reader=reader,
             writer=writer,
             scorer=open_scorer_client(scorer_config(config), mode),
-            decoder=decoder_of(connections),
+            decoder=deciding_decoder(connections, text_users),
+            text_users=text_users,
             meter=meter,
             topics=connections.topics,
         )

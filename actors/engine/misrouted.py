@@ -38,7 +38,8 @@ class MisroutedFinder:
 
     def find(self, observed: Observed, records: Sequence[Record]) -> Misrouted:
         """Those of one batch; `records` hold at least what was observed."""
-        count = self._placement.misrouted(observed.user_ids.tolist() + observed.duplicate_users)
+        users = observed.user_ids.tolist() + observed.duplicate_users
+        count = self._placement.misrouted(users, observed.user_texts)
         return Misrouted(count, self._samples(observed, records)) if count else _NONE
 
     def _samples(self, observed: Observed, records: Sequence[Record]) -> tuple[MisroutedRecord, ...]:
@@ -47,7 +48,10 @@ class MisroutedFinder:
         if not chosen:
             return ()
         keys = {record.offset: record.key for record in records}
-        return tuple(MisroutedRecord(row.transaction.user_id, keys[row.offset]) for row in chosen)
+        return tuple(
+            MisroutedRecord(row.transaction.user_id, keys[row.offset], row.transaction.user_text)
+            for row in chosen
+        )
 
 
 class MisroutedAlarm:

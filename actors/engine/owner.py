@@ -42,6 +42,7 @@ from ray_fraud.domain.replay import in_batches
 from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import Split
+from ray_fraud.domain.text_users import UnclaimedUserError
 from ray_fraud.domain.timeline import Quarantine, damage_in, last_seq
 from ray_fraud.domain.user_state import users_digest
 from ray_fraud.scoring.scored_batch import ScoredBatch
@@ -49,6 +50,7 @@ from ray_fraud.stores.errors import SlowDown, StoreRefused, StoreUnavailable
 from ray_fraud.stores.ledger.port import DataGap, Ownership
 from ray_fraud.stores.log.port import LogDamaged, LogGap
 from ray_fraud.stores.snapshots.port import SnapshotHeader
+from ray_fraud.stores.text_users.claims import claim_users
 
 logger = logging.getLogger(__name__)
 
@@ -280,10 +282,23 @@ class PartitionOwner:
         return batches
 
     def _observe(self, records: Sequence[Record]) -> Observed:
+        try:
+            return self._fold(records)
+        except UnclaimedUserError:
+            self._claim(records)
+            return self._fold(records)
+
+    def _fold(self, records: Sequence[Record]) -> Observed:
         with self._lock:
             observed = self.state.observe(records)
             self._unsettled.append(observed)
         return observed
+
+    def _claim(self, records: Sequence[Record]) -> None:
+        """Before the first effect of a user whose id is text, it is durable whose number that is."""
+        if self._ports.text_users is None:
+            raise AssertionError("the decoder wants users to be claimed, and there is no register")
+        claim_users(self._ports.decoder, self._ports.text_users, records)
 
     def score(self, batches: Sequence[Observed]) -> tuple[list[Scores | None], ScoredBatch | None]:
         """One call for batches of one split; the scores of each, and the call's own figures."""

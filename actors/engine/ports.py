@@ -19,6 +19,7 @@ from ray_fraud.stores.feature_tables.port import FeatureTableFiles
 from ray_fraud.stores.ledger.port import Ledger
 from ray_fraud.stores.log.port import LogReader, LogWriter
 from ray_fraud.stores.snapshots.port import SnapshotStore
+from ray_fraud.stores.text_users.port import TextUserRegister
 from ray_fraud.telemetry.meter import Meter
 
 
@@ -59,5 +60,7 @@ class Ports:
     decoder: Decoder
     meter: Meter
     topics: Topics
+    text_users: TextUserRegister | None = None
+    """Of the decoder's users; None: it takes none, or asks nobody."""
     fold: Fold = PRESENT
     """This release's fold, and from which it takes states over; only tests have another one."""

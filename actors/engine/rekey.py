@@ -15,7 +15,7 @@ from datetime import timedelta
 import msgspec
 
 from ray_fraud.domain.decode import Decoder
-from ray_fraud.domain.placement import partition_of_user
+from ray_fraud.domain.placement import partition_of_key
 from ray_fraud.domain.record import Headers, Record
 from ray_fraud.domain.rejection import Rejection
 from ray_fraud.stores.connections import Topics
@@ -191,8 +191,9 @@ class Rekeyer:
         if isinstance(decoded, Rejection):
             key, partition = record.key, self._elsewhere
         else:
-            key = b"%d" % decoded.user_id
-            partition = partition_of_user(decoded.user_id, self._topics.partitions)
+            text = decoded.user_text
+            key = b"%d" % decoded.user_id if text is None else text.encode()
+            partition = partition_of_key(key, self._topics.partitions)
             if record.key is not None and record.key != key:
                 headers = (*headers, ("rekey.key", record.key))
         if record.cut is not None:

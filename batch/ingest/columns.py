@@ -155,6 +155,7 @@ def _accepted(records: Sequence[DecodedRecord], partition: PartitionId) -> pa.Ta
         "card_token": [None if card is None else card.token for card in cards],
         "card_first6": [None if card is None else card.first6 for card in cards],
         "card_last4": [None if card is None else card.last4 for card in cards],
+        "user_text": [row.user_text for row in rows],
         "payload_digest": [record.digest for record in records],
         PARTITION_COLUMN: pc.floor(pc.divide(event_ms.cast(pa.float64()), float(DAY_MS)))
         .cast(pa.int32())

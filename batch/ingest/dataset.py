@@ -18,8 +18,9 @@ from batch.ingest.read import read_slice
 from batch.ray_data import answers_of
 from ray_fraud.stores.connections import from_json, to_json
 from ray_fraud.stores.log.kafka_reader import KafkaLogReader
-from ray_fraud.stores.partition_facts import decoder_of
+from ray_fraud.stores.partition_facts import deciding_decoder
 from ray_fraud.stores.tables.delta import DeltaTransactions
+from ray_fraud.stores.text_users.postgres import PostgresTextUsers
 
 
 def read_and_write(config: IngestConfig, slices: Sequence[Slice]) -> Iterator[Written]:
@@ -41,10 +42,13 @@ def one_slice(piece: Slice, packed: bytes) -> bytes:
     """In a worker process: one slice, from the log to its files."""
     config = from_json(packed, IngestConfig)
     reader = KafkaLogReader(config.connections.kafka, config.connections.topics.transactions, piece.partition)
+    register = PostgresTextUsers(config.connections.postgres)
     try:
-        parts = list(read_slice(reader, piece, decoder_of(config.connections), config.settings))
+        decoder = deciding_decoder(config.connections, register)
+        parts = list(read_slice(reader, piece, decoder, config.settings, register=register))
         leader_epoch = reader.leader_epoch()
     finally:
         reader.close()
+        register.close()
     table, partitions = DeltaTransactions(config.connections.lake), config.connections.topics.partitions
     return msgspec.json.encode(write_rows(table, pa.concat_tables(parts), partitions, leader_epoch))

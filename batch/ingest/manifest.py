@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from batch.ingest.columns import HOLE, NOTE, OUTCOME
 from batch.ingest.plan import Slice
 from batch.ingest.shared_places import SharedPlace, placeholder_rows, shared_places
-from ray_fraud.domain.placement import partitions_of_users
+from ray_fraud.domain.placement import partition_of_key, partitions_of_users
 from ray_fraud.stores.errors import StoreDamaged
 from ray_fraud.stores.tables.port import DataFile, Quarantined, ReadRange, TransactionTable
 
@@ -96,8 +96,15 @@ def quarantined_of(rows: pa.Table, most: int = MOST_QUARANTINED) -> list[Quarant
 def _misrouted(accepted: pa.Table, partition: int, partitions: int) -> int:
     if partitions == 1:
         return 0
-    placed = partitions_of_users(accepted["user_id"].to_numpy(), partitions)
-    return int(np.count_nonzero(placed != partition))
+    texts = accepted["user_text"].drop_null().value_counts()
+    numbers = accepted.filter(pc.is_null(accepted["user_text"]))["user_id"].to_numpy()
+    placed = partitions_of_users(numbers, partitions)
+    away = [
+        int(each["counts"].as_py())
+        for each in texts
+        if partition_of_key(each["values"].as_py().encode(), partitions) != partition
+    ]
+    return int(np.count_nonzero(placed != partition)) + sum(away)
 
 
 def joined(

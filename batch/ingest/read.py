@@ -14,10 +14,13 @@ from batch.ingest.columns import rows_of, unreadable_rows
 from batch.ingest.plan import Slice
 from ray_fraud.domain.decode import Decoder
 from ray_fraud.domain.settings import DetectionSettings
+from ray_fraud.domain.text_users import UnclaimedUserError
 from ray_fraud.domain.timeline import ControlEvent, refused_by, settings_at
 from ray_fraud.stores.errors import StoreUnavailable
 from ray_fraud.stores.log.damage import DamageTries
 from ray_fraud.stores.log.port import LogDamaged, LogReader
+from ray_fraud.stores.text_users.claims import claim_users
+from ray_fraud.stores.text_users.port import TextUserRegister
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +36,12 @@ def read_slice(
     decoder: Decoder,
     settings: DetectionSettings,
     monotonic: Callable[[], float] = time.monotonic,
+    register: TextUserRegister | None = None,
 ) -> Iterator[pa.Table]:
     """Rows of all offsets of the slice, some thousand at a time; what stays unreadable is a row that says so.
 
     A record is accepted under the settings of its offset; `settings` are for those below the first event.
+    `register`: of the decoder's users, if it wants them claimed.
 
     Raises:
         TimelineError: a settings event is damaged.
@@ -69,7 +74,14 @@ def read_slice(
             for begin, end in _stretches(piece.settings, expected, reached):
                 held = settings_at(piece.settings, begin) or settings
                 within = [record for record in records if begin <= record.offset < end]
-                yield rows_of(within, piece.partition, begin, end, decoder, held)
+                try:
+                    rows = rows_of(within, piece.partition, begin, end, decoder, held)
+                except UnclaimedUserError:
+                    if register is None:
+                        raise
+                    claim_users(decoder, register, within)
+                    rows = rows_of(within, piece.partition, begin, end, decoder, held)
+                yield rows
             expected, progress_at = reached, monotonic()
         elif monotonic() - progress_at > PATIENCE.total_seconds():
             raise StoreUnavailable(

@@ -116,6 +116,7 @@ class LocalStack:
                 topics=external.topics
                 or unnamed_topics(read_record(self.paths), external, os.cpu_count() or 1),
                 card_key_file=external.card_key_file or card_key_file,
+                user_key_file=external.user_key_file,
             )
             self._remember(connections=connections, external=external)
         return connections

@@ -37,6 +37,7 @@ class ExternalServers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     topics: Topics | None = None
     """None: see `unnamed_topics`."""
     card_key_file: Path | None = None
+    user_key_file: Path | None = None
 
 
 class StackRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

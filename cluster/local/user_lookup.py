@@ -50,9 +50,11 @@ class FoundState:
     source: StateSource
     state: bytes | None
     """None: the partition does not know the user at this offset."""
+    user_text: str | None = None
+    """The user's id if it is text."""
 
 
-def newest_states(connections: Connections, user_id: int) -> list[FoundState]:
+def newest_states(connections: Connections, user_id: int, text: str | None = None) -> list[FoundState]:
     """The user's state in the newest cuts: of the user's own partition, and of all others that know the user.
 
     Others do if a producer uses another key or partitioner; then each holds a part of the user's history.
@@ -66,17 +68,17 @@ def newest_states(connections: Connections, user_id: int) -> list[FoundState]:
         cuts = RedisCutStore(connections.redis)
         closing.callback(cuts.close)
         partitions = _partitions(admin, connections)
-        home = partition_of_user(user_id, len(partitions))
-        own = _in_cut(cuts, partitions.pop(home), user_id)
+        home = partition_of_user(user_id, len(partitions), text)
+        own = _in_cut(cuts, partitions.pop(home), user_id, text)
         if own is None:
             raise StoreRefused(
                 "redis", f"no cut of partition {home} yet: start the hot path with `ray-fraud up`"
             )
-        others = (_in_cut(cuts, partition, user_id) for partition in partitions)
+        others = (_in_cut(cuts, partition, user_id, text) for partition in partitions)
         return [own, *(other for other in others if other is not None and other.state is not None)]
 
 
-def _in_cut(cuts: CutStore, own: PartitionId, user_id: int) -> FoundState | None:
+def _in_cut(cuts: CutStore, own: PartitionId, user_id: int, text: str | None) -> FoundState | None:
     header = cuts.header(own)
     for _ in range(CUT_ATTEMPTS):
         if header is None:
@@ -85,11 +87,17 @@ def _in_cut(cuts: CutStore, own: PartitionId, user_id: int) -> FoundState | None
         # Another cut may have been written between the two reads.
         before, header = header, cuts.header(own)
         if header is not None and header.next_offset == before.next_offset:
-            return FoundState(user_id, own, header.next_offset, StateSource.CUT, state)
+            return FoundState(user_id, own, header.next_offset, StateSource.CUT, state, text)
     raise StoreUnavailable("redis", f"the cut of {own} changed {CUT_ATTEMPTS} times; try again")
 
 
-def state_at(connections: Connections, user_id: int, offset: int, partition: int | None = None) -> FoundState:
+def state_at(
+    connections: Connections,
+    user_id: int,
+    offset: int,
+    partition: int | None = None,
+    text: str | None = None,
+) -> FoundState:
     """The user's state as it was at `offset` of a partition: the effect of all its records below.
 
     `partition`: None is the one where the user belongs.
@@ -98,9 +106,9 @@ def state_at(connections: Connections, user_id: int, offset: int, partition: int
         StoreError: a store does not answer, there is no such partition, `offset` is not decided yet, or the
             log no longer holds what a replay needs.
     """
-    with _opened(connections, user_id, partition) as past:
+    with _opened(connections, user_id, partition, text) as past:
         state = past.state_at(offset)
-        return FoundState(user_id, past.own, offset, StateSource.REPLAY, state.users.get(user_id))
+        return FoundState(user_id, past.own, offset, StateSource.REPLAY, state.users.get(user_id), text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +172,14 @@ class _Past:
 
 
 @contextmanager
-def _opened(connections: Connections, user_id: int, partition: int | None) -> Iterator[_Past]:
+def _opened(
+    connections: Connections, user_id: int, partition: int | None, text: str | None
+) -> Iterator[_Past]:
     with ExitStack() as closing:
         admin = KafkaLogAdmin(connections.kafka)
         closing.callback(admin.close)
         partitions = _partitions(admin, connections)
-        number = partition_of_user(user_id, len(partitions)) if partition is None else partition
+        number = partition_of_user(user_id, len(partitions), text) if partition is None else partition
         if number >= len(partitions):
             raise StoreRefused("kafka", f"partition {number}: the topic has 0 … {len(partitions) - 1}")
         own = partitions[number]

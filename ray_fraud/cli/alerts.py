@@ -3,10 +3,11 @@
 Never: changing one: a verdict is a record of its own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +31,7 @@ from ray_fraud.cli.output import (
     table_output_option,
 )
 from ray_fraud.cli.ranges import WholeRange
+from ray_fraud.cli.users import UserName, number_and_text, texts_of
 from ray_fraud.domain.alert import RuleName, Source
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
@@ -55,11 +57,20 @@ def _queries(data_dir: Path) -> Iterator[AlertQueries]:
         queries.close()
 
 
-def _plain(stored: StoredAlert) -> dict[str, Any]:
+NO_TEXTS: Mapping[int, str] = MappingProxyType({})
+
+
+def _plain(stored: StoredAlert, texts: Mapping[int, str] = NO_TEXTS) -> dict[str, Any]:
     """An alert as JSON shows it: the alert's own fields and what the database knows of it."""
     row: dict[str, Any] = msgspec.to_builtins(stored)
     alert: dict[str, Any] = row.pop("alert")
-    return alert | row
+    named = {"user_text": texts.get(stored.alert.user_id)} if texts else {}
+    return alert | named | row
+
+
+def _user(stored: StoredAlert, texts: Mapping[int, str]) -> str:
+    """The user's id as it was sent."""
+    return texts.get(stored.alert.user_id, str(stored.alert.user_id))
 
 
 def _plain_verdict(row: Feedback) -> dict[str, Any]:
@@ -74,14 +85,14 @@ def _plain_verdict(row: Feedback) -> dict[str, Any]:
     }
 
 
-def _whole(stored: StoredAlert, given: Sequence[Feedback]) -> Group:
+def _whole(stored: StoredAlert, given: Sequence[Feedback], texts: Mapping[int, str]) -> Group:
     """Everything about one alert: what it says, what was said of it, what is behind it."""
     alert = stored.alert
     rows = {
         "alert": f"{stored.alert_id}  {alert.alert_uid}",
         "reason": alert.reason,
         "rule": f"{alert.rule_name}, {alert.severity}, {alert.source}",
-        "transaction": f"{alert.transaction_id} of user {alert.user_id}, {_time(alert.event_time)}",
+        "transaction": f"{alert.transaction_id} of user {_user(stored, texts)}, {_time(alert.event_time)}",
         "score": "" if alert.score is None else f"{alert.score:.6g} by {alert.model_version}",
         "record": f"partition {alert.partition}, offset {alert.offset}",
         "feedback": stored.feedback or "open",
@@ -98,7 +109,7 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _cells(stored: StoredAlert) -> tuple[str, ...]:
+def _cells(stored: StoredAlert, texts: Mapping[int, str]) -> tuple[str, ...]:
     alert = stored.alert
     amount = alert.details.get("transaction", {}).get("amount")
     return (
@@ -106,24 +117,24 @@ def _cells(stored: StoredAlert) -> tuple[str, ...]:
         _time(alert.event_time),
         alert.rule_name,
         alert.severity,
-        str(alert.user_id),
+        _user(stored, texts),
         "" if amount is None else f"{amount:,.2f}",
         alert.model_version or "",
         alert.reason,
     )
 
 
-def _table(rows: Sequence[StoredAlert]) -> Table:
+def _table(rows: Sequence[StoredAlert], texts: Mapping[int, str]) -> Table:
     table = Table(*COLUMNS, box=None, header_style="bold")
     for stored in rows:
         # Ids and reasons hold what others wrote: never markup.
-        table.add_row(*(Text(cell) for cell in _cells(stored)))
+        table.add_row(*(Text(cell) for cell in _cells(stored, texts)))
     return table
 
 
 @alerts.command("list")
 @click.option("--rule", type=click.Choice(RuleName, case_sensitive=False), help="Only this rule.")
-@click.option("--user", "user_id", type=WholeRange(0, 2**63 - 1), help="Only this user.")
+@click.option("--user", type=UserName(), help="Only this user.")
 @click.option(
     "--source", type=click.Choice(Source, case_sensitive=False), help="Only of the hot or the cold path."
 )
@@ -134,7 +145,7 @@ def _table(rows: Sequence[StoredAlert]) -> Table:
 @expects(*ERRORS)
 def list_alerts(
     rule: RuleName | None,
-    user_id: int | None,
+    user: str | None,
     source: Source | None,
     limit: int,
     before_id: int | None,
@@ -142,14 +153,17 @@ def list_alerts(
     output: Output,
 ) -> None:
     """The newest alerts, newest first; `--before` continues with older ones."""
+    connections = load_connections(data_dir)
+    user_id = None if user is None else number_and_text(connections, user)[0]
     where = AlertFilter(rule_name=rule, user_id=user_id, source=source)
     with _queries(data_dir) as queries:
         rows = queries.list(where, limit=limit + 1, before_id=before_id)
         total = queries.count(where)
     rows, older = rows[:limit], len(rows) > limit
     next_before = rows[-1].alert_id if older else None
+    texts = texts_of(connections, rows)
     data: dict[str, Any] = {
-        "alerts": [_plain(row) for row in rows],
+        "alerts": [_plain(row, texts) for row in rows],
         "total": total,
         "next_before": next_before,
     }
@@ -158,7 +172,7 @@ def list_alerts(
         "alerts list",
         data,
         output,
-        lambda: Group(_table(rows), Text(f"{len(rows)} of {total:,}{more}")),
+        lambda: Group(_table(rows, texts), Text(f"{len(rows)} of {total:,}{more}")),
         rows=data["alerts"],
     )
 
@@ -176,8 +190,9 @@ def show_alert(key: str, data_dir: Path, output: Output) -> None:
         given = [] if stored is None else queries.feedback_of(stored.alert_id)
     if stored is None:
         fail(NO_ALERT.format(key))
-    data = _plain(stored) | {"verdicts": [_plain_verdict(row) for row in given]}
-    show("alerts show", data, output, lambda: _whole(stored, given))
+    texts = texts_of(load_connections(data_dir), [stored])
+    data = _plain(stored, texts) | {"verdicts": [_plain_verdict(row) for row in given]}
+    show("alerts show", data, output, lambda: _whole(stored, given, texts))
 
 
 @alerts.command("verdict")
@@ -224,10 +239,12 @@ def tail(count: int | None, data_dir: Path, output: Output) -> None:
     """New alerts as they become durable, until Ctrl-C; with `--output json` one answer a line."""
     seen = 0
     try:
+        connections = load_connections(data_dir)
         with _queries(data_dir) as queries:
             for batch in queries.tail():
+                texts = texts_of(connections, batch)
                 for stored in batch:
-                    _show_one(stored, output)
+                    _show_one(stored, texts, output)
                     seen += 1
                     if seen == count:
                         return
@@ -247,6 +264,7 @@ def _key(text: str) -> int | UUID:
     return number
 
 
-def _show_one(stored: StoredAlert, output: Output) -> None:
+def _show_one(stored: StoredAlert, texts: Mapping[int, str], output: Output) -> None:
     """An answer of its own on one line: whoever reads it need not wait for the end."""
-    show("alerts tail", _plain(stored), output, lambda: Text("  ".join(filter(None, _cells(stored)))))
+    cells = _cells(stored, texts)
+    show("alerts tail", _plain(stored, texts), output, lambda: Text("  ".join(filter(None, cells))))

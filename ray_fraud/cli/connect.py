@@ -24,7 +24,10 @@ from ray_fraud.stores.connections import Connections
 
 EXAMPLE_AMOUNT = 2500.0
 """Above the default limit of the rule `high_amount`, so that the example is seen as an alert."""
-KEY_RULE = "the user id as text; partition = (murmur2(key) & 0x7fffffff) % partitions"
+KEY_RULE = (
+    "the user id as text, as it stands in the value but without quotes; "
+    "partition = (murmur2(key) & 0x7fffffff) % partitions"
+)
 
 ANY_KEY = "any, in any partition: the platform brings each record to its user's partition itself"
 

@@ -139,6 +139,8 @@ def _with_absolute_files(servers: ExternalServers, folder: Path) -> ExternalServ
             changes[name] = msgspec.structs.replace(server, **named)
     if servers.card_key_file is not None:
         changes["card_key_file"] = _absolute(servers.card_key_file, folder)
+    if servers.user_key_file is not None:
+        changes["user_key_file"] = _absolute(servers.user_key_file, folder)
     return msgspec.structs.replace(servers, **changes)
 
 

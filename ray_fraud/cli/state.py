@@ -20,6 +20,7 @@ from cluster.local.stack import load_connections
 from cluster.local.user_lookup import FoundState, newest_states, state_at
 from ray_fraud.cli.output import Output, data_dir_option, expects, fail, output_option, quiet_libraries, show
 from ray_fraud.cli.ranges import WholeRange
+from ray_fraud.cli.users import UserName, number_and_text
 from ray_fraud.domain.user_state import ExactEvent, Lifetime, StateFormatError, Tally, UserState, decode_state
 from ray_fraud.domain.windows import BUCKET_MS, DAY_MS, DAYS_KEPT, HOUR_MS, WEEK_DAYS
 from ray_fraud.stores.errors import StoreError
@@ -34,7 +35,7 @@ def state() -> None:
 
 
 @state.command("show")
-@click.argument("user_id", metavar="USER", type=WholeRange(0, 2**63 - 1))
+@click.argument("user", metavar="USER", type=UserName())
 @click.option(
     "--at-offset",
     type=WholeRange(0),
@@ -51,7 +52,7 @@ def state() -> None:
 @output_option
 @expects(LocalStackError, StoreError, ConnectionError, StateFormatError, PermissionError)
 def show_state(
-    user_id: int, at_offset: int | None, partition: int | None, data_dir: Path, output: Output
+    user: str, at_offset: int | None, partition: int | None, data_dir: Path, output: Output
 ) -> None:
     """The state of USER with the offset for which it holds: transactions, windows, days.
 
@@ -61,15 +62,16 @@ def show_state(
     if partition is not None and at_offset is None:
         fail("--partition needs --at-offset; without it every partition is looked at")
     connections = load_connections(data_dir)
+    user_id, text = number_and_text(connections, user)
     if at_offset is None:
-        states = newest_states(connections, user_id)
+        states = newest_states(connections, user_id, text)
     else:
-        states = [state_at(connections, user_id, at_offset, partition)]
+        states = [state_at(connections, user_id, at_offset, partition, text)]
     own = states[0].partition.partition
     known = [(found, found.state) for found in states if found.state is not None]
     if not known:
         fail(
-            f"user {user_id} is unknown: no accepted transaction in partition {own} "
+            f"user {text or user_id} is unknown: no accepted transaction in partition {own} "
             f"below offset {states[0].offset} (or forgotten as idle)"
             + (at_offset is not None)
             * "; --partition P looks in another one"
@@ -105,6 +107,7 @@ def state_data(found: FoundState, packed: bytes, view: UserState) -> dict[str, A
     """What `--output json` tells of a state; times in unix seconds."""
     return {
         "user_id": found.user_id,
+        "user_text": found.user_text,
         "partition": found.partition.partition,
         "topic_id": found.partition.topic_id,
         "offset": found.offset,
@@ -172,7 +175,8 @@ def _lifetime_data(lifetime: Lifetime) -> dict[str, Any]:
 
 def _heading(found: FoundState, view: UserState) -> Text:
     offset = f"partition {found.partition.partition}, all records below offset {found.offset:,}"
-    return Text(f"user {found.user_id}  ({offset}; last seen {_time(view.last_seen_ms)} UTC)")
+    user = found.user_text or found.user_id
+    return Text(f"user {user}  ({offset}; last seen {_time(view.last_seen_ms)} UTC)")
 
 
 def _windows_table(view: UserState) -> Table:

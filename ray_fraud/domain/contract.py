@@ -18,6 +18,8 @@ MAX_DEPTH: Final = 32
 """Nested objects and arrays, the outermost included. The contract itself needs two."""
 MAX_USER_ID: Final = 2**63 - 1
 """The largest BIGINT."""
+FIRST_TEXT_USER: Final = 2**62
+"""From here on lie the numbers of users whose id is text; where texts are accepted, numbers lie below."""
 MAX_AMOUNT: Final = 1e15
 """Base currency. Far above any card payment in any currency, and small enough that neither a window's
 sum nor a float32 feature can overflow, whatever a user sends."""

@@ -127,6 +127,8 @@ def _details(row: Row, features: NDArray[np.float32]) -> dict[str, Any]:
 def _shown(transaction: Transaction) -> dict[str, Any]:
     """All fields; of the card only the masked number for display."""
     shown: dict[str, Any] = msgspec.to_builtins(transaction)
+    if transaction.user_text is None:
+        del shown["user_text"]
     card = transaction.card
     return shown | {"card": f"{card.first6}******{card.last4}" if card else None}
 

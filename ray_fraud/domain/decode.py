@@ -14,7 +14,9 @@ import msgspec
 
 from ray_fraud.domain.card import CardTokenizer
 from ray_fraud.domain.contract import (
+    FIRST_TEXT_USER,
     MAX_DEPTH,
+    MAX_USER_ID,
     MAX_VALUE_BYTES,
     Amount,
     Channel,
@@ -26,8 +28,10 @@ from ray_fraud.domain.contract import (
     forbidden_in_name,
     has_visible_text,
 )
+from ray_fraud.domain.field_rules import show
 from ray_fraud.domain.refusal import find_fault
 from ray_fraud.domain.rejection import Rejection, RejectionCode
+from ray_fraud.domain.text_users import TextUsers, number_spelled
 from ray_fraud.domain.transaction import Location, Transaction
 
 
@@ -35,7 +39,7 @@ class _Wire(msgspec.Struct, gc=False):
     """The value as it is written; the only type that ever holds a card number."""
 
     transaction_id: Identifier
-    user_id: UserId
+    user_id: UserId | Identifier
     amount: Amount
     timestamp: Timestamp
     location: Location | None = None
@@ -56,6 +60,10 @@ _contract_keys = re.compile(
 _escape_in_key = re.compile(rb"\\u00[2-7]").search
 """The escape that could spell a character of a contract field's name another way."""
 
+_TAKEN = (
+    "user_id: {}: its number is that of another text, so its records cannot be told from that user's; "
+    "have the user given another id"
+)
 _UNEXPLAINED = Rejection(
     RejectionCode.NOT_JSON, "", "value: the parser refuses it; check it against the JSON Schema"
 )
@@ -65,8 +73,15 @@ _UNEXPLAINED = Rejection(
 class Decoder:
     """Decodes values of topic `transactions`; one instance serves any number of records."""
 
-    def __init__(self, card_key: bytes | None, max_value_bytes: int = MAX_VALUE_BYTES) -> None:
+    def __init__(
+        self,
+        card_key: bytes | None,
+        max_value_bytes: int = MAX_VALUE_BYTES,
+        users: TextUsers | None = None,
+    ) -> None:
         """`card_key`: secret of the card tokens (16–64 bytes); None refuses records with a card number.
+
+        `users`: numbers of user ids that are text; None refuses such ids.
 
         Raises ValueError if the key has another size or the limit is not positive.
         """
@@ -74,12 +89,15 @@ class Decoder:
             raise ValueError(f"max_value_bytes is {max_value_bytes}; it must be at least 1")
         self._tokenizer = None if card_key is None else CardTokenizer(card_key)
         self._max_value_bytes = max_value_bytes
+        self.users = users
+        self._largest_number = MAX_USER_ID if users is None else FIRST_TEXT_USER - 1
         self._parse = msgspec.json.Decoder(_Wire).decode
 
     def decode(self, value: bytes | None) -> Transaction | Rejection:
-        """The transaction, or why the value is none. Never raises.
+        """The transaction, or why the value is none.
 
         Unknown fields are ignored; null for an optional field means absent; an amount of -0.0 reads as 0.0.
+        Raises UnclaimedUserError if the decoder's `users` want the user to be claimed first; nothing else.
         """
         if not value or len(value) > self._max_value_bytes:
             return self._refusal(value)
@@ -88,7 +106,7 @@ class Decoder:
         except (ValueError, RecursionError):
             return self._refusal(value)
 
-        location = wire.location
+        location, user_id, user_text = wire.location, wire.user_id, None
         merchant_id, device_id, card_number = wire.merchant_id, wire.device_id, wire.card_number
         others = (merchant_id, device_id, wire.currency, wire.channel, card_number)
         if location is None:
@@ -112,6 +130,11 @@ class Decoder:
             if rejection is not None:
                 return rejection
 
+        if user_id.__class__ is str or user_id > self._largest_number:  # type: ignore[operator]
+            user = self._user_of(user_id, value)
+            if isinstance(user, Rejection):
+                return user
+            user_id, user_text = user
         card = None
         if card_number is not None:
             card = self._tokenizer.token(card_number) if self._tokenizer else None
@@ -119,7 +142,7 @@ class Decoder:
                 return self._refusal(value)
         return Transaction(
             wire.transaction_id,
-            wire.user_id,
+            user_id,  # type: ignore[arg-type]  # a text has become its number
             wire.amount + 0.0,
             wire.timestamp,
             location,
@@ -128,10 +151,30 @@ class Decoder:
             wire.currency,
             wire.channel,
             card,
+            user_text,
         )
 
+    def _user_of(self, user_id: int | str, value: bytes) -> tuple[int, str | None] | Rejection:
+        """Number and text of a user whose id is text or too large, or why there is none."""
+        if self.users is None or isinstance(user_id, int):
+            return self._refusal(value)
+        spelled = number_spelled(user_id)
+        if spelled is not None:
+            return self._refusal(value) if spelled > self._largest_number else (spelled, None)
+        if not (_is_clean(user_id) and has_visible_text(user_id)):
+            return self._refusal(value)
+        number = self.users.number(user_id)
+        if number is None:
+            return Rejection(RejectionCode.USER_ID_TAKEN, "user_id", _TAKEN.format(show(user_id)))
+        return number, user_id
+
     def _find_fault(self, value: bytes | None) -> Rejection | None:
-        return find_fault(value, self._max_value_bytes, card_key_set=self._tokenizer is not None)
+        return find_fault(
+            value,
+            self._max_value_bytes,
+            card_key_set=self._tokenizer is not None,
+            user_key_set=self.users is not None,
+        )
 
     def _refusal(self, value: bytes | None) -> Rejection:
         """The refusal of a value that the parser did not take."""

@@ -12,6 +12,7 @@ from ray_fraud.domain.card import is_card_number
 from ray_fraud.domain.document import Constant, HugeInteger, Members
 from ray_fraud.domain.masking import mask_text
 from ray_fraud.domain.rejection import Rejection, RejectionCode
+from ray_fraud.domain.text_users import number_spelled
 
 SHOWN_CHARACTERS = 40
 """Longer values are cut in messages, which travel in headers and log lines."""
@@ -180,13 +181,30 @@ def _user_id(path: str, value: Any) -> Rejection | None:
         problem = f"is an integer of {value.digits} digits, above {contract.MAX_USER_ID}"
         return _refuse(RejectionCode.OUT_OF_RANGE, path, problem)
     if isinstance(value, bool) or not isinstance(value, int):
-        return _wrong_type(path, value, "an integer without fraction or exponent")
+        wanted = "an integer without fraction or exponent"
+        if isinstance(value, str):
+            wanted += "; for text ids set the user key"
+        return _wrong_type(path, value, wanted)
     if value < 0:
         return _refuse(RejectionCode.OUT_OF_RANGE, path, f"{show(value)} is below 0")
     if value > contract.MAX_USER_ID:
         problem = f"{show(value)} is above {contract.MAX_USER_ID}"
         return _refuse(RejectionCode.OUT_OF_RANGE, path, problem)
     return None
+
+
+def _user_id_or_text(path: str, value: Any) -> Rejection | None:
+    if not isinstance(value, str):
+        fault = _user_id(path, value)
+        if fault is None and value >= contract.FIRST_TEXT_USER:
+            problem = f"{show(value)} is 2^62 or more, where the numbers of text ids lie; send it as text"
+            return _refuse(RejectionCode.OUT_OF_RANGE, path, f"{problem} with a letter before it")
+        return fault
+    fault = _text(contract.MAX_ID_LENGTH, identifier=True)(path, value)
+    if fault is not None:
+        return fault
+    spelled = number_spelled(value)
+    return None if spelled is None else _user_id_or_text(path, spelled)
 
 
 def _location(path: str, value: Any) -> Rejection | None:
@@ -217,3 +235,8 @@ TRANSACTION_FIELDS = (
     _field("channel", _text(contract.MAX_CHANNEL_LENGTH)),
 )
 """Every field but `card_number`, whose rule depends on the decoder's key (see `card_fault`)."""
+FIELDS_WITH_TEXT_USERS = tuple(
+    field._replace(rule=_user_id_or_text) if field.name == "user_id" else field
+    for field in TRANSACTION_FIELDS
+)
+"""The same where a user id may be text."""

@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from ray_fraud.domain.placement import user_key
+
 _FNV_OFFSET: Final = 2_166_136_261
 _FNV_PRIME: Final = 16_777_619
 
@@ -43,6 +45,8 @@ class MisroutedRecord(msgspec.Struct, frozen=True, gc=False):
 
     user_id: int
     key: bytes | None
+    user_text: str | None = None
+    """The user id that was sent, if it is text."""
 
 
 class Misrouted(msgspec.Struct, frozen=True):
@@ -57,7 +61,7 @@ def likely_cause(samples: Sequence[MisroutedRecord], partition: int, partitions:
     """What explains nearly all of the samples, which were found in `partition`."""
     fits: dict[Cause, Callable[[bytes, MisroutedRecord], bool]] = {
         Cause.NO_KEY: lambda key, _: not key,
-        Cause.OTHER_KEY: lambda key, sample: key != b"%d" % sample.user_id,
+        Cause.OTHER_KEY: lambda key, sample: key != user_key(sample.user_id, sample.user_text),
         Cause.CRC32: lambda key, _: zlib.crc32(key) % partitions == partition,
         Cause.FNV1A: lambda key, _: _fnv1a_partition(key, partitions) == partition,
     }

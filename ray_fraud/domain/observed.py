@@ -82,6 +82,8 @@ class Observed:
     counts: Counts = field(default_factory=Counts)
     duplicate_users: list[int] = field(default_factory=list)
     """Users of the accepted records that are duplicates, one entry per record."""
+    user_texts: dict[int, str] = field(default_factory=dict)
+    """Of the users of accepted records whose id is text, that text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from ray_fraud.domain.rules import hits_without_model
 from ray_fraud.domain.scores import Scores
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.split import Split
+from ray_fraud.domain.text_users import UnclaimedUserError
 from ray_fraud.domain.timeline import ControlEvent, TimelineError
 from ray_fraud.domain.transaction import Transaction
 from ray_fraud.domain.user_state import EMPTY_STATE, last_seen_ms, with_last_seen
@@ -74,7 +75,7 @@ class OffsetOrderError(Exception):
 class _Batch:
     """What `observe` gathers on its way."""
 
-    __slots__ = ("before", "counts", "dead_letters", "duplicate_users", "feature_rows", "rows")
+    __slots__ = ("before", "counts", "dead_letters", "duplicate_users", "feature_rows", "rows", "user_texts")
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
@@ -82,6 +83,7 @@ class _Batch:
         self.dead_letters: list[DeadLetter] = []
         self.before: dict[int, bytes | None] = {}
         self.duplicate_users: list[int] = []
+        self.user_texts: dict[int, str] = {}
         self.counts = Counts()
 
     def reject(self, record: Record, rejection: Rejection) -> None:
@@ -198,6 +200,8 @@ class PartitionState:
             FoldVersionError: from the first record on another fold version holds; nothing was observed.
             TablesMissingError: from the first record on feature tables hold that are not loaded; nothing was
                 observed.
+            UnclaimedUserError: the decoder wants the first record's user to be claimed; nothing was observed.
+                Before a later record of that kind it stops early.
         """
         return self._observe(records, self._take)
 
@@ -241,11 +245,17 @@ class PartitionState:
             if offset < self.next_offset:
                 batch.counts.in_gap += 1
                 continue
-            self.next_offset = offset + 1
+            before, self.next_offset = self.next_offset, offset + 1
             if offset in controls.quarantined or (controls.unreadable and controls.is_unreadable(offset)):
                 batch.counts.quarantined += 1
             else:
-                take(record, batch)
+                try:
+                    take(record, batch)
+                except UnclaimedUserError:
+                    self.next_offset, self._lowest_allowed = before, offset
+                    if not index:
+                        raise
+                    break
         return self._observed(from_offset, batch)
 
     def decide(self, observed: Observed, scores: Scores | None, explain: Explain | None = None) -> Effects:
@@ -308,6 +318,8 @@ class PartitionState:
             settings.state.max_events,
         )
         counts = batch.counts
+        if transaction.user_text is not None:
+            batch.user_texts[user_id] = transaction.user_text
         if step is None:
             counts.duplicates += 1
             batch.duplicate_users.append(user_id)
@@ -401,6 +413,7 @@ class PartitionState:
             settings=self._controls.settings,
             counts=batch.counts,
             duplicate_users=batch.duplicate_users,
+            user_texts=batch.user_texts,
         )
 
 

@@ -1,4 +1,4 @@
-"""Where a user's records belong: Kafka's murmur2 of the user id as text, in the topic's number of partitions.
+"""Where a user's records belong: Kafka's murmur2 of the user id as the producer wrote it.
 
 A partition holds the whole history of its users only if every producer places records so. Java's clients and
 kafka-python do by default; others need a setting (`docs/producers.md`).
@@ -6,8 +6,9 @@ kafka-python do by default; others need a setting (`docs/producers.md`).
 Never: deciding about a transaction; a record in the wrong partition is folded where it lies.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from struct import Struct
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -47,9 +48,14 @@ def partition_of_key(key: bytes, partitions: int) -> int:
     return (murmur2(key) & _POSITIVE) % partitions
 
 
-def partition_of_user(user_id: int, partitions: int) -> int:
+def user_key(user_id: int, user_text: str | None = None) -> bytes:
+    """The key of a user's records; `user_text` is the id that was sent, if it is text."""
+    return b"%d" % user_id if user_text is None else user_text.encode()
+
+
+def partition_of_user(user_id: int, partitions: int, user_text: str | None = None) -> int:
     """The partition that holds all records of a user, if every producer keeps to the contract."""
-    return partition_of_key(b"%d" % user_id, partitions)
+    return partition_of_key(user_key(user_id, user_text), partitions)
 
 
 def partitions_of_users(user_ids: NDArray[np.int64], partitions: int) -> NDArray[np.uint32]:
@@ -83,8 +89,11 @@ class Placement:
         self._home: set[int] = set()
         self._away: set[int] = set()
 
-    def misrouted(self, user_ids: Sequence[int]) -> int:
-        """How many of these records' users belong to another partition; one id per record."""
+    def misrouted(self, user_ids: Sequence[int], texts: Mapping[int, str] = MappingProxyType({})) -> int:
+        """How many of these records' users belong to another partition; one id per record.
+
+        `texts`: of the users whose id is text, that text.
+        """
         strangers = set(user_ids) - self._home
         if not strangers:
             return 0
@@ -94,7 +103,9 @@ class Placement:
             self._away.clear()
             new = strangers
         if new:
-            self._learn(list(new))
+            self._learn(sorted(new - texts.keys()))
+            for user_id in new & texts.keys():
+                self._note(user_id, partition_of_user(user_id, self._partitions, texts[user_id]))
         away = self._away
         return 0 if away.isdisjoint(strangers) else sum(user_id in away for user_id in user_ids)
 
@@ -108,4 +119,7 @@ class Placement:
         else:
             placed = partitions_of_users(np.array(new, np.int64), self._partitions).tolist()
         for user_id, partition in zip(new, placed, strict=True):
-            (self._home if partition == self._partition else self._away).add(user_id)
+            self._note(user_id, partition)
+
+    def _note(self, user_id: int, partition: int) -> None:
+        (self._home if partition == self._partition else self._away).add(user_id)

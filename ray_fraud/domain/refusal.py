@@ -9,11 +9,19 @@ Never: an exception, whatever the input; a value in clear that could be a card n
 from typing import Any
 
 from ray_fraud.domain.document import Constant, Fault, Members, read_document
-from ray_fraud.domain.field_rules import LOCATION_FIELDS, TRANSACTION_FIELDS, card_fault, fields_fault
+from ray_fraud.domain.field_rules import (
+    FIELDS_WITH_TEXT_USERS,
+    LOCATION_FIELDS,
+    TRANSACTION_FIELDS,
+    card_fault,
+    fields_fault,
+)
 from ray_fraud.domain.rejection import Rejection, RejectionCode
 
 
-def find_fault(value: bytes | None, max_value_bytes: int, *, card_key_set: bool) -> Rejection | None:
+def find_fault(
+    value: bytes | None, max_value_bytes: int, *, card_key_set: bool, user_key_set: bool = False
+) -> Rejection | None:
     """The first fault in the order size, bytes, grammar, fields; None if the value keeps the contract."""
     if value is None:
         return _whole(RejectionCode.EMPTY_VALUE, "is null (a tombstone); send a JSON object")
@@ -28,7 +36,7 @@ def find_fault(value: bytes | None, max_value_bytes: int, *, card_key_set: bool)
         return _whole(RejectionCode.NOT_AN_OBJECT, "is JSON but not an object; send a JSON object")
     return (
         _repeated_field(document)
-        or fields_fault(document, TRANSACTION_FIELDS)
+        or fields_fault(document, FIELDS_WITH_TEXT_USERS if user_key_set else TRANSACTION_FIELDS)
         or card_fault(document.get("card_number"), card_key_set=card_key_set)
         or _fault_outside_contract(document)
     )

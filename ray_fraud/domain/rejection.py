@@ -31,6 +31,8 @@ class RejectionCode(StrEnum):
     RECORD_TIMESTAMP_UNUSABLE = "record_timestamp_unusable"
     TIMESTAMP_IN_FUTURE = "timestamp_in_future"
     BAD_CARD_NUMBER = "bad_card_number"
+    USER_ID_TAKEN = "user_id_taken"
+    """A text whose number is another text's: nobody is taken for somebody else."""
     NOT_AN_ALERT = "not_an_alert"
     """Of the sink: in topic `fraud_alerts` and no alert of ours, or one that the database can never hold."""
 

@@ -43,6 +43,8 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
     currency: str | None = None
     channel: str | None = None
     card: CardToken | None = None
+    user_text: str | None = None
+    """The user id as the producer wrote it, if it is text; `user_id` is its number then."""
 
     @property
     def place(self) -> Location | None:

@@ -104,6 +104,10 @@ class Connections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     topics: Topics = Topics()
     card_key_file: Path | None = None
     """32 random bytes, hex: the key of card tokens. None: a card number is refused."""
+    user_key_file: Path | None = None
+    """32 random bytes, hex: the key of the numbers of user ids that are text. None: such ids are refused.
+
+    Another key would make each such user a new one, so it is refused once numbers are on record."""
 
 
 def to_json(value: msgspec.Struct) -> bytes:

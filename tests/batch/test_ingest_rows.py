@@ -52,6 +52,7 @@ def test_a_full_transaction_keeps_every_field() -> None:
         "card_last4": None,
         "payload_digest": payload_digest(sent),
         "event_date": at.date(),
+        "user_text": None,
         OUTCOME: None,
         NOTE: None,
     }

@@ -98,7 +98,7 @@ def test_mistakes_are_explained(tmp_path: Path, arguments: tuple[str, ...], hint
     "arguments",
     [
         ("state", "show", "-1"),
-        ("state", "show", "seven"),
+        ("state", "show", ""),
         ("state", "show", "7", "--at-offset", "-1"),
         ("alerts", "list", "--rule", "nonsense"),
         ("alerts", "list", "--limit", "0"),

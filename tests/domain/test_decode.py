@@ -92,6 +92,7 @@ def test_the_corpus_is_large_and_covers_every_code() -> None:
         RejectionCode.TIMESTAMP_IN_FUTURE,
         RejectionCode.RECORD_TIMESTAMP_UNUSABLE,
         RejectionCode.NOT_AN_ALERT,
+        RejectionCode.USER_ID_TAKEN,
     }
     assert {case.code for case in POISON} == set(RejectionCode) - by_others
 

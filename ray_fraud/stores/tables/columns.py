@@ -9,6 +9,7 @@
 | timestamp | f64 | event time as it was sent, unix seconds |
 | card_token, card_first6, card_last4 | text | all that remains of a card number |
 | payload_digest | 16 bytes | identifies the payload (`ray_fraud.domain.payload`) |
+| user_text | text | the user id as it was sent, if it is text; user_id is its number then |
 | event_date | date | UTC day of event_time; the table's partitions |
 
 Times are UTC, in microseconds, which is Delta's unit. A new optional field is a new column at the end, null
@@ -51,5 +52,6 @@ SCHEMA: pa.Schema = pa.schema(
         pa.field("card_last4", pa.string()),
         pa.field("payload_digest", pa.binary(), nullable=False),
         pa.field(PARTITION_COLUMN, pa.date32(), nullable=False),
+        pa.field("user_text", pa.string()),
     ]
 )
