@@ -22,6 +22,8 @@ TEXT_FIELDS = frozenset(FIELDS) - {"user_id", "amount", "timestamp"} | {"city", 
 MAPPABLE = (*FIELDS, LOCATION, *PLACE_FIELDS)
 FRAUD_FIELD = "fraud"
 """No field of the contract: the label, which backtests read."""
+MAX_REFUSED = 0.5
+"""Share of refused rows beyond which an import stops, unless told otherwise."""
 SHOWN_COLUMNS = 20
 SHOWN_CHARACTERS = 200
 ROW, JOIN, CONSTANT = "@row", "+", "="

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import msgspec
 
-from batch.imports.column_map import ImportRefused, described, printable
+from batch.imports.column_map import MAX_REFUSED, ImportRefused, described, printable
 from batch.imports.part import CLUSTER, REFUND, Part, Refused
 from batch.ingest.columns import HOLE
 from batch.ingest.commit import commit, quarantine
@@ -29,7 +29,6 @@ from ray_fraud.stores.errors import StoreDamaged
 from ray_fraud.stores.tables.columns import IMPORTED
 from ray_fraud.stores.tables.port import Append, DataFile, ReadRange, TableMoved, TableView, TransactionTable
 
-MAX_REFUSED = 0.5
 LEAST_ROWS = 1_000
 """Before so many the share of refused rows says little."""
 SHOWN_REFUSALS = 3

@@ -7,7 +7,6 @@ import csv
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 
 from batch.imports.column_map import ColumnMap, ImportRefused, map_columns, map_keys
 from batch.imports.csv_rows import NOT_CSV, CsvRows
+from batch.imports.file_format import FileFormat as FileFormat
 from batch.imports.form import DELIMITERS, PLAIN, Encoding, Form
 from batch.imports.json_array import ArrayItems
 from batch.imports.json_rows import JsonRows, keys_of
@@ -32,12 +32,6 @@ LINE_BYTES = 1 << 20
 """Of a longer line the rest is passed over; the contract's limit is far below."""
 SAMPLE_LINES = 1_000
 """Of JSON lines, to learn what keys there are."""
-
-
-class FileFormat(StrEnum):
-    PARQUET = "parquet"
-    CSV = "csv"
-    JSONL = "jsonl"
 
 
 _FORMATS = {

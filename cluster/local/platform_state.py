@@ -1,29 +1,25 @@
 """The state of a whole platform now: every service with address and health, and the hot path's figures.
 
-Never: a change of anything; an exception for something that is down.
+Never: a change of anything; an exception for something that is down; loading Ray where none runs.
 """
 
 import socket
+import sys
 import threading
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
-import ray
-from pyarrow import fs
-from ray.exceptions import RayError
 
 from actors.config import BATCH, NAMESPACE, REKEY, SINK, SUPERVISOR, HotPathConfig
-from cluster.local.cold_path_client import NoColdPath, batch_status
-from cluster.local.hot_path_client import hot_path_status, rekey_status, sink_status
 from cluster.local.stack import LocalStack
 from cluster.local.stack_record import Health, ServiceState, StackRecord, read_record
 from ray_fraud.stores.connections import LakeLocation, from_json
-from ray_fraud.stores.lake import lake_filesystem
 
 PATIENCE = timedelta(seconds=3)
 """For one answer: whoever asks for a state waits for it at a terminal."""
@@ -86,13 +82,25 @@ def saved_config(stack: LocalStack) -> HotPathConfig | None:
 def _hot_path(stack: LocalStack) -> dict[str, Any] | None:
     """The supervisor's answer; None if there is no Ray or no supervisor, {} if it does not answer."""
     try:
-        if not ray.is_initialized() and not stack.connect_if_running():
+        if not _connected() and not stack.connect_if_running():
             return None
+    except (ConnectionError, ValueError):
+        return None
+    from ray.exceptions import RayError
+
+    from cluster.local.hot_path_client import hot_path_status
+
+    try:
         return hot_path_status(PATIENCE.total_seconds())
     except (ConnectionError, ValueError):
         return None
     except RayError:
         return {}
+
+
+def _connected() -> bool:
+    """Whether this process is connected to a Ray; without loading it."""
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
 
 
 def _hot_path_health(status: dict[str, Any] | None) -> Health:
@@ -111,6 +119,10 @@ def _sink(hot_path: dict[str, Any] | None) -> dict[str, Any] | None:
     """The sink's answer; None if there is no Ray or no sink, {} if it does not answer."""
     if hot_path is None:
         return None
+    from ray.exceptions import RayError
+
+    from cluster.local.hot_path_client import sink_status
+
     try:
         return sink_status(PATIENCE.total_seconds())
     except ValueError:
@@ -132,6 +144,8 @@ def _cold_path_health(hot_path: dict[str, Any] | None) -> Health:
     if hot_path is None:
         # Not connected to Ray, or nothing was started there.
         return Health.DOWN
+    from cluster.local.cold_path_client import NoColdPath, batch_status
+
     try:
         batch_status(0, PATIENCE.total_seconds())
     except NoColdPath:
@@ -143,6 +157,10 @@ def _rekey_health(hot_path: dict[str, Any] | None) -> Health:
     """Whether the last attempt of each partition worked; what it says is in its log."""
     if hot_path is None:
         return Health.DOWN
+    from ray.exceptions import RayError
+
+    from cluster.local.hot_path_client import rekey_status
+
     try:
         partitions = rekey_status(PATIENCE.total_seconds())["partitions"]
     except ValueError:
@@ -182,13 +200,18 @@ def _lake_state(record: StackRecord) -> ServiceState:
 
 
 def _lake_answers(location: LakeLocation) -> bool:
+    if urlsplit(location.url).scheme == "file":
+        return Path(unquote(urlsplit(location.url).path)).exists()
+    # Only object stores need what reads tables.
+    from ray_fraud.stores.lake import lake_filesystem
+
     try:
         system, root = lake_filesystem(location)
-        found = system.get_file_info(root)
+        # An object store has no folders: an empty prefix of a bucket that answers is fine.
+        system.get_file_info(root)
     except (OSError, ValueError):
         return False
-    # An object store has no folders: an empty prefix of a bucket that answers is fine.
-    return bool(found.type is not fs.FileType.NotFound or urlsplit(location.url).scheme != "file")
+    return True
 
 
 def _in_time(question: Callable[[], bool]) -> bool:

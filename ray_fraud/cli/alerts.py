@@ -18,13 +18,11 @@ from rich.json import JSON
 from rich.table import Table
 from rich.text import Text
 
-from cluster.local.failures import LocalStackError
-from cluster.local.stack import load_connections
+from cluster.local.stack_record import load_connections
 from ray_fraud.cli.lake_place import caller
 from ray_fraud.cli.output import (
     Output,
     data_dir_option,
-    expects,
     fail,
     output_option,
     show,
@@ -33,11 +31,8 @@ from ray_fraud.cli.output import (
 from ray_fraud.cli.ranges import WholeRange
 from ray_fraud.cli.users import UserName, number_and_text, texts_of
 from ray_fraud.domain.alert import RuleName, Source
-from ray_fraud.stores.errors import StoreError
-from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
 from ray_fraud.stores.ledger.queries import AlertFilter, AlertQueries, Feedback, StoredAlert, Verdict
 
-ERRORS = (LocalStackError, StoreError, PermissionError)
 NO_ALERT = "there is no alert {}; see `ray-fraud alerts list`"
 MAX_ALERT_ID = 2**63 - 1
 COLUMNS = ("id", "event time", "rule", "severity", "user", "amount", "model", "reason")
@@ -50,6 +45,8 @@ def alerts() -> None:
 
 @contextmanager
 def _queries(data_dir: Path) -> Iterator[AlertQueries]:
+    from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
+
     queries = PostgresAlertQueries(load_connections(data_dir).postgres)
     try:
         yield queries
@@ -142,7 +139,6 @@ def _table(rows: Sequence[StoredAlert], texts: Mapping[int, str]) -> Table:
 @click.option("--before", "before_id", type=WholeRange(1), metavar="ID", help="Older than this: next page.")
 @data_dir_option
 @table_output_option
-@expects(*ERRORS)
 def list_alerts(
     rule: RuleName | None,
     user: str | None,
@@ -181,7 +177,6 @@ def list_alerts(
 @click.argument("key", metavar="ID")
 @data_dir_option
 @output_option
-@expects(*ERRORS)
 def show_alert(key: str, data_dir: Path, output: Output) -> None:
     """One alert with all its details; ID is its number or its uid."""
     wanted = _key(key)
@@ -203,7 +198,6 @@ def show_alert(key: str, data_dir: Path, output: Output) -> None:
 @click.option("--reviewer", metavar="NAME", help="Who judges.  [default: you]")
 @data_dir_option
 @output_option
-@expects(*ERRORS)
 def judge(
     key: str,
     verdict: Verdict | None,
@@ -234,7 +228,6 @@ def judge(
 @click.option("--count", type=WholeRange(1), help="Stop after this many alerts.")
 @data_dir_option
 @output_option
-@expects(*ERRORS)
 def tail(count: int | None, data_dir: Path, output: Output) -> None:
     """New alerts as they become durable, until Ctrl-C; with `--output json` one answer a line."""
     seen = 0

@@ -3,32 +3,18 @@
 Never: a stack that has to run, unless registered models or the lake's verdicts are asked for.
 """
 
+from __future__ import annotations
+
 import re
 import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 
-from batch.backtest.alerts_file import write_alerts
-from batch.backtest.given import first_models, model_in, registered_models
-from batch.backtest.history import Delays
-from batch.backtest.job import backtest as run_backtest
-from batch.backtest.measure import GivenModel
-from batch.backtest.parts import FoldEnded, in_processes
-from batch.backtest.read_file import FileRequest, ReadHistory, Refusals, read_file
-from batch.backtest.read_lake import read_lake
-from batch.backtest.request import BacktestRefused, BacktestRequest
-from batch.backtest.training import train_in_processes
-from batch.imports.column_map import ImportRefused
-from batch.imports.run import default_workers
-from batch.scoring.plan import ScoreRefused, resolve
-from batch.training.labelled import NotEnoughHistory, Period
-from batch.training.settings import Algorithm, TrainingSettings
-from cluster.local.failures import LocalStackError
 from cluster.local.paths import StackPaths
 from cluster.local.stack_record import load_connections
 from ray_fraud.cli.backtest_view import report_data, report_view
@@ -37,40 +23,27 @@ from ray_fraud.cli.moments import duration, moment, moment_of
 from ray_fraud.cli.output import (
     Output,
     data_dir_option,
-    expects,
     output_option,
     quiet_libraries,
     show,
 )
 from ray_fraud.cli.ranges import WholeRange
-from ray_fraud.cli.settings_file import DETECTION, SettingsFile, SettingsFileError
+from ray_fraud.cli.settings_file import DETECTION, SettingsFile
 from ray_fraud.cli.steps import steps_bar
+from ray_fraud.cli.workers import default_workers
 from ray_fraud.domain.alert import HOT_RULES, RuleName
-from ray_fraud.domain.model import ModelRefused
 from ray_fraud.domain.settings import DetectionSettings
-from ray_fraud.stores.errors import StoreError
-from ray_fraud.stores.lake import lake_filesystem
-from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
-from ray_fraud.stores.ledger.postgres_session import PATIENT
-from ray_fraud.stores.models.lake import LakeModelFiles
-from ray_fraud.stores.tables.delta import DeltaTransactions
-from ray_fraud.stores.verdicts.postgres import PostgresVerdicts
 
-ERRORS = (
-    BacktestRefused,
-    FoldEnded,
-    ImportRefused,
-    LocalStackError,
-    ModelRefused,
-    NotEnoughHistory,
-    ScoreRefused,
-    SettingsFileError,
-    StoreError,
-    OSError,
-)
+if TYPE_CHECKING:
+    from batch.backtest.history import Delays
+    from batch.backtest.measure import GivenModel
+    from batch.backtest.read_file import ReadHistory
+    from batch.backtest.request import BacktestRequest
+    from batch.training.labelled import Period
+    from batch.training.settings import Algorithm
+
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 LABEL = re.compile(r"[^:\s/]+:[1-9][0-9]*")
-TRAINING = SettingsFile(TrainingSettings, "training.toml")
 RULES_BY_NAME = {rule.value: rule for rule in RuleName}
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -154,7 +127,6 @@ def _rules(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
 @click.option("--workers", type=WholeRange(1, 64), default=default_workers, show_default="one per core")
 @data_dir_option
 @output_option
-@expects(*ERRORS)
 def backtest(source: str, *, data_dir: Path, output: Output, workers: int, **options: Any) -> None:
     """Run the hot path's fold, rules and models over labelled history and measure what they find.
 
@@ -162,6 +134,12 @@ def backtest(source: str, *, data_dir: Path, output: Output, workers: int, **opt
     the lake like 2026-10-01..2026-11-01, whose labels are the verdicts. Periods include their start, not
     their end.
     """
+    from batch.backtest.alerts_file import write_alerts
+    from batch.backtest.given import first_models
+    from batch.backtest.job import backtest as run_backtest
+    from batch.backtest.parts import in_processes
+    from batch.backtest.training import train_in_processes
+
     quiet_libraries()
     began = time.monotonic()
     detection = DETECTION.holding(StackPaths(data_dir), options["settings_file"])
@@ -185,11 +163,16 @@ def backtest(source: str, *, data_dir: Path, output: Output, workers: int, **opt
 def _request(
     options: dict[str, Any], detection: DetectionSettings, trained: tuple[Algorithm, ...]
 ) -> tuple[Delays, BacktestRequest]:
+    from batch.backtest.history import Delays
+    from batch.backtest.request import BacktestRequest
+    from batch.training.settings import TrainingSettings
+
     delay = options["label_delay"]
     delays = Delays(*(options[name] or delay for name in ("feature_delay", "training_delay", "filter_delay")))
     train, test = (_period(options, name) for name in ("train", "test"))
     file = options["training_file"]
-    training = TrainingSettings() if file is None else TRAINING.read(file)
+    kind = SettingsFile(TrainingSettings, "training.toml")
+    training = TrainingSettings() if file is None else kind.read(file)
     if trained:
         training = msgspec.structs.replace(training, algorithms=trained)
     return delays, BacktestRequest(
@@ -207,6 +190,8 @@ def _request(
 
 
 def _period(options: dict[str, Any], name: str) -> Period | None:
+    from batch.training.labelled import Period
+
     start, end = options[f"{name}_start"], options[f"{name}_end"]
     if (start is None) != (end is None):
         missing = f"--{name}-start" if start is None else f"--{name}-end"
@@ -220,6 +205,8 @@ def _period(options: dict[str, Any], name: str) -> Period | None:
 
 def _split_models(values: tuple[str, ...], *, training: bool) -> tuple[tuple[Algorithm, ...], list[str]]:
     """Algorithms to train, and all else."""
+    from batch.training.settings import Algorithm
+
     names = {algorithm.value: algorithm for algorithm in Algorithm}
     trained = tuple(names[value] for value in values if value in names)
     if trained and not training:
@@ -234,6 +221,13 @@ def _split_models(values: tuple[str, ...], *, training: bool) -> tuple[tuple[Alg
 
 
 def _given(values: list[str], data_dir: Path) -> list[GivenModel]:
+    from batch.backtest.given import model_in, registered_models
+    from batch.scoring.plan import resolve
+    from ray_fraud.stores.lake import lake_filesystem
+    from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
+    from ray_fraud.stores.ledger.postgres_session import PATIENT
+    from ray_fraud.stores.models.lake import LakeModelFiles
+
     folders = [Path(value) for value in values if Path(value).is_dir()]
     labels = [value for value in values if not Path(value).is_dir()]
     models = [model_in(folder) for folder in folders]
@@ -256,6 +250,12 @@ def _read(
     maturity_ms: int,
     tell: Callable[[str, int, int], None],
 ) -> ReadHistory:
+    from batch.backtest.read_file import FileRequest, ReadHistory, Refusals, read_file
+    from batch.backtest.read_lake import read_lake
+    from batch.training.labelled import Period
+    from ray_fraud.stores.tables.delta import DeltaTransactions
+    from ray_fraud.stores.verdicts.postgres import PostgresVerdicts
+
     file = Path(source)
     start, separator, end = source.partition("..")
     if separator and not file.exists():

@@ -3,19 +3,23 @@
 Never: a figure that the report does not have.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from batch.backtest.history import Delays
-from batch.backtest.job import BacktestReport
-from batch.backtest.read_file import Refusals
-from batch.training.labelled import Period
 from ray_fraud.cli.moments import shown_moment
 from ray_fraud.domain.features import FEATURE_NAMES
+
+if TYPE_CHECKING:
+    from batch.backtest.history import Delays
+    from batch.backtest.job import BacktestReport
+    from batch.backtest.read_file import Refusals
+    from batch.training.labelled import Period
 
 _MEASURES = ("auc_roc", "average_precision", "card_precision_at_k", "precision", "recall", "f1")
 _MONEY = ("money_caught", "money_missed")

@@ -14,14 +14,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from cluster.local.cold_path_client import NoColdPath, batch_status, run_batch
-from cluster.local.failures import LocalStackError
-from cluster.local.stack import LocalStack
 from ray_fraud.cli.batch_score import score
 from ray_fraud.cli.output import (
     Output,
     data_dir_option,
-    expects,
     fail,
     output_option,
     progress,
@@ -32,7 +28,6 @@ from ray_fraud.cli.ranges import FiniteRange, WholeRange
 from ray_fraud.cli.settings_file import leaves
 from ray_fraud.domain.batch_settings import BatchSettings
 
-ERRORS = (LocalStackError, NoColdPath, ConnectionError, TimeoutError)
 STYLES = {"done": "green", "running": "yellow", "failed": "red", "gaps": "red"}
 
 
@@ -48,12 +43,13 @@ batch.add_command(score)
 @click.option("--timeout", type=FiniteRange(min=1), default=3600.0, show_default=True, metavar="SECONDS")
 @data_dir_option
 @output_option
-@expects(*ERRORS)
 def run(timeout: float, data_dir: Path, output: Output) -> None:
     """Run the cold path now, and wait for its end; exit code 0 if it did its work.
 
     The answer's status is `gaps` if the log had lost offsets that were not read.
     """
+    from cluster.local.cold_path_client import run_batch
+
     _connect(data_dir)
     done = run_batch(_tell, timeout)
     state = shown_status(done)
@@ -66,15 +62,18 @@ def run(timeout: float, data_dir: Path, output: Output) -> None:
 @click.option("--count", type=WholeRange(1, 1000), default=10, show_default=True, help="Runs to show.")
 @data_dir_option
 @output_option
-@expects(*ERRORS)
 def status(count: int, data_dir: Path, output: Output) -> None:
     """The last runs, the present one, when the next is due, and the settings that hold."""
+    from cluster.local.cold_path_client import batch_status
+
     _connect(data_dir)
     state = batch_status(count)
     show("batch status", state, output, lambda: status_view(state))
 
 
 def _connect(data_dir: Path) -> None:
+    from cluster.local.stack import LocalStack
+
     quiet_libraries()
     if not LocalStack(data_dir).connect_if_running():
         fail(f"{data_dir}: no platform runs here; start one with `ray-fraud up`")

@@ -3,13 +3,15 @@
 Never: work of its own; an actor of the stack does it, and goes on if this command is ended.
 """
 
+from __future__ import annotations
+
 import re
 import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Group
@@ -17,15 +19,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from batch.scoring.plan import ScoredVersion, ScoreRefused, ScoreRequest, resolve
-from cluster.local.failures import LocalStackError
-from cluster.local.platform_state import saved_config
-from cluster.local.stack import LocalStack
 from ray_fraud.cli.moments import required_moment, shown_moment
 from ray_fraud.cli.output import (
     Output,
     data_dir_option,
-    expects,
     fail,
     output_option,
     progress,
@@ -34,13 +31,12 @@ from ray_fraud.cli.output import (
 )
 from ray_fraud.cli.ranges import FiniteRange
 from ray_fraud.stores.connections import PostgresConnection
-from ray_fraud.stores.errors import StoreError
-from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
-from ray_fraud.stores.ledger.postgres_session import PATIENT
+
+if TYPE_CHECKING:
+    from batch.scoring.plan import ScoredVersion
 
 JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LABEL = re.compile(r"[^:\s]+:[1-9][0-9]*")
-ERRORS = (LocalStackError, ScoreRefused, StoreError, ConnectionError, TimeoutError)
 
 
 def _job_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
@@ -91,7 +87,6 @@ def _labels(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
 @click.option("--timeout", type=FiniteRange(min=1), default=3600.0, show_default=True, metavar="SECONDS")
 @data_dir_option
 @output_option
-@expects(*ERRORS)
 def score(
     since_ms: int,
     until_ms: int,
@@ -107,6 +102,10 @@ def score(
 
     Dates and times are UTC unless they say otherwise. The job goes on if this command is ended.
     """
+    from batch.scoring.plan import ScoreRequest
+    from cluster.local.platform_state import saved_config
+    from cluster.local.stack import LocalStack
+
     if since_ms >= until_ms:
         raise click.UsageError("--from must be earlier than --to, which is not part of the period")
     if not labels and not live:
@@ -133,6 +132,10 @@ def score(
 
 
 def _versions(where: PostgresConnection, labels: tuple[str, ...], *, live: bool) -> tuple[ScoredVersion, ...]:
+    from batch.scoring.plan import resolve
+    from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
+    from ray_fraud.stores.ledger.postgres_session import PATIENT
+
     with closing(PostgresRegistry(where, name="ray-fraud batch score", limits=PATIENT)) as registry:
         return resolve(registry.versions(), labels, live=live)
 

@@ -12,11 +12,7 @@ from rich.table import Table
 
 from cluster.local.bench.folder import bench_folder
 from cluster.local.bench.plan import FULL, QUICK, Report
-from cluster.local.bench.run import run_bench
-from cluster.local.failures import LocalStackError
-from cluster.local.hot_path import HotPathNotReady
-from ray_fraud.cli.output import Output, expects, output_option, progress, quiet_libraries, show
-from ray_fraud.stores.errors import StoreError
+from ray_fraud.cli.output import Output, output_option, progress, quiet_libraries, show
 
 
 @click.command()
@@ -27,9 +23,10 @@ from ray_fraud.stores.errors import StoreError
     help="Keep data and logs here, in a new or an empty folder; default: a temporary one that is removed.",
 )
 @output_option
-@expects(LocalStackError, StoreError, HotPathNotReady, ConnectionError)
 def bench(quick: bool, data_dir: Path | None, output: Output) -> None:
     """Measure this machine; the ratios are what can be compared with other machines."""
+    from cluster.local.bench.run import run_bench
+
     quiet_libraries()
     with bench_folder(data_dir) as folder:
         report = run_bench(folder, QUICK if quick else FULL, progress.print)

@@ -3,24 +3,27 @@
 Never: a password on the screen.
 """
 
+from __future__ import annotations
+
 import json
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 from rich.console import Group
 from rich.text import Text
 
-from cluster.local.client_config import EXAMPLE_USER, Client, ClientConfig, client_config
-from cluster.local.failures import LocalStackError
+from cluster.local.clients import Client
 from cluster.local.paths import StackPaths
-from cluster.local.stack import load_connections
-from ray_fraud.cli.output import Output, data_dir_option, expects, output_option, show
-from ray_fraud.domain.placement import partition_of_user
+from cluster.local.stack_record import load_connections
+from ray_fraud.cli.output import Output, data_dir_option, output_option, show
 from ray_fraud.stores.connections import Connections
+
+if TYPE_CHECKING:
+    from cluster.local.client_config import ClientConfig
 
 EXAMPLE_AMOUNT = 2500.0
 """Above the default limit of the rule `high_amount`, so that the example is seen as an alert."""
@@ -42,9 +45,10 @@ ANY_KEY = "any, in any partition: the platform brings each record to its user's 
 )
 @data_dir_option
 @output_option
-@expects(LocalStackError, OSError, ValueError)
 def connect(client: str, data_dir: Path, output: Output) -> None:
     """How your own producer sends transactions to this stack: settings, key, partitioner, an example."""
+    from cluster.local.client_config import EXAMPLE_USER, client_config
+
     connections = load_connections(data_dir)
     value = json.dumps(
         {
@@ -60,6 +64,9 @@ def connect(client: str, data_dir: Path, output: Output) -> None:
 
 def connect_data(connections: Connections, config: ClientConfig) -> dict[str, Any]:
     """What `--output json` tells."""
+    from cluster.local.client_config import EXAMPLE_USER
+    from ray_fraud.domain.placement import partition_of_user
+
     topics, kafka = connections.topics, connections.kafka
     return {
         "client": config.client.value,

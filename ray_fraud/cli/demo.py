@@ -3,13 +3,15 @@
 Never: touching a stack that `up` started.
 """
 
+from __future__ import annotations
+
 import shutil
 import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -19,18 +21,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cluster.local.cold_path_client import NoColdPath
-from cluster.local.demo import DemoPlan, DemoResult, Figures, run_demo
-from cluster.local.failures import LocalStackError
-from cluster.local.hot_path import HotPathNotReady
-from cluster.local.learning import LearningPlan, run_learning
-from cluster.local.ray_node import RayOptions
-from cluster.local.stack import LocalStack
 from cluster.local.stack_record import read_record
 from ray_fraud.cli.demo_learning import learning_view
 from ray_fraud.cli.output import (
     Output,
-    expects,
     fail,
     output_option,
     progress,
@@ -38,7 +32,9 @@ from ray_fraud.cli.output import (
     show,
 )
 from ray_fraud.cli.ranges import FiniteRange, WholeRange
-from ray_fraud.stores.errors import StoreError
+
+if TYPE_CHECKING:
+    from cluster.local.demo import DemoResult, Figures
 
 PLAIN_LINE_SECONDS = 5.0
 
@@ -60,7 +56,6 @@ PLAIN_LINE_SECONDS = 5.0
 )
 @output_option
 @click.pass_context
-@expects(LocalStackError, StoreError, HotPathNotReady, NoColdPath, TimeoutError, ConnectionError)
 def demo(
     context: click.Context,
     /,
@@ -77,6 +72,11 @@ def demo(
 
     With --learn verdicts of a simulated analyst train, test and promote a better model, unattended.
     """
+    from cluster.local.demo import DemoPlan, run_demo
+    from cluster.local.learning import LearningPlan, run_learning
+    from cluster.local.ray_node import RayOptions
+    from cluster.local.stack import LocalStack
+
     began = time.time()
     quiet_libraries()
     if learn:
@@ -128,7 +128,7 @@ class _Display:
         self._live = Live(console=progress, transient=True) if progress.is_terminal else None
         self._last_line = 0.0
 
-    def __enter__(self) -> "_Display":
+    def __enter__(self) -> _Display:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -3,15 +3,20 @@
 Never: work.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from cluster.local.learning import Judged, LearningResult, LearningStep
 from ray_fraud.stores.ledger.model_events import EventAction
+
+if TYPE_CHECKING:
+    from cluster.local.learning import Judged, LearningResult, LearningStep
 
 ROWS = ("model", "precision", "recall", "F1", "average precision", "AUC ROC", "alerts per day")
 

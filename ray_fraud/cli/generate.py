@@ -3,47 +3,34 @@
 Never: deciding what a transaction looks like; that is the generator's.
 """
 
+from __future__ import annotations
+
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from cluster.local.failures import LocalStackError
 from ray_fraud.cli.generate_handbook import HANDBOOK, generate_handbook
 from ray_fraud.cli.generate_run import facts_table, kafka_of, run_stream
-from ray_fraud.cli.output import Output, data_dir_option, expects, output_option, quiet_libraries, show
+from ray_fraud.cli.output import Output, data_dir_option, output_option, quiet_libraries, show
 from ray_fraud.cli.ranges import FiniteRange, WholeRange
-from ray_fraud.generator.channel import KafkaBatchChannel
-from ray_fraud.generator.connections_file import ConnectionsFileError
-from ray_fraud.generator.handbook_file import HandbookFileError
-from ray_fraud.generator.load_run import LoadPlan, run_load
-from ray_fraud.generator.merchants import merchants_of
-from ray_fraud.generator.pace import SteadyClock
-from ray_fraud.generator.prepared import PreparedFileError, read_templates
-from ray_fraud.generator.run_plan import DEFAULT_TPS, PlanError, RunPlan, Wishes, plan_run
+from ray_fraud.generator.pace import DEFAULT_TPS, SteadyClock
 from ray_fraud.generator.send import Labels, SendReport
 from ray_fraud.generator.stopping import stop_on_signals
-from ray_fraud.generator.stream import ALL_SCENARIOS, transactions
 from ray_fraud.generator.targets import FileTarget, KafkaTarget, Target
 from ray_fraud.generator.transaction import Scenario
 from ray_fraud.stores.connections import KafkaConnection, Topics
 from ray_fraud.stores.errors import StoreError
-from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
+
+if TYPE_CHECKING:
+    from ray_fraud.generator.load_run import LoadPlan
+    from ray_fraud.generator.run_plan import RunPlan, Wishes
 
 POSITIVE = FiniteRange(min=0, min_open=True)
 DATES = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
-ERRORS = (
-    LocalStackError,
-    StoreError,
-    PlanError,
-    PreparedFileError,
-    ConnectionsFileError,
-    HandbookFileError,
-    OSError,
-)
 
 
 @click.command()
@@ -105,7 +92,6 @@ ERRORS = (
 @data_dir_option
 @output_option
 @click.pass_context
-@expects(*ERRORS)
 def generate(
     context: click.Context,
     /,
@@ -124,6 +110,11 @@ def generate(
     Without options: 75 a second by 100 users to the local stack, dated now. With --start or --days the
     clock is simulated, so that months of history take minutes.
     """
+    from ray_fraud.generator.load_run import LoadPlan
+    from ray_fraud.generator.merchants import merchants_of
+    from ray_fraud.generator.run_plan import plan_run
+    from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
+
     quiet_libraries()
     if HANDBOOK in wishes["scenarios"]:
         generate_handbook(context)
@@ -158,6 +149,9 @@ def generate(
 
 
 def _wishes(options: dict[str, Any], *, keeps_pace: bool) -> Wishes:
+    from ray_fraud.generator.run_plan import Wishes
+    from ray_fraud.generator.stream import ALL_SCENARIOS
+
     start: datetime | None = options.pop("start")
     scenarios = tuple(map(Scenario, options["scenarios"])) or ALL_SCENARIOS
     return Wishes(
@@ -168,12 +162,16 @@ def _wishes(options: dict[str, Any], *, keeps_pace: bool) -> Wishes:
 
 
 def _to_file(file: Path, plan: RunPlan, clock: SteadyClock, labels: Labels, output: Output) -> None:
+    from ray_fraud.generator.run_plan import PlanError
+
     if plan.settings.length_seconds is None:
         raise PlanError("--to needs an end: add --count N, --seconds S or --days N")
     _show(_run(plan, FileTarget(file), clock, labels), plan, str(file), output)
 
 
 def _run(plan: RunPlan, target: Target, clock: SteadyClock, labels: Labels) -> SendReport:
+    from ray_fraud.generator.stream import transactions
+
     return run_stream(
         transactions(plan.settings),
         target,
@@ -188,6 +186,10 @@ def _run(plan: RunPlan, target: Target, clock: SteadyClock, labels: Labels) -> S
 def _send_prepared(
     file: Path, plan: LoadPlan, connection: KafkaConnection, topics: Topics, output: Output
 ) -> None:
+    from ray_fraud.generator.channel import KafkaBatchChannel
+    from ray_fraud.generator.load_run import run_load
+    from ray_fraud.generator.prepared import read_templates
+
     templates = read_templates(file)
     channel = KafkaBatchChannel(connection, topics.input)
     with closing(channel), stop_on_signals() as stopped:

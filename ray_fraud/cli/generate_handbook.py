@@ -3,32 +3,26 @@
 Never: what the data are; that is the generator's.
 """
 
+from __future__ import annotations
+
 import math
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 from click.core import ParameterSource
 
 from ray_fraud.cli.generate_run import ProgressLine, facts_table, kafka_of, run_stream
 from ray_fraud.cli.output import Output, show
-from ray_fraud.generator.handbook import (
-    DAY_SECONDS,
-    HandbookSettings,
-    HandbookTransactions,
-    handbook_transactions,
-)
-from ray_fraud.generator.handbook_file import check_name, write_handbook
-from ray_fraud.generator.handbook_stream import handbook_stream
 from ray_fraud.generator.pace import SteadyClock
-from ray_fraud.generator.run_plan import PlanError
 from ray_fraud.generator.send import SendReport
 from ray_fraud.generator.targets import KafkaTarget
 from ray_fraud.generator.transaction import HandbookScenario
-from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
+
+if TYPE_CHECKING:
+    from ray_fraud.generator.handbook import HandbookSettings, HandbookTransactions
 
 HANDBOOK = "handbook"
 _ALWAYS = {"scenarios", "seed_shift", "days", "data_dir", "output"}
@@ -69,6 +63,9 @@ def _refuse_unfit(context: click.Context, to_file: bool) -> None:
 
 
 def _settings(options: dict[str, Any]) -> HandbookSettings:
+    from ray_fraud.generator.handbook import HandbookSettings
+    from ray_fraud.generator.run_plan import PlanError
+
     days = float(HandbookSettings().days if options["days"] is None else options["days"])
     if not days.is_integer():
         raise PlanError(f"--days {days:g}: the data of --scenario {HANDBOOK} have whole days")
@@ -79,6 +76,8 @@ def _settings(options: dict[str, Any]) -> HandbookSettings:
 
 
 def _made(settings: HandbookSettings, clock: SteadyClock) -> HandbookTransactions:
+    from ray_fraud.generator.handbook import handbook_transactions
+
     line = ProgressLine(clock)
 
     def customers_done(count: int) -> None:
@@ -88,6 +87,8 @@ def _made(settings: HandbookSettings, clock: SteadyClock) -> HandbookTransaction
 
 
 def _to_file(file: Path, settings: HandbookSettings, clock: SteadyClock, output: Output) -> None:
+    from ray_fraud.generator.handbook_file import check_name, write_handbook
+
     check_name(file)
     began = clock.now()
     made = _made(settings, clock)
@@ -97,6 +98,8 @@ def _to_file(file: Path, settings: HandbookSettings, clock: SteadyClock, output:
 
 
 def _facts(target: str, made: HandbookTransactions, settings: HandbookSettings) -> dict[str, Any]:
+    import numpy as np
+
     by_scenario = np.bincount(made.scenario, minlength=len(HandbookScenario) + 1)[1:].tolist()
     return {
         "target": target,
@@ -115,6 +118,9 @@ def _facts(target: str, made: HandbookTransactions, settings: HandbookSettings) 
 def _to_kafka(
     options: dict[str, Any], settings: HandbookSettings, clock: SteadyClock, output: Output
 ) -> None:
+    from ray_fraud.generator.handbook_stream import handbook_stream
+    from ray_fraud.stores.log.kafka_writer import KafkaLogWriter
+
     connection, topics = kafka_of(options["kafka"], options["connections_file"], options["data_dir"])
     with closing(KafkaLogWriter(connection)) as writer:
         made = _made(settings, clock)
@@ -133,6 +139,8 @@ def _to_kafka(
 
 def _speed(options: dict[str, Any], made: HandbookTransactions, settings: HandbookSettings) -> float:
     """Seconds of event time per second: --tps is the mean over day and night."""
+    from ray_fraud.generator.handbook import DAY_SECONDS
+
     if options["tps"]:
         return float(options["tps"] * settings.days * DAY_SECONDS / len(made))
     return float(options["speed"] or math.inf)

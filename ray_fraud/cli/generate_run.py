@@ -33,7 +33,7 @@ def kafka_of(
     if connections_file is not None:
         connections = read_connections(connections_file)
     else:
-        from cluster.local.stack import load_connections
+        from cluster.local.stack_record import load_connections
 
         connections = load_connections(data_dir)
     return connections.kafka, connections.topics

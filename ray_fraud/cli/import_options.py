@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from batch.imports.column_map import ImportRefused, parse_mapping
+from batch.imports.file_format import FileFormat
 from batch.imports.form import Decimal, Encoding, TimeUnit
 from batch.imports.layout import Layout, preset, preset_names, read_layout
-from batch.imports.sources import FileFormat, format_of
 
 C = TypeVar("C", bound=Callable[..., Any])
 _FORM = (
@@ -65,6 +65,8 @@ def understood(file: Path, options: dict[str, Any]) -> Understood:
     Raises:
         ImportRefused: a mapping cannot be read or used, or nothing says the format.
     """
+    from batch.imports.sources import format_of
+
     formats = [FileFormat(each) for each in options["formats"] if each in set(FileFormat)]
     presets = [each for each in options["formats"] if each not in set(FileFormat)]
     for kind, named in (("a file format", formats), ("a data set", presets)):

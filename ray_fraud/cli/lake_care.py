@@ -3,9 +3,11 @@
 Never: work of its own.
 """
 
+from __future__ import annotations
+
 import sys
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -13,24 +15,20 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from batch.care.config import CareConfig
-from batch.care.feature_tables import FeatureTablesReport, LeftAlone
-from batch.care.job import Care, CareReport, PruneFeatureTables
-from batch.ingest.config import IngestConfig
-from batch.schedule.config import care_config
 from cluster.local.paths import StackPaths
-from cluster.local.stack import load_connections
-from ray_fraud.cli.lake_place import LAKE_ERRORS, caller, lake_options
-from ray_fraud.cli.output import Output, expects, output_option, show, table_output_option
+from cluster.local.stack_record import load_connections
+from ray_fraud.cli.lake_place import caller, lake_options
+from ray_fraud.cli.output import Output, output_option, show, table_output_option
 from ray_fraud.cli.ranges import FiniteRange, WholeRange
-from ray_fraud.cli.settings_file import BATCH, SettingsFileError
+from ray_fraud.cli.settings_file import BATCH
 from ray_fraud.domain.batch_settings import LakeCareSettings
 from ray_fraud.stores.connections import LakeLocation
-from ray_fraud.stores.tables.care import Action
-from ray_fraud.stores.tables.columns import TRANSACTIONS
-from ray_fraud.stores.tables.history import Commit
-from ray_fraud.stores.tables.history import history as history_of
-from ray_fraud.stores.tables.lake_tables import LAKE_TABLES
+
+if TYPE_CHECKING:
+    from batch.care.config import CareConfig
+    from batch.care.feature_tables import FeatureTablesReport
+    from batch.care.job import CareReport, PruneFeatureTables
+    from ray_fraud.stores.tables.history import Commit
 
 
 @click.command()
@@ -43,7 +41,6 @@ from ray_fraud.stores.tables.lake_tables import LAKE_TABLES
     "settings say (7).",
 )
 @output_option
-@expects(*LAKE_ERRORS, SettingsFileError)
 @lake_options
 def care(dry_run: bool, retention_days: float | None, location: LakeLocation, output: Output) -> None:
     """Compact, sort and vacuum the tables now; exit code 0 if all of it was done.
@@ -51,6 +48,8 @@ def care(dry_run: bool, retention_days: float | None, location: LakeLocation, ou
     Feature tables that no replay needs are removed, too, if the PostgreSQL and Kafka of the data folder's
     platform answer. A running platform does all of it every day.
     """
+    from batch.care.job import Care
+
     options = click.get_current_context().params
     config = care_of(options)
     if retention_days is not None:
@@ -62,18 +61,30 @@ def care(dry_run: bool, retention_days: float | None, location: LakeLocation, ou
         sys.exit(1)
 
 
+class TableName(click.ParamType[str]):
+    """A table of the lake."""
+
+    name = "table"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from ray_fraud.stores.tables.lake_tables import LAKE_TABLES
+
+        if value not in LAKE_TABLES:
+            self.fail(f"{value!r} is no table of the lake; they are {', '.join(LAKE_TABLES)}", param, ctx)
+        return value
+
+
 @click.command()
-@click.option(
-    "--table", type=click.Choice(LAKE_TABLES), default=TRANSACTIONS, show_default=True, help="Which table."
-)
+@click.option("--table", type=TableName(), default="transactions", show_default=True, help="Which table.")
 @click.option(
     "-n", "--count", type=WholeRange(1, 100_000), default=20, show_default=True, help="Newest versions."
 )
 @table_output_option
-@expects(*LAKE_ERRORS)
 @lake_options
 def history(table: str, count: int, location: LakeLocation, output: Output) -> None:
     """What was done to a table: each version with its time, rows and reason."""
+    from ray_fraud.stores.tables.history import history as history_of
+
     commits = history_of(location, table, count)
     data: dict[str, Any] = {"table": table, "commits": msgspec.to_builtins(commits)}
     show("lake history", data, output, lambda: _history_table(commits), rows=data["commits"])
@@ -85,6 +96,9 @@ def platforms_own(options: dict[str, Any]) -> bool:
 
 
 def _pruning(options: dict[str, Any]) -> PruneFeatureTables:
+    from batch.care.feature_tables import LeftAlone
+    from batch.ingest.config import IngestConfig
+
     def prune(retention: timedelta, now: float, dry_run: bool) -> FeatureTablesReport:
         if not platforms_own(options):
             raise LeftAlone("a lake alone does not say which are needed; use --data-dir of its platform")
@@ -105,6 +119,8 @@ def care_of(options: dict[str, Any]) -> CareConfig:
     Raises:
         SettingsFileError: the platform's settings cannot be read.
     """
+    from batch.schedule.config import care_config
+
     settings = LakeCareSettings()
     if platforms_own(options):
         settings = BATCH.holding(StackPaths(options["data_dir"]), None).care
@@ -112,6 +128,8 @@ def care_of(options: dict[str, Any]) -> CareConfig:
 
 
 def _care_table(report: CareReport) -> Group:
+    from ray_fraud.stores.tables.care import Action
+
     columns = ("table", "files", "bytes", "version", "compacted", "sorted", "vacuumed", "seconds")
     table = Table(*columns, box=None, header_style="bold")
     for one in report.tables:

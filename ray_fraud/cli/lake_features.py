@@ -3,45 +3,41 @@
 Never: a stack that has to run, unless its verdicts are asked for.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-import numpy as np
-import pyarrow as pa
 from rich.table import Table
 
-from batch.backtest.fold_part import FoldSettings
-from batch.backtest.parts import FoldEnded, in_processes
-from batch.backtest.read_lake import all_verdicts, frauds_among
-from batch.imported.job import ImportedFeatures, ImportedReport
-from batch.imports.run import default_workers
 from cluster.local.paths import StackPaths
 from cluster.local.stack_record import load_connections
-from ray_fraud.cli.lake_place import FILE, LAKE_ERRORS, lake_of
+from ray_fraud.cli.lake_place import FILE, lake_of
 from ray_fraud.cli.moments import duration
 from ray_fraud.cli.output import (
     Output,
     data_dir_option,
-    expects,
     fail,
     output_option,
     quiet_libraries,
     show,
 )
 from ray_fraud.cli.ranges import WholeRange
-from ray_fraud.cli.settings_file import DETECTION, SettingsFileError
+from ray_fraud.cli.settings_file import DETECTION
 from ray_fraud.cli.steps import steps_bar
-from ray_fraud.domain.feature_tables import Bools
+from ray_fraud.cli.workers import default_workers
 from ray_fraud.domain.windows import HOUR_MS
-from ray_fraud.stores.tables.delta import DeltaTransactions
-from ray_fraud.stores.tables.feature_columns import FEATURE_SCHEMA, ML_FEATURES
-from ray_fraud.stores.tables.positioned import PositionedTable
-from ray_fraud.stores.verdicts.postgres import PostgresVerdicts
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from batch.imported.job import ImportedReport
+    from ray_fraud.domain.feature_tables import Bools
 
 PROFILE_DAYS = 90
 """As of the platform's own profiles."""
@@ -69,7 +65,6 @@ REFRESH_MS = HOUR_MS
 @click.option("--connections", "connections_file", type=FILE, help="File that names the lake.")
 @data_dir_option
 @output_option
-@expects(*LAKE_ERRORS, FoldEnded, SettingsFileError)
 def features(
     delay_ms: int,
     lake_url: str | None,
@@ -85,6 +80,13 @@ def features(
     All imports are folded as one history in order of event time, by the hot path's own code. Verdicts are
     those of the stack; with --lake or --connections there are none.
     """
+    from batch.backtest.fold_part import FoldSettings
+    from batch.backtest.parts import in_processes
+    from batch.imported.job import ImportedFeatures
+    from ray_fraud.stores.tables.delta import DeltaTransactions
+    from ray_fraud.stores.tables.feature_columns import FEATURE_SCHEMA, ML_FEATURES
+    from ray_fraud.stores.tables.positioned import PositionedTable
+
     quiet_libraries()
     location = lake_of(data_dir, lake_url, connections_file)
     verdicts_of = None if lake_url or connections_file or without_verdicts else data_dir
@@ -110,6 +112,11 @@ def features(
 
 
 def _frauds(rows: pa.Table, data_dir: Path | None) -> Bools:
+    import numpy as np
+
+    from batch.backtest.read_lake import all_verdicts, frauds_among
+    from ray_fraud.stores.verdicts.postgres import PostgresVerdicts
+
     if data_dir is None:
         return np.zeros(rows.num_rows, np.bool_)
     where = load_connections(data_dir).postgres

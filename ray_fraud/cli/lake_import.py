@@ -3,43 +3,29 @@
 Never: a stack that has to run; only the lake is needed.
 """
 
+from __future__ import annotations
+
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from batch.imports.column_map import ImportRefused, described
-from batch.imports.job import MAX_REFUSED, Import, import_partition
-from batch.imports.look import LOOKED_AT, Prepared, look, prepare
-from batch.imports.part import Judge
-from batch.imports.rejected_file import RejectedFile
-from batch.imports.run import (
-    FileState,
-    ImportWorkers,
-    WorkerConfig,
-    decoder_of,
-    default_workers,
-    judge_of,
-    user_ids_of,
-)
-from batch.imports.sources import Source, content_digest_of
-from batch.imports.stage import OwnStage
+from batch.imports.column_map import MAX_REFUSED, ImportRefused, described
 from batch.imports.user_ids import UserIds
 from cluster.local.failures import LocalStackError
 from cluster.local.paths import StackPaths
 from cluster.local.stack_record import ExternalServers, load_connections
-from ray_fraud.cli.external_servers import ExternalServersError, read_external, with_addresses
+from ray_fraud.cli.external_servers import read_external, with_addresses
 from ray_fraud.cli.import_options import layout_options, understood
 from ray_fraud.cli.lake_import_view import look_data, look_view, report_data, report_view
 from ray_fraud.cli.output import (
     Output,
     data_dir_option,
-    expects,
     fail,
     output_option,
     progress,
@@ -47,20 +33,20 @@ from ray_fraud.cli.output import (
     show,
 )
 from ray_fraud.cli.ranges import FiniteRange, WholeRange
-from ray_fraud.cli.settings_file import DETECTION, SettingsFileError
+from ray_fraud.cli.settings_file import DETECTION
+from ray_fraud.cli.workers import default_workers
 from ray_fraud.domain.canonical import content_digest
-from ray_fraud.domain.decode import Decoder
 from ray_fraud.stores.connections import LakeLocation
-from ray_fraud.stores.errors import StoreError
-from ray_fraud.stores.tables.columns import TRANSACTIONS
-from ray_fraud.stores.tables.delta import DeltaTransactions
-from ray_fraud.stores.tables.lake_tables import present_tables
+
+if TYPE_CHECKING:
+    from batch.imports.look import Prepared
+    from batch.imports.part import Judge
+    from batch.imports.sources import Source
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 KEY_BYTES = 32
 LINE_SECONDS = 5.0
 """Between two lines of progress where there is no terminal."""
-ERRORS = (ImportRefused, StoreError, LocalStackError, ExternalServersError, SettingsFileError, OSError)
 
 
 @click.command("import")
@@ -96,13 +82,19 @@ ERRORS = (ImportRefused, StoreError, LocalStackError, ExternalServersError, Sett
 @click.option("--card-key-file", type=FILE, help="The key of card tokens, hex.  [default: the stack's]")
 @data_dir_option
 @output_option
-@expects(*ERRORS)
 def import_file(file: Path, *, data_dir: Path, output: Output, **options: Any) -> None:
     """Bring the past transactions in FILE into the lake, each row once; if killed, run it again.
 
     FILE is Parquet, CSV or JSON, also packed with gzip or zstd. Rows are judged as records of the topic are.
     Refused ones go to a side file, each with its reason; refunds (amounts below 0) are counted apart.
     """
+    from batch.imports.job import Import, import_partition
+    from batch.imports.look import LOOKED_AT, prepare
+    from batch.imports.rejected_file import RejectedFile
+    from batch.imports.run import FileState, ImportWorkers, WorkerConfig, judge_of
+    from batch.imports.stage import OwnStage
+    from ray_fraud.stores.tables.delta import DeltaTransactions
+
     quiet_libraries()
     began = time.time()
     state = FileState(file)
@@ -160,18 +152,25 @@ def import_file(file: Path, *, data_dir: Path, output: Output, **options: Any) -
 
 def _tell_of_new(lake: LakeLocation) -> None:
     """An import makes a lake; who mistyped its place should see that."""
+    from ray_fraud.stores.tables.columns import TRANSACTIONS
+    from ray_fraud.stores.tables.lake_tables import present_tables
+
     if TRANSACTIONS not in present_tables(lake):
         progress.print(f"{lake.url} is no lake yet: its tables are made now")
 
 
 def _digest(file: Path, again: str | None) -> str:
     """What the file's rows are known by; `again`: the mapping, if it is to be imported once more."""
+    from batch.imports.sources import content_digest_of
+
     digest = content_digest_of(file)
     return digest if again is None else content_digest(f"{digest} {again}".encode())
 
 
 def _show_look(prepared: Prepared, options: dict[str, Any], data_dir: Path, output: Output) -> None:
     """What the first rows would be."""
+    from batch.imports.look import look
+
     found = look(prepared, _any_judge(options, data_dir, prepared))
     data = look_data(found, prepared.source.columns, prepared.form)
     show("lake import", data, output, lambda: look_view(data), "dry_run")
@@ -179,6 +178,11 @@ def _show_look(prepared: Prepared, options: dict[str, Any], data_dir: Path, outp
 
 def _any_judge(options: dict[str, Any], data_dir: Path, prepared: Prepared) -> Judge:
     """The judge of rows that go nowhere: without a key of its own it makes one up."""
+    from batch.imports.job import import_partition
+    from batch.imports.part import Judge
+    from batch.imports.run import decoder_of, user_ids_of
+    from ray_fraud.domain.decode import Decoder
+
     key_file = options["card_key_file"]
     if key_file is None:
         try:

@@ -3,8 +3,10 @@
 Never: a text of the file that could steer a terminal, or be taken for markup.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.console import Group
@@ -13,15 +15,18 @@ from rich.text import Text
 
 from batch.imports.column_map import ColumnMap, printable
 from batch.imports.form import Form
-from batch.imports.job import ImportReport
-from batch.imports.look import Look
-from batch.imports.part import REFUND
+
+if TYPE_CHECKING:
+    from batch.imports.job import ImportReport
+    from batch.imports.look import Look
 
 
 def report_data(
     report: ImportReport, columns: ColumnMap, rejected_file: Path | None, left_out: int, seconds: float
 ) -> dict[str, Any]:
     """The `data` of the JSON."""
+    from batch.imports.part import REFUND
+
     data: dict[str, Any] = msgspec.to_builtins(report)
     return data | {
         "seconds": round(seconds, 3),
@@ -33,6 +38,8 @@ def report_data(
 
 
 def report_view(data: dict[str, Any]) -> Table:
+    from batch.imports.part import REFUND
+
     table = _titled("Import")
     table.add_row("rows read", f"{data['rows']:,}")
     table.add_row("rows written", f"{data['accepted']:,}")

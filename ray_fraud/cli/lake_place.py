@@ -12,16 +12,11 @@ from typing import Any
 
 import click
 
-from cluster.local.failures import LocalStackError
-from cluster.local.stack import load_connections
-from cluster.local.stack_record import ExternalServers
-from ray_fraud.cli.external_servers import ExternalServersError, read_external, with_addresses
+from cluster.local.stack_record import ExternalServers, load_connections
+from ray_fraud.cli.external_servers import read_external, with_addresses
 from ray_fraud.cli.output import data_dir_option, fail, quiet_libraries
 from ray_fraud.stores.connections import LakeLocation
-from ray_fraud.stores.errors import StoreError
-from ray_fraud.stores.tables.lake_tables import existing_lake
 
-LAKE_ERRORS = (LocalStackError, StoreError, ExternalServersError, PermissionError)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -49,6 +44,8 @@ def lake_of(data_dir: Path, lake: str | None, connections_file: Path | None) -> 
         StoreRefused: what is named is no lake; nothing is made there.
         ExternalServersError, NoStackError, StoreUnavailable
     """
+    from ray_fraud.stores.tables.lake_tables import existing_lake
+
     servers = ExternalServers() if connections_file is None else read_external(connections_file)
     named = with_addresses(servers, lake=lake).lake
     if named is None and connections_file is not None:

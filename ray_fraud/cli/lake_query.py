@@ -3,8 +3,10 @@
 Never: a change.
 """
 
+from __future__ import annotations
+
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -12,16 +14,17 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from ray_fraud.cli.lake_place import LAKE_ERRORS, lake_options
-from ray_fraud.cli.output import Output, expects, show, table_output_option
+from ray_fraud.cli.lake_place import lake_options
+from ray_fraud.cli.output import Output, show, table_output_option
 from ray_fraud.cli.ranges import WholeRange
 from ray_fraud.stores.connections import LakeLocation
-from ray_fraud.stores.tables.lake_tables import AsOf
-from ray_fraud.stores.tables.query import QueryResult
-from ray_fraud.stores.tables.query import query as ask
+
+if TYPE_CHECKING:
+    from ray_fraud.stores.tables.lake_tables import AsOf
+    from ray_fraud.stores.tables.query import QueryResult
 
 
-class AsOfType(click.ParamType[AsOf]):
+class AsOfType(click.ParamType["AsOf"]):
     """A version number, or a time in ISO 8601; without a zone it is UTC."""
 
     name = "version|time"
@@ -48,10 +51,11 @@ class AsOfType(click.ParamType[AsOf]):
 )
 @click.option("--limit", type=WholeRange(1, 1_000_000), default=1_000, show_default=True, help="Rows.")
 @table_output_option
-@expects(*LAKE_ERRORS)
 @lake_options
 def query(sql: str, as_of: AsOf | None, limit: int, location: LakeLocation, output: Output) -> None:
     """Ask the lake's tables in SQL (DuckDB's); each table has its name, such as `transactions`."""
+    from ray_fraud.stores.tables.query import query as ask
+
     found = ask(location, sql, as_of, limit)
     show(
         "lake query",

@@ -3,9 +3,12 @@
 Never: a change without a reason on record.
 """
 
+from __future__ import annotations
+
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -13,20 +16,18 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from batch.care.correction import CorrectionError, CorrectionReport, read_corrections
-from batch.care.correction import correct as correct_rows
-from batch.care.deletion import DeletionReport
-from batch.care.deletion import delete_user as delete_rows_of
-from batch.care.erasure import Erasure, erase_outside, outside_of
-from cluster.local.stack import load_connections
+from cluster.local.stack_record import load_connections
 from ray_fraud.cli.lake_care import care_of, platforms_own
-from ray_fraud.cli.lake_place import FILE, LAKE_ERRORS, caller, lake_options
+from ray_fraud.cli.lake_place import FILE, caller, lake_options
 from ray_fraud.cli.lake_settings import held_settings
-from ray_fraud.cli.output import Output, expects, fail, output_option, show
+from ray_fraud.cli.output import Output, fail, output_option, show
 from ray_fraud.cli.ranges import WholeRange
-from ray_fraud.cli.settings_file import SettingsFileError
-from ray_fraud.domain.timeline import TimelineError
 from ray_fraud.stores.connections import LakeLocation
+
+if TYPE_CHECKING:
+    from batch.care.correction import CorrectionReport
+    from batch.care.deletion import DeletionReport
+    from batch.care.erasure import Erasure
 
 SHOWN_UNKNOWN = 20
 
@@ -40,7 +41,6 @@ reason_option = click.option(
 @reason_option
 @click.option("--partial", is_flag=True, help="Correct the rows that exist although others do not.")
 @output_option
-@expects(*LAKE_ERRORS, CorrectionError, SettingsFileError, TimelineError)
 @lake_options
 def correct(file: Path, reason: str, partial: bool, location: LakeLocation, output: Output) -> None:
     """Correct rows of `transactions`, found by their place in the log.
@@ -49,6 +49,9 @@ def correct(file: Path, reason: str, partial: bool, location: LakeLocation, outp
     with their new values. One line without a row means that nothing is done, unless with --partial. A
     corrected row must be one that the hot path would have accepted under the settings of its time.
     """
+    from batch.care.correction import correct as correct_rows
+    from batch.care.correction import read_corrections
+
     options = click.get_current_context().params
     report = correct_rows(
         location,
@@ -71,7 +74,6 @@ def correct(file: Path, reason: str, partial: bool, location: LakeLocation, outp
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--purge", is_flag=True, help="Remove the files now; no earlier version can be read then.")
 @output_option
-@expects(*LAKE_ERRORS, SettingsFileError)
 @lake_options
 def delete_user(
     user_id: int, reason: str, yes: bool, purge: bool, location: LakeLocation, output: Output
@@ -82,6 +84,9 @@ def delete_user(
     1 if PostgreSQL did not answer. Rows that reach the lake later are not deleted. An interrupted deletion is
     finished by asking again.
     """
+    from batch.care.deletion import delete_user as delete_rows_of
+    from batch.care.erasure import erase_outside, outside_of
+
     reason = _said("--reason", reason)
     if not yes and not click.confirm(f"Delete all rows of user {user_id} in {location.url}?", err=True):
         fail("nothing was deleted")

@@ -3,20 +3,24 @@
 Never: a running stack required; without PostgreSQL the present settings stand in, which is said.
 """
 
+from __future__ import annotations
+
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cluster.local.failures import LocalStackError
 from cluster.local.paths import StackPaths
-from cluster.local.stack import load_connections
+from cluster.local.stack_record import load_connections
 from ray_fraud.cli.output import progress
 from ray_fraud.cli.settings_file import DETECTION
 from ray_fraud.domain.record import PartitionId
 from ray_fraud.domain.settings import DetectionSettings
 from ray_fraud.domain.timeline import ControlEvent, settings_at
 from ray_fraud.stores.errors import StoreError
-from ray_fraud.stores.ledger.postgres import PostgresLedger
-from ray_fraud.stores.tables.corrections import RecordPlace
+
+if TYPE_CHECKING:
+    from ray_fraud.stores.tables.corrections import RecordPlace
 
 Timelines = dict[tuple[str, int], list[ControlEvent]]
 """By topic id and partition."""
@@ -50,6 +54,8 @@ def held_settings(data_dir: Path, *, own_lake: bool) -> HeldSettings:
 
 
 def _timelines(data_dir: Path) -> Timelines:
+    from ray_fraud.stores.ledger.postgres import PostgresLedger
+
     try:
         with closing(PostgresLedger(load_connections(data_dir).postgres, name="ray-fraud lake")) as ledger:
             partitions = [owner.partition for owner in ledger.owners()]

@@ -3,10 +3,12 @@
 Never: a change.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -17,25 +19,23 @@ from rich.text import Text
 
 from batch.promotion.figures import live_figures
 from cluster.local.paths import StackPaths
-from cluster.local.version_latency import VersionLatency, latency_rows, version_latencies
 from ray_fraud.cli.models_change import promote, retire, rollback, split
 from ray_fraud.cli.models_drift import drift_of, drift_table
-from ray_fraud.cli.models_place import ERRORS, LabelType, opened
-from ray_fraud.cli.output import Output, data_dir_option, expects, output_option, show, table_output_option
+from ray_fraud.cli.models_place import LabelType, opened
+from ray_fraud.cli.output import Output, data_dir_option, output_option, show, table_output_option
 from ray_fraud.cli.ranges import WholeRange
-from ray_fraud.cli.settings_file import BATCH, SettingsFileError
+from ray_fraud.cli.settings_file import BATCH
 from ray_fraud.domain.live_comparison import LiveFigures, stability_index
-from ray_fraud.domain.model import Manifest, ModelRefused
 from ray_fraud.domain.windows import DAY_MS
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.errors import StoreError
-from ray_fraud.stores.lake import lake_filesystem
 from ray_fraud.stores.ledger.model_changes import version_of
 from ray_fraud.stores.ledger.model_events import ModelEvent
 from ray_fraud.stores.ledger.registry import ModelVersion
-from ray_fraud.stores.models.lake import LakeModelFiles
-from ray_fraud.stores.tables.delta import DeltaTransactions
-from ray_fraud.stores.tables.model_scores import model_scores
+
+if TYPE_CHECKING:
+    from cluster.local.version_latency import VersionLatency
+    from ray_fraud.domain.model import Manifest
 
 RATES = ("f1", "precision", "recall", "average_precision", "auc_roc", "card_precision_at_k")
 MEASURES = (*RATES, "rows", "frauds")
@@ -54,7 +54,6 @@ for command in (promote, rollback, split, retire):
 @models.command("list")
 @data_dir_option
 @table_output_option
-@expects(*ERRORS)
 def list_models(data_dir: Path, output: Output) -> None:
     """Every registered version with its status, share and figures."""
     with opened(data_dir) as place:
@@ -68,12 +67,13 @@ def list_models(data_dir: Path, output: Output) -> None:
 @click.argument("label", type=LabelType(), metavar="NAME:VERSION")
 @data_dir_option
 @output_option
-@expects(*ERRORS, SettingsFileError)
 def show_model(label: str, data_dir: Path, output: Output) -> None:
     """One version: its manifest, figures, drift, and everything that happened to it.
 
     Drift is counted now, of the last day of the lake; see docs/models.md.
     """
+    from cluster.local.version_latency import version_latencies
+
     settings = BATCH.holding(StackPaths(data_dir), None).drift
     with opened(data_dir) as place:
         row = version_of(place.registry.versions(), label)
@@ -99,7 +99,6 @@ def show_model(label: str, data_dir: Path, output: Output) -> None:
 @click.option("--days", type=WholeRange(1, 3650), default=7, show_default=True, help="Of scores.")
 @data_dir_option
 @output_option
-@expects(*ERRORS, SettingsFileError)
 def compare(one: str, other: str, days: int, data_dir: Path, output: Output) -> None:
     """Two versions side by side: on their hold-outs, and on what both see live.
 
@@ -107,6 +106,10 @@ def compare(one: str, other: str, days: int, data_dir: Path, output: Output) -> 
     hold-out. Scores are those of the last days of event time. One call scores the rows of all versions; the
     time of each one's rows counts since the platform came up, and only while it runs.
     """
+    from cluster.local.version_latency import version_latencies
+    from ray_fraud.stores.tables.delta import DeltaTransactions
+    from ray_fraud.stores.tables.model_scores import model_scores
+
     maturity_days = BATCH.holding(StackPaths(data_dir), None).features.label_maturity_days
     with opened(data_dir) as place:
         versions = place.registry.versions()
@@ -137,6 +140,10 @@ def _plain(row: ModelVersion) -> dict[str, Any]:
 
 def _manifest(lake: LakeLocation, row: ModelVersion) -> tuple[Manifest | None, str | None]:
     """The manifest, or why it cannot be read: the registry's own words are of use without it."""
+    from ray_fraud.domain.model import ModelRefused
+    from ray_fraud.stores.lake import lake_filesystem
+    from ray_fraud.stores.models.lake import LakeModelFiles
+
     try:
         return LakeModelFiles(*lake_filesystem(lake)).load(row.model_digest).manifest, None
     except (StoreError, ModelRefused) as error:
@@ -191,6 +198,8 @@ def _one(
     drift: Group,
     events: Sequence[ModelEvent],
 ) -> Group:
+    from cluster.local.version_latency import latency_rows
+
     table = Table("at", "what", "who", "why", box=None, header_style="bold")
     for event in events:
         table.add_row(*(Text(cell) for cell in (_time(event.at_ms), event.action, event.actor, event.reason)))
@@ -210,6 +219,8 @@ def comparison(
     days: int,
 ) -> Group:
     """A column per version, so that it fits a terminal of 80."""
+    from cluster.local.version_latency import latency_rows
+
     table = Table("", *(row.label for row in rows), box=None, header_style="bold")
     table.add_row("status", *(row.status for row in rows))
     table.add_row("share", *(f"{row.share_bp / 100:g} %" for row in rows))

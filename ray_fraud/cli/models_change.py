@@ -3,10 +3,12 @@
 Never: a change that was made from an older state of the registry; a rule (see `stores.ledger.model_changes`).
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 import msgspec
@@ -14,15 +16,17 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from cluster.local.split_in_force import InForce, ray_runs, wait_in_force
 from ray_fraud.cli.lake_place import caller
-from ray_fraud.cli.models_place import ERRORS, LabelType, Place, opened
-from ray_fraud.cli.output import Output, data_dir_option, expects, output_option, show
+from ray_fraud.cli.models_place import LabelType, Place, opened
+from ray_fraud.cli.output import Output, data_dir_option, output_option, show
 from ray_fraud.cli.ranges import FiniteRange
 from ray_fraud.domain.split import Split
 from ray_fraud.stores.ledger import model_changes as changes
 from ray_fraud.stores.ledger.model_events import Cause, EventAction
 from ray_fraud.stores.ledger.registry import LIVE, ModelVersion, Share
+
+if TYPE_CHECKING:
+    from cluster.local.split_in_force import InForce
 
 P = ParamSpec("P")
 Wanted = Callable[[Place, list[ModelVersion]], list[Share]]
@@ -50,7 +54,6 @@ def _change_options(command: Callable[P, None]) -> Callable[P, None]:
 @click.command()
 @click.argument("label", type=LabelType(), metavar="NAME:VERSION")
 @_change_options
-@expects(*ERRORS)
 def promote(label: str, why: str, by: str | None, timeout: float, data_dir: Path, output: Output) -> None:
     """Put a version into production, with the users it tests and those of the former one, which is retired.
 
@@ -62,7 +65,6 @@ def promote(label: str, why: str, by: str | None, timeout: float, data_dir: Path
 
 @click.command()
 @_change_options
-@expects(*ERRORS)
 def rollback(why: str, by: str | None, timeout: float, data_dir: Path, output: Output) -> None:
     """Bring the version back that was in production before the present one, which is retired."""
     cause = Cause(by or caller(), why, EventAction.ROLLED_BACK)
@@ -97,7 +99,6 @@ class ShareType(click.ParamType[tuple[str, int]]):
 @click.argument("shares", type=ShareType(), metavar="NAME:VERSION=PERCENT", nargs=-1, required=True)
 @click.option("--salt", metavar="TEXT", help="Draws the users of each version anew.")
 @_change_options
-@expects(*ERRORS)
 def split(
     shares: tuple[tuple[str, int], ...],
     salt: str | None,
@@ -131,7 +132,6 @@ def split(
 @click.command()
 @click.argument("label", type=LabelType(), metavar="NAME:VERSION")
 @_change_options
-@expects(*ERRORS)
 def retire(label: str, why: str, by: str | None, timeout: float, data_dir: Path, output: Output) -> None:
     """Take a version out of its test; production takes its users. One that was never live is put aside."""
     cause = Cause(by or caller(), why, EventAction.RETIRED)
@@ -153,6 +153,8 @@ def _change(
     wanted: Wanted,
     salt: str | None = None,
 ) -> None:
+    from cluster.local.split_in_force import ray_runs, wait_in_force
+
     with opened(data_dir) as place:
         fingerprint, rows = place.registry.fingerprint(), place.registry.versions()
         shares = wanted(place, rows)

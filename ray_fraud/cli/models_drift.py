@@ -3,24 +3,31 @@
 Never: waiting for a batch; it counts the rows of the lake itself.
 """
 
+from __future__ import annotations
+
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from batch.drift.measure import ModelDrift, Subject, measure_drift
 from ray_fraud.domain.batch_settings import DriftSettings
-from ray_fraud.domain.model import Manifest
 from ray_fraud.stores.connections import LakeLocation
 from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.ledger.registry import ModelVersion
+
+if TYPE_CHECKING:
+    from batch.drift.measure import ModelDrift
+    from ray_fraud.domain.model import Manifest
 
 
 def drift_of(
     lake: LakeLocation, row: ModelVersion, manifest: Manifest | None, settings: DriftSettings
 ) -> ModelDrift:
     """The last day against the version's training; what cannot be told has its problem said."""
+    from batch.drift.measure import Subject, measure_drift
+
     if manifest is None:
         return _unknown(row, "its manifest cannot be read")
     subject = Subject(row.label, row.model_digest, manifest, with_features=True)
@@ -49,6 +56,8 @@ def drift_table(found: ModelDrift, settings: DriftSettings) -> Group:
 
 
 def _unknown(row: ModelVersion, problem: str) -> ModelDrift:
+    from batch.drift.measure import ModelDrift
+
     return ModelDrift(row.label, None, None, 0, (), 0, None, problem)
 
 

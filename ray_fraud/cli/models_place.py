@@ -11,20 +11,13 @@ from typing import NamedTuple
 
 import click
 
-from cluster.local.failures import LocalStackError
-from cluster.local.stack import load_connections
+from cluster.local.stack_record import load_connections
 from ray_fraud.cli.output import quiet_libraries
 from ray_fraud.stores.connections import LakeLocation
-from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.ledger.port import Ledger
-from ray_fraud.stores.ledger.postgres import PostgresLedger
-from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
-from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
-from ray_fraud.stores.ledger.postgres_session import PATIENT
 from ray_fraud.stores.ledger.queries import AlertQueries
 from ray_fraud.stores.ledger.registry import Registry
 
-ERRORS = (LocalStackError, StoreError, PermissionError)
 NAME = "ray-fraud models"
 _LABEL = re.compile(r"[^:=\s]+:[1-9][0-9]*")
 
@@ -43,6 +36,11 @@ def opened(data_dir: Path) -> Iterator[Place]:
     Raises:
         LocalStackError: there is no stack in the folder.
     """
+    from ray_fraud.stores.ledger.postgres import PostgresLedger
+    from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
+    from ray_fraud.stores.ledger.postgres_registry import PostgresRegistry
+    from ray_fraud.stores.ledger.postgres_session import PATIENT
+
     quiet_libraries()
     connections = load_connections(data_dir)
     with ExitStack() as closing:

@@ -3,9 +3,11 @@
 Never: ending a process that `up` did not start.
 """
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -13,21 +15,19 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from cluster.local.failures import LocalStackError
-from cluster.local.platform_state import PlatformState, platform_state
-from cluster.local.shut_down import bring_down
-from cluster.local.stack import LocalStack
 from cluster.local.stack_record import Health
 from ray_fraud.cli.output import (
     Output,
     data_dir_option,
-    expects,
     output_option,
     progress,
     quiet_libraries,
     show,
 )
-from ray_fraud.stores.errors import StoreError
+
+if TYPE_CHECKING:
+    from cluster.local.platform_state import PlatformState
+    from cluster.local.stack import LocalStack
 
 STYLES = {Health.HEALTHY: "green", Health.UNHEALTHY: "yellow", Health.DOWN: "red"}
 
@@ -35,9 +35,11 @@ STYLES = {Health.HEALTHY: "green", Health.UNHEALTHY: "yellow", Health.DOWN: "red
 @click.command()
 @data_dir_option
 @output_option
-@expects(LocalStackError, StoreError, ConnectionError)
 def status(data_dir: Path, output: Output) -> None:
     """Every service's address and health, and how far each partition is; exit code 0 if all are healthy."""
+    from cluster.local.platform_state import platform_state
+    from cluster.local.stack import LocalStack
+
     quiet_libraries()
     stack = LocalStack(data_dir)
     state = platform_state(stack)
@@ -55,9 +57,11 @@ def status(data_dir: Path, output: Output) -> None:
 @click.command()
 @data_dir_option
 @output_option
-@expects(LocalStackError, StoreError, ConnectionError)
 def down(data_dir: Path, output: Output) -> None:
     """Drain the hot path and end every process that `up` started; data stays, servers of your own go on."""
+    from cluster.local.shut_down import bring_down
+    from cluster.local.stack import LocalStack
+
     quiet_libraries()
     stack = LocalStack(data_dir, progress=progress.print)
     count = len(stack.ledger.marked())

@@ -3,27 +3,29 @@
 Never: changing it.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import fsum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from cluster.local.failures import LocalStackError
-from cluster.local.stack import load_connections
-from cluster.local.user_lookup import FoundState, newest_states, state_at
-from ray_fraud.cli.output import Output, data_dir_option, expects, fail, output_option, quiet_libraries, show
+from cluster.local.stack_record import load_connections
+from ray_fraud.cli.output import Output, data_dir_option, fail, output_option, quiet_libraries, show
 from ray_fraud.cli.ranges import WholeRange
 from ray_fraud.cli.users import UserName, number_and_text
-from ray_fraud.domain.user_state import ExactEvent, Lifetime, StateFormatError, Tally, UserState, decode_state
 from ray_fraud.domain.windows import BUCKET_MS, DAY_MS, DAYS_KEPT, HOUR_MS, WEEK_DAYS
-from ray_fraud.stores.errors import StoreError
+
+if TYPE_CHECKING:
+    from cluster.local.user_lookup import FoundState
+    from ray_fraud.domain.user_state import ExactEvent, Lifetime, Tally, UserState
 
 SHOWN_EVENTS = 20
 SHOWN_DAYS = 7
@@ -50,7 +52,6 @@ def state() -> None:
 )
 @data_dir_option
 @output_option
-@expects(LocalStackError, StoreError, ConnectionError, StateFormatError, PermissionError)
 def show_state(
     user: str, at_offset: int | None, partition: int | None, data_dir: Path, output: Output
 ) -> None:
@@ -58,6 +59,9 @@ def show_state(
 
     Of every partition that knows the user: more than one does only if a producer misroutes records.
     """
+    from cluster.local.user_lookup import newest_states, state_at
+    from ray_fraud.domain.user_state import decode_state
+
     quiet_libraries()
     if partition is not None and at_offset is None:
         fail("--partition needs --at-offset; without it every partition is looked at")
@@ -98,6 +102,8 @@ def _warning(known: Sequence[tuple[FoundState, bytes]], own: int) -> list[Text]:
 
 
 def _view(found: FoundState, packed: bytes) -> list[Table | Text]:
+    from ray_fraud.domain.user_state import decode_state
+
     view = decode_state(packed)
     summary = (_heading(found, view), Text(), _windows_table(view), _high_ones(view.lifetime), Text())
     return [*summary, *_details(view), Text()]

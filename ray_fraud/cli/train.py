@@ -13,13 +13,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from cluster.local.cold_path_client import NoColdPath, run_training, training_status
-from cluster.local.failures import LocalStackError
-from cluster.local.stack import LocalStack
 from ray_fraud.cli.output import (
     Output,
     data_dir_option,
-    expects,
     fail,
     output_option,
     progress,
@@ -28,7 +24,6 @@ from ray_fraud.cli.output import (
 )
 from ray_fraud.cli.ranges import FiniteRange, WholeRange
 
-ERRORS = (LocalStackError, NoColdPath, ConnectionError, TimeoutError)
 STYLES = {"done": "green", "running": "yellow", "failed": "red"}
 
 
@@ -38,12 +33,14 @@ STYLES = {"done": "green", "running": "yellow", "failed": "red"}
 @click.option("--timeout", type=FiniteRange(min=1), default=7200.0, show_default=True, metavar="SECONDS")
 @data_dir_option
 @output_option
-@expects(*ERRORS)
 def train(*, look: bool, count: int, timeout: float, data_dir: Path, output: Output) -> None:
     """Train new model versions from the verdicts that are known now, and wait for the end.
 
     Candidates go through a test before they decide; see `ray-fraud models list`.
     """
+    from cluster.local.cold_path_client import run_training, training_status
+    from cluster.local.stack import LocalStack
+
     quiet_libraries()
     if not LocalStack(data_dir).connect_if_running():
         fail(f"{data_dir}: no platform runs here; start one with `ray-fraud up`")

@@ -3,31 +3,22 @@
 Never: a password on the command line; a change of a stack that runs.
 """
 
+from __future__ import annotations
+
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 from rich.console import Group
 
-from cluster.local.failures import LocalStackError
-from cluster.local.hot_path_client import HotPathNotReady
-from cluster.local.platform_state import PlatformState, platform_state
-from cluster.local.running import (
-    OtherConfigurationError,
-    Running,
-    bring_up,
-    find_running,
-    refuse_other_servers,
-)
-from cluster.local.stack import LocalStack
 from cluster.local.stack_record import ExternalServers, read_record
-from ray_fraud.cli.external_servers import ExternalServersError, read_external, with_addresses
+from ray_fraud.cli.external_servers import read_external, with_addresses
 from ray_fraud.cli.output import (
     Output,
     data_dir_option,
-    expects,
     fail,
     output_option,
     progress,
@@ -35,16 +26,19 @@ from ray_fraud.cli.output import (
     show,
 )
 from ray_fraud.cli.ranges import FiniteRange
-from ray_fraud.cli.settings_file import BATCH, DETECTION, SettingsFileError
+from ray_fraud.cli.settings_file import BATCH, DETECTION
 from ray_fraud.cli.stack import platform_data, services_table, warning_lines
 from ray_fraud.domain.batch_settings import BatchSettings
 from ray_fraud.domain.settings import DetectionSettings
-from ray_fraud.stores.errors import StoreError
+
+if TYPE_CHECKING:
+    from cluster.local.platform_state import PlatformState
+    from cluster.local.running import Running
+    from cluster.local.stack import LocalStack
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 ANSWER_SECONDS = 30.0
 POLL_SECONDS = 0.5
-ERRORS = (LocalStackError, StoreError, HotPathNotReady, ConnectionError, TimeoutError, PermissionError)
 
 
 @click.command()
@@ -78,7 +72,6 @@ ERRORS = (LocalStackError, StoreError, HotPathNotReady, ConnectionError, Timeout
 )
 @data_dir_option
 @output_option
-@expects(*ERRORS, ExternalServersError, SettingsFileError)
 def up(
     kafka: str | None,
     redis: str | None,
@@ -97,6 +90,9 @@ def up(
     Servers that are not named are started here, with their data in the data folder. The servers and settings
     of the last start are remembered: a later `up` needs no options. On a running stack nothing is changed.
     """
+    from cluster.local.running import bring_up, find_running, refuse_other_servers
+    from cluster.local.stack import LocalStack
+
     quiet_libraries()
     addresses = {"kafka": kafka, "redis": redis, "postgres": postgres, "lake": lake}
     external = _external(data_dir, connections_file, addresses)
@@ -130,6 +126,8 @@ def _external(
     data_dir: Path, connections_file: Path | None, addresses: dict[str, str | None]
 ) -> ExternalServers:
     """What is given, on top of the connections file, else of what the last start was told."""
+    from cluster.local.stack import LocalStack
+
     if connections_file is not None:
         known = read_external(connections_file)
     else:
@@ -140,6 +138,8 @@ def _external(
 def _refuse_other_settings(
     running: Running, settings: DetectionSettings, batch: BatchSettings, stall_seconds: float
 ) -> None:
+    from cluster.local.running import OtherConfigurationError
+
     known = running.config
     if (known.settings.digest, known.batch, known.stall_seconds) != (settings.digest, batch, stall_seconds):
         raise OtherConfigurationError(
@@ -165,6 +165,8 @@ def _show(stack: LocalStack, already_running: bool, output: Output) -> None:
 
 def _healthy_state(stack: LocalStack) -> PlatformState:
     """The state once every service answers; a busy machine may take several questions."""
+    from cluster.local.platform_state import platform_state
+
     deadline = time.monotonic() + ANSWER_SECONDS
     while not (state := platform_state(stack)).healthy and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)

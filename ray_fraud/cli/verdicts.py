@@ -3,12 +3,14 @@
 Never: a change of a verdict: another one follows it.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -16,20 +18,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from batch.imports.column_map import ImportRefused
-from batch.imports.rejected_file import RejectedFile
-from batch.imports.run import FileState
-from batch.imports.sources import FileFormat, content_digest_of, format_of
-from batch.verdicts.job import VerdictImportReport, import_verdicts
+from batch.imports.file_format import FileFormat
 from batch.verdicts.rows import Defaults
-from batch.verdicts.source import rows_of
-from cluster.local.failures import LocalStackError
-from cluster.local.stack import load_connections
+from cluster.local.stack_record import load_connections
 from ray_fraud.cli.lake_place import FILE, caller
 from ray_fraud.cli.output import (
     Output,
     data_dir_option,
-    expects,
     fail,
     output_option,
     progress,
@@ -40,11 +35,12 @@ from ray_fraud.cli.output import (
 from ray_fraud.cli.ranges import WholeRange
 from ray_fraud.cli.verdicts_simulate import simulate
 from ray_fraud.domain.verdicts import Origin, Verdict
-from ray_fraud.stores.errors import StoreError
 from ray_fraud.stores.ledger.queries import Verdict as Word
-from ray_fraud.stores.verdicts.postgres import PostgresVerdicts
 
-ERRORS = (ImportRefused, StoreError, LocalStackError, OSError)
+if TYPE_CHECKING:
+    from batch.verdicts.job import VerdictImportReport
+    from ray_fraud.stores.verdicts.postgres import PostgresVerdicts
+
 DATES = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 COLUMNS = ("number", "known since", "origin", "verdict", "transaction", "user", "merchant")
 ID_DIGITS = 32
@@ -63,6 +59,8 @@ verdicts.add_command(simulate)
 
 @contextmanager
 def _store(data_dir: Path) -> Iterator[PostgresVerdicts]:
+    from ray_fraud.stores.verdicts.postgres import PostgresVerdicts
+
     with closing(PostgresVerdicts(load_connections(data_dir).postgres)) as store:
         yield store
 
@@ -91,7 +89,6 @@ def _store(data_dir: Path) -> Iterator[PostgresVerdicts]:
 )
 @data_dir_option
 @output_option
-@expects(*ERRORS)
 def import_file(
     file: Path,
     file_format: FileFormat | None,
@@ -108,6 +105,12 @@ def import_file(
     otherwise), origin, reviewer and note. A row that says of a transaction what one from the same origin
     and the same moment said is the same row.
     """
+    from batch.imports.rejected_file import RejectedFile
+    from batch.imports.run import FileState
+    from batch.imports.sources import content_digest_of, format_of
+    from batch.verdicts.job import import_verdicts
+    from batch.verdicts.source import rows_of
+
     quiet_libraries()
     now_ms = round(time.time() * 1000)
     state = FileState(file)
@@ -140,7 +143,6 @@ def import_file(
 @click.option("--limit", type=WholeRange(1, 10_000), default=20, show_default=True)
 @data_dir_option
 @table_output_option
-@expects(*ERRORS)
 def list_verdicts(since: datetime | None, limit: int, data_dir: Path, output: Output) -> None:
     """What became known last, oldest first."""
     from_ms = 0 if since is None else round(since.replace(tzinfo=UTC).timestamp() * 1000)

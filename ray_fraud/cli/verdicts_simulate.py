@@ -3,20 +3,21 @@
 Never: on a platform with real analysts' work (nothing of theirs is changed, but what it says is made up).
 """
 
+from __future__ import annotations
+
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 from rich.table import Table
 
-from cluster.local.failures import LocalStackError
-from cluster.local.stack import load_connections
+from cluster.local.stack_record import load_connections
 from ray_fraud.cli.output import (
     Output,
     data_dir_option,
-    expects,
     output_option,
     progress,
     quiet_libraries,
@@ -24,12 +25,11 @@ from ray_fraud.cli.output import (
 )
 from ray_fraud.cli.ranges import FiniteRange, WholeRange
 from ray_fraud.generator.analyst import Habits, SimulatedAnalyst
-from ray_fraud.generator.analyst_run import AnalystReport, AnalystRun
-from ray_fraud.generator.label_log import open_label_log
 from ray_fraud.generator.stopping import stop_on_signals
-from ray_fraud.stores.errors import StoreError, StoreUnavailable
-from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
-from ray_fraud.stores.verdicts.postgres import PostgresVerdicts
+from ray_fraud.stores.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from ray_fraud.generator.analyst_run import AnalystReport, AnalystRun
 
 SECONDS = FiniteRange(min=0)
 STEP_SECONDS = 1.0
@@ -57,7 +57,6 @@ PATIENCE_SECONDS = 120.0
 @click.option("--seconds", type=SECONDS, help="Stop after this time; 0: judge once what is due now.")
 @data_dir_option
 @output_option
-@expects(StoreError, LocalStackError, OSError)
 def simulate(
     delay: float,
     capacity_per_day: int,
@@ -76,6 +75,11 @@ def simulate(
     has judged after the chargeback delay come as chargebacks. What has a verdict is left alone, so that a run
     goes on where another ended.
     """
+    from ray_fraud.generator.analyst_run import AnalystRun
+    from ray_fraud.generator.label_log import open_label_log
+    from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
+    from ray_fraud.stores.verdicts.postgres import PostgresVerdicts
+
     quiet_libraries()
     habits = Habits(round(delay * 1000), capacity_per_day, round(chargeback_delay * 1000), error_rate, seed)
     connections = load_connections(data_dir)

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import msgspec
 
-from ray_fraud.domain.measures import Interval, wilson_interval
+from ray_fraud.domain.intervals import Interval, wilson_interval
 
 BINS = 20
 """Of a score histogram over [0, 1]."""

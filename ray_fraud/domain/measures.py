@@ -13,12 +13,16 @@ one step: no measure depends on the order of the rows.
 Never: a model, a file, a clock, a random draw (see `ray_fraud.domain.bootstrap` for intervals).
 """
 
-import math
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from ray_fraud.domain.intervals import Z_95 as Z_95
+from ray_fraud.domain.intervals import Interval as Interval
+from ray_fraud.domain.intervals import wilson
+from ray_fraud.domain.intervals import wilson_interval as wilson_interval
 
 Labels = NDArray[np.bool_]
 """Shape (n,); true for fraud."""
@@ -26,17 +30,6 @@ Values = NDArray[np.float64]
 """Shape (n,); finite scores, higher is more suspicious."""
 Ids = NDArray[np.int64]
 """Shape (n,); cards (users) or days since 1970."""
-
-Z_95 = 1.959963984540054
-"""The 97.5 % quantile of the normal distribution."""
-
-
-class Interval(msgspec.Struct, frozen=True):
-    """A figure and the bounds it lies within, at the confidence that its maker names."""
-
-    value: float
-    low: float
-    high: float
 
 
 class AtThreshold(msgspec.Struct, frozen=True):
@@ -156,19 +149,6 @@ def card_precision_at(labels: Labels, scores: Values, cards: Ids, days: Ids, k: 
     return hits / (k * len(slices))
 
 
-def wilson_interval(hits: int, trials: int, z: float = Z_95) -> Interval:
-    """The share hits / trials with Wilson's score interval (1927), 95 % unless `z` says otherwise.
-
-    No trial at all is the whole range from 0 to 1, with the value 0.
-
-    Raises:
-        ValueError: not 0 <= hits <= trials.
-    """
-    if not 0 <= hits <= trials:
-        raise ValueError(f"hits: {hits} of {trials} trials, must be between 0 and the trials")
-    return _wilson(hits / trials, trials, z) if trials else Interval(0.0, 0.0, 1.0)
-
-
 def card_share(hits: Labels, cards: Ids) -> Interval:
     """The share of hits among n transactions, and its 95 % interval where those of a card go together.
 
@@ -190,21 +170,11 @@ def card_share(hits: Labels, cards: Ids) -> Interval:
     known, card = np.unique(cards, return_inverse=True)
     share = float(hits.mean())
     if share in (0.0, 1.0) or len(known) == 1:
-        return _wilson(share, len(known), Z_95)
+        return wilson(share, len(known), Z_95)
     apart = np.bincount(card, weights=hits - share)
     between = len(known) / (len(known) - 1) * float((apart**2).sum())
     effect = max(1.0, between / (trials * share * (1.0 - share)))
-    return _wilson(share, trials / effect, Z_95)
-
-
-def _wilson(share: float, trials: float, z: float) -> Interval:
-    spread = z * z / trials
-    middle = (share + spread / 2.0) / (1.0 + spread)
-    half = z * math.sqrt(share * (1.0 - share) / trials + spread / (4.0 * trials)) / (1.0 + spread)
-    # The formula gives exactly these bounds at the ends; rounding must not cut the value off.
-    low = 0.0 if share == 0.0 else max(0.0, middle - half)
-    high = 1.0 if share == 1.0 else min(1.0, middle + half)
-    return Interval(share, low, high)
+    return wilson(share, trials / effect, Z_95)
 
 
 def card_days(labels: Labels, scores: Values, cards: Ids, days: Ids) -> CardDays:

@@ -5,14 +5,16 @@ Never: model files (see `ray_fraud.scoring`), a random draw: the arm of a user i
 
 import hashlib
 from functools import cached_property
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-import numpy as np
 from msgspec import Meta
-from numpy.typing import NDArray
 
 from ray_fraud.domain.canonical import canonical_json, content_digest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 BASIS_POINTS = 10_000
 
@@ -52,12 +54,15 @@ class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     def digest(self) -> str:
         return content_digest(self.canonical())
 
-    def arm_of(self, user_ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def arm_of(self, user_ids: "NDArray[np.int64]") -> "NDArray[np.uint8]":
         """The index into `arms` for each user, shape (n,) to shape (n,).
 
         A user's point is splitmix64 (Steele, Lea & Flood 2014, the finaliser) of
         (user id + 64 bits of BLAKE2b(salt)), modulo 10,000; arms own consecutive ranges of points.
         """
+        # Commands that only name a split do not wait for it.
+        import numpy as np
+
         seed = int.from_bytes(hashlib.blake2b(self.salt.encode(), digest_size=8).digest(), "little")
         x = user_ids.astype(np.uint64) + np.uint64(seed)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

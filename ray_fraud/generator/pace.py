@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+DEFAULT_TPS = 75.0
+"""Of a stream that asks for no other."""
 TICK_MS = 5
 """Sends happen on this grid, so that a sender wakes at most 200 times a second."""
 

@@ -10,11 +10,11 @@ Never: reading the clock: `now` is an argument.
 import math
 from dataclasses import dataclass
 
+from ray_fraud.generator.pace import DEFAULT_TPS
 from ray_fraud.generator.population import NATURAL_TRANSACTIONS_PER_DAY
 from ray_fraud.generator.stream import ALL_SCENARIOS, StreamSettings
 from ray_fraud.generator.transaction import Scenario
 
-DEFAULT_TPS = 75.0
 DAY = 86_400.0
 
 
