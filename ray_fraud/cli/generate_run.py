@@ -10,6 +10,8 @@ from typing import Any
 
 from rich.table import Table
 
+from cluster.local.stack_record import ExternalServers, load_connections
+from ray_fraud.cli.external_servers import with_addresses
 from ray_fraud.cli.output import progress
 from ray_fraud.generator.connections_file import read_connections
 from ray_fraud.generator.pace import Clock, Schedule, SteadyClock
@@ -29,12 +31,12 @@ def kafka_of(
 ) -> tuple[KafkaConnection, Topics]:
     """The broker that the options name, else the stack's."""
     if bootstrap is not None:
-        return KafkaConnection(bootstrap), Topics()
+        # A host that nobody can be is told at once, not after the client's patience.
+        named = with_addresses(ExternalServers(), kafka=bootstrap).kafka
+        return named or KafkaConnection(bootstrap), Topics()
     if connections_file is not None:
         connections = read_connections(connections_file)
     else:
-        from cluster.local.stack_record import load_connections
-
         connections = load_connections(data_dir)
     return connections.kafka, connections.topics
 

@@ -33,7 +33,7 @@ class AsOfType(click.ParamType["AsOf"]):
         if isinstance(value, int | datetime):
             return value
         if value.isdecimal():
-            return int(value)
+            return int(WholeRange(0).convert(value, param, ctx))
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:

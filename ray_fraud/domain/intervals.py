@@ -33,6 +33,7 @@ def wilson_interval(hits: int, trials: int, z: float = Z_95) -> Interval:
 
 
 def wilson(share: float, trials: float, z: float) -> Interval:
+    """Wilson's score interval of a share among `trials`, which need not be whole; at least one."""
     spread = z * z / trials
     middle = (share + spread / 2.0) / (1.0 + spread)
     half = z * math.sqrt(share * (1.0 - share) / trials + spread / (4.0 * trials)) / (1.0 + spread)
