@@ -71,7 +71,7 @@ platform runs from its first test to its last one, so that such a test could not
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what needs servers; tests with a platform of their own go before all others.
 
-    Where several processes share the work, tests of whole stacks stay in one of them, those of a file together.
+    Of several processes one has all tests of whole stacks; those of a file stay together.
     """
     for item in items:
         if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):

@@ -39,8 +39,10 @@ from ray_fraud.domain.canonical import content_digest
 from ray_fraud.stores.connections import LakeLocation
 
 if TYPE_CHECKING:
+    from batch.imports.form import Form
     from batch.imports.look import Prepared
     from batch.imports.part import Judge
+    from batch.imports.run import WorkerConfig
     from batch.imports.sources import Source
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -88,10 +90,10 @@ def import_file(file: Path, *, data_dir: Path, output: Output, **options: Any) -
     FILE is Parquet, CSV or JSON, also packed with gzip or zstd. Rows are judged as records of the topic are.
     Refused ones go to a side file, each with its reason; refunds (amounts below 0) are counted apart.
     """
-    from batch.imports.job import Import, import_partition
+    from batch.imports.job import Import
     from batch.imports.look import LOOKED_AT, prepare
     from batch.imports.rejected_file import RejectedFile
-    from batch.imports.run import FileState, ImportWorkers, WorkerConfig, judge_of
+    from batch.imports.run import FileState, ImportWorkers
     from batch.imports.stage import OwnStage
     from ray_fraud.stores.tables.delta import DeltaTransactions
 
@@ -107,15 +109,7 @@ def import_file(file: Path, *, data_dir: Path, output: Output, **options: Any) -
     _tell_of_new(lake)
     told = prepared.form.said()
     digest = _digest(file, described(layout.mapping, told) if options["again"] else None)
-    config = WorkerConfig(
-        lake,
-        import_partition(digest),
-        DETECTION.holding(StackPaths(data_dir), None),
-        round(began * 1000),
-        options["card_key_file"] or key_file,
-        prepared.form.hash_user,
-    )
-    judge_of(config)  # A key that cannot be used is told now, not by a worker.
+    config = _judging(lake, digest, data_dir, began, options["card_key_file"] or key_file, prepared.form)
     rejected_path = options["rejected_path"] or Path(f"{file.name}.rejected.jsonl")
     side_file = RejectedFile(rejected_path, config.partition.topic_id)
     source, there = prepared.source, False
@@ -148,6 +142,21 @@ def import_file(file: Path, *, data_dir: Path, output: Output, **options: Any) -
         report, source.columns, rejected_path if there else None, side_file.left_out, time.time() - began
     )
     show("lake import", data, output, lambda: report_view(data), "rejected" if report.rejected else "ok")
+
+
+def _judging(
+    lake: LakeLocation, digest: str, data_dir: Path, began: float, key_file: Path | None, form: Form
+) -> WorkerConfig:
+    """What workers judge by; a key that cannot be used is told now, not by a worker."""
+    from batch.imports.job import import_partition
+    from batch.imports.run import WorkerConfig, judge_of
+
+    settings = DETECTION.holding(StackPaths(data_dir), None)
+    config = WorkerConfig(
+        lake, import_partition(digest), settings, round(began * 1000), key_file, form.hash_user
+    )
+    judge_of(config)
+    return config
 
 
 def _tell_of_new(lake: LakeLocation) -> None:
