@@ -67,7 +67,6 @@ OWN_PLATFORM = "own_platform"
 platform runs from its first test to its last one, so that such a test could not start between them."""
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what needs servers; tests with a platform of their own go before all others.
 
