@@ -12,8 +12,6 @@ DEMO ?=
 BENCH ?= --quick
 QUALITY ?=
 TESTS ?= tests
-# Tests of whole stacks wait much: a second process goes through the others meanwhile.
-WORKERS ?= 2
 
 # A folder of our own for uv's environment variables: the project never wants the user's project settings.
 export UV_NO_CONFIG := 1
@@ -51,8 +49,8 @@ demo: $(VENV)/runtime.stamp ## Run the whole platform for 60 s in a temporary fo
 	@$(BIN)/ray-fraud demo $(DEMO)
 
 .PHONY: test
-test: $(VENV)/dev.stamp ## Run the tests (TESTS="tests/domain" for a part, WORKERS=0 in one process)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(TESTS)
+test: $(VENV)/dev.stamp ## Run the tests (TESTS="tests/domain" for a part)
+	@$(BIN)/python -m pytest $(TESTS)
 
 .PHONY: s3-server
 s3-server: $(VENV)/dev.stamp ## Build the S3 server of the tests with Go, once (about 2 min; without it they are skipped)

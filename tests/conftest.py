@@ -68,15 +68,10 @@ platform runs from its first test to its last one, so that such a test could not
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what needs servers; tests with a platform of their own go before all others.
-
-    Of several processes one has all tests of whole stacks; those of a file stay together.
-    """
+    """Marks what needs servers; tests with a platform of their own go before all others."""
     for item in items:
         if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.servers)
-        group = "cluster" if item.get_closest_marker("cluster") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: item.get_closest_marker(OWN_PLATFORM) is None)
 
 
