@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-import ray_fraud.cli.batch
 from batch.ingest.job import IngestReport
+from cluster.local import cold_path_client
 from cluster.local.stack import LocalStack
 from ray_fraud.cli import main
 from ray_fraud.cli.batch import run_view, shown_status, status_view
@@ -55,7 +55,7 @@ def test_the_answer_of_a_run_says_whether_records_are_lost(
     monkeypatch: pytest.MonkeyPatch, run: dict[str, Any], status: str, exit_code: int
 ) -> None:
     monkeypatch.setattr(LocalStack, "connect_if_running", lambda _: True)
-    monkeypatch.setattr(ray_fraud.cli.batch, "run_batch", lambda _progress, _timeout: run)
+    monkeypatch.setattr(cold_path_client, "run_batch", lambda _progress, _timeout: run)
     result = CliRunner().invoke(main, ("batch", "run", "--output", "json"))
     answer = json.loads(result.stdout)
     assert (answer["command"], answer["status"], result.exit_code) == ("batch run", status, exit_code)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 
-import ray_fraud.cli.models_change
+from cluster.local import split_in_force as rolled_out
 from cluster.local.paths import StackPaths
 from cluster.local.split_in_force import split_in_force, wait_in_force
 from cluster.local.stack_record import StackRecord, write_record
@@ -273,7 +273,7 @@ def test_mistakes_are_explained_and_change_nothing(
 @pytest.fixture
 def owners(connections: Connections, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Thread]:
     """A platform of two partitions that follows the registry; only Ray itself is not there."""
-    monkeypatch.setattr(ray_fraud.cli.models_change, "ray_runs", lambda _: True)
+    monkeypatch.setattr(rolled_out, "ray_runs", lambda _: True)
     stopping = threading.Event()
 
     def follow() -> None:

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from batch.training.labelled import time_folds
+from cluster.local import learning
 from cluster.local.learning import (
     DAY_SECONDS,
     LEARNING,
@@ -22,7 +23,6 @@ from cluster.local.learning import (
 )
 from cluster.local.paths import StackPaths
 from cluster.local.stack_record import StackRecord, write_record
-from ray_fraud.cli import demo as demo_command
 from ray_fraud.cli import main
 from ray_fraud.cli.demo_learning import learning_view
 from ray_fraud.domain.batch_settings import PromotionSettings
@@ -166,7 +166,7 @@ def test_a_loop_without_a_promotion_says_so_and_why() -> None:
 def test_the_command_succeeds_only_with_a_promotion(
     monkeypatch: pytest.MonkeyPatch, promoted: Judged | None, exit_code: int, status: str
 ) -> None:
-    monkeypatch.setattr(demo_command, "run_learning", lambda *_: result(promoted))
+    monkeypatch.setattr(learning, "run_learning", lambda *_: result(promoted))
     done = CliRunner().invoke(main, ["demo", "--learn", "--output", "json"])
     assert done.exit_code == exit_code, done.output
     answer = json.loads(done.stdout)
@@ -178,7 +178,7 @@ def test_the_command_succeeds_only_with_a_promotion(
 def test_options_that_the_loop_has_no_use_for_are_refused(
     monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
-    monkeypatch.setattr(demo_command, "run_learning", lambda *_: result(None))
+    monkeypatch.setattr(learning, "run_learning", lambda *_: result(None))
     done = CliRunner().invoke(main, ["demo", "--learn", option, "5"])
     assert done.exit_code == 2
     assert option in done.output
@@ -187,7 +187,7 @@ def test_options_that_the_loop_has_no_use_for_are_refused(
 def test_a_folder_in_which_a_stack_ran_before_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(demo_command, "run_learning", lambda *_: result(None))
+    monkeypatch.setattr(learning, "run_learning", lambda *_: result(None))
     known = Connections(
         KafkaConnection("127.0.0.1:1"),
         RedisConnection("redis://127.0.0.1:1/0"),
