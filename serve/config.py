@@ -58,5 +58,5 @@ class ScoringMode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """False: score in this process and never call Serve (the benchmark's floor)."""
     timeout: timedelta = timedelta(milliseconds=250)
     """A call that takes longer is given up, and the batch is scored locally."""
-    warm_up_timeout: timedelta = timedelta(seconds=10)
+    warm_up_timeout: timedelta = timedelta(seconds=4)
     """For the first call of a process, which also sets up Serve's router."""
