@@ -81,7 +81,7 @@ def test_alerts_are_judged_up_to_the_capacity_then_the_rest_and_frauds_without_a
     data_dir: Path,
 ) -> None:
     now = ("simulate", "--seconds", "0", "--delay", "0")
-    patient = ("--chargeback-delay", "1e9")
+    patient = ("--chargeback-delay", "1e8")
     first = run(data_dir, *now, *patient, "--capacity-per-day", "4")
     assert (first["alerts"], first["labels"]) == (10, 10)
     assert first["true_fraud"] + first["false_positive"] == 4

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from ray_fraud.cli.generate import generate
+from ray_fraud.cli import main
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(generate, arguments)
+    return CliRunner().invoke(main, ["generate", *arguments])
 
 
 def lines(file: Path) -> list[dict[str, object]]:

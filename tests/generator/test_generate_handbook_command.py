@@ -81,7 +81,7 @@ def test_the_summary_is_text_unless_asked_otherwise(tmp_path: Path) -> None:
         (("--tps", "5", "--speed", "5", "--kafka", "127.0.0.1:1"), "leave one of them out"),
         (("--scenario", "card_testing"), "leave the other scenarios out"),
         (("--to", "{}.csv", "--days", "1.5"), "--days 1.5: the data of --scenario handbook have whole days"),
-        (("--to", "{}.csv", "--days", "inf"), "whole days"),
+        (("--to", "{}.csv", "--days", "inf"), "inf is not in the range"),
         (("--to", "{}.csv", "--days", "367"), "--days: 367 must be at most 366"),
         (("--to", "{}.csv", "--seed-shift", "4294967296"), "--seed-shift: 4294967296 must be at most"),
         (("--data-dir", "{}"), "ray-fraud up"),
