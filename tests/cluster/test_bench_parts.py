@@ -3,9 +3,14 @@
 import pytest
 
 from cluster.local.bench.memory import bytes_per_user
-from cluster.local.bench.observer import Seen
+from cluster.local.bench.observer import Seen, seen
 from cluster.local.bench.plan import Latency, Report
 from cluster.local.bench.run import after_warm_up, rate_of
+from ray_fraud.domain.alert import Source
+from ray_fraud.domain.record import PartitionId
+from ray_fraud.stores.ledger.memory import MemoryDatabase, MemoryLedger
+from ray_fraud.stores.ledger.memory_queries import MemoryAlertQueries
+from tests.stores.ledger_world import example_alert
 
 
 def test_the_rate_counts_from_the_first_progress() -> None:
@@ -21,6 +26,24 @@ def test_no_rate_without_two_moving_samples(samples: list[tuple[float, int]]) ->
 def test_alerts_of_the_warm_up_are_left_out_by_their_send_time() -> None:
     reports = [Seen([50.0, 20.0], [1_000, 2_000], {}), Seen([30.0], [1_999], {})]
     assert after_warm_up(reports, 2_000) == [20.0]
+
+
+def test_latencies_are_those_of_the_hot_path_whatever_a_batch_finds_meanwhile() -> None:
+    database = MemoryDatabase()
+    ledger = MemoryLedger(database)
+    partition = PartitionId("cluster-1", "topic-1", 0)
+    with ledger.take_over(partition) as turn:
+        held = turn.confirm(1, "token", 0)
+    hot, cold = (
+        example_alert(offset, source=source) for offset, source in enumerate((Source.HOT, Source.COLD))
+    )
+    ledger.insert_hot_alerts(held, [hot, cold])
+    queries = MemoryAlertQueries(database)
+    ids = [row.alert_id for row in queries.by_ids([1, 2])]
+    noticed = hot.record_timestamp_ms + 60_000.0
+    report = seen(queries, [(number, noticed) for number in ids])
+    assert len(ids) == 2
+    assert report == Seen([60_000.0], [hot.record_timestamp_ms], {"high_amount": 1})
 
 
 def test_ratios_compare_equal_rates() -> None:

@@ -121,6 +121,18 @@ def test_every_record_once_where_its_user_belongs() -> None:
     world.check()
 
 
+def live_through(world: World, faults: FaultPlan) -> None:
+    """Four steps; a life that crashes is followed by another one."""
+    life = world.life(0, faults)
+    for _ in range(4):
+        try:
+            life.step(NO_WAIT)
+        except Crashed:
+            life = world.life(0)
+        except StoreUnavailable:
+            continue
+
+
 @pytest.mark.parametrize("kind", [Fault.CRASH_BEFORE, Fault.CRASH_AFTER, Fault.FAIL_BEFORE, Fault.FAIL_AFTER])
 def test_an_end_at_any_step(kind: Fault) -> None:
     steps = FaultPlan()
@@ -129,14 +141,7 @@ def test_an_end_at_any_step(kind: Fault) -> None:
         pass
     for at in range(steps.steps):
         world = World()
-        life = world.life(0, FaultPlan([*repeat(Fault.OK, at), kind]))
-        for _ in range(4):
-            try:
-                life.step(NO_WAIT)
-            except Crashed:
-                life = world.life(0)
-            except StoreUnavailable:
-                continue
+        live_through(world, FaultPlan([*repeat(Fault.OK, at), kind]))
         world.finish()
         world.check()
 
@@ -284,14 +289,7 @@ def test_a_cut_off_is_declared_once_whatever_ends_the_life(kind: Fault) -> None:
         world.finish()
         end = world.broker.topic(SOURCE).logs[0].end
         others = cut_off(world, end - 10, 40)
-        life = world.life(0, FaultPlan([*repeat(Fault.OK, at), kind]))
-        for _ in range(4):
-            try:
-                life.step(NO_WAIT)
-            except Crashed:
-                life = world.life(0)
-            except StoreUnavailable:
-                continue
+        live_through(world, FaultPlan([*repeat(Fault.OK, at), kind]))
         world.finish()
         values = Counter(each.value for _, each in world.keyed())
         assert all(values[each.value] == 1 for each in others)

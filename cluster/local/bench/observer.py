@@ -7,7 +7,8 @@ moment of durability. Latency is that moment minus the transaction's Kafka times
 at which the producer meant to send it: a producer that falls behind makes latencies longer, not fewer
 (coordinated omission). One JSON line a second goes to stdout until stdin closes.
 
-Never: polling the table; being the process that inserts.
+Never: polling the table; being the process that inserts; an alert that a batch found, minutes after its
+transaction.
 """
 
 import select
@@ -20,9 +21,11 @@ from pathlib import Path
 import click
 import msgspec
 
+from ray_fraud.domain.alert import Source
 from ray_fraud.generator.connections_file import read_connections
 from ray_fraud.stores.connections import PostgresConnection
 from ray_fraud.stores.ledger.postgres_queries import PostgresAlertQueries
+from ray_fraud.stores.ledger.queries import AlertQueries
 
 REPORT_SECONDS = 1.0
 
@@ -48,14 +51,19 @@ def watch(where: PostgresConnection) -> Iterator[Seen]:
         arrived.extend((alert_id, now_ms) for alert_id in ids)
         if time.monotonic() >= report_at:
             # The rows are read once a second, after the clock was read for each notice.
-            yield _seen(queries, arrived)
+            yield seen(queries, arrived)
             arrived.clear()
             report_at += REPORT_SECONDS
 
 
-def _seen(queries: PostgresAlertQueries, arrived: list[tuple[int, float]]) -> Seen:
+def seen(queries: AlertQueries, arrived: list[tuple[int, float]]) -> Seen:
+    """The alerts of the hot path among the noticed ones.
+
+    `arrived`: alert id, and unix milliseconds of its notice.
+    """
     moments = dict(arrived)
-    rows = queries.by_ids(list(moments)) if moments else []
+    known = queries.by_ids(list(moments)) if moments else []
+    rows = [row for row in known if row.alert.source is Source.HOT]
     sent = [row.alert.record_timestamp_ms for row in rows]
     latencies = [moments[row.alert_id] - at for row, at in zip(rows, sent, strict=True)]
     return Seen(latencies, sent, dict(Counter(row.alert.rule_name.value for row in rows)))
