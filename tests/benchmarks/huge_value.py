@@ -12,6 +12,7 @@ import resource
 import sys
 import tempfile
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
@@ -27,6 +28,8 @@ from tests.stores.test_log_cut_off import WAIT, Broker, KafkaWorld
 SMALL = 200
 VALUE_BYTES = 40_000_000
 KIB = 1024
+PATIENCE_SECONDS = 60.0
+READY = b"the small records are settled"
 
 
 class Cost(msgspec.Struct):
@@ -49,7 +52,9 @@ def send_huge(connection: KafkaConnection, topic: str) -> int:
         return int(producer.send(topic, value=value, partition=0).get(60).serialized_value_size)
 
 
-def own(connection: KafkaConnection, topics: Topics, partition: tuple[str, str, int], tell: object) -> None:
+def own(
+    connection: KafkaConnection, topics: Topics, partition: tuple[str, str, int], tell: Connection
+) -> None:
     """In a process of its own: settles the small records, then the huge one."""
     from ray_fraud.domain.record import PartitionId
 
@@ -59,10 +64,11 @@ def own(connection: KafkaConnection, topics: Topics, partition: tuple[str, str, 
         world.logs = KafkaLogs(connection, clients)
         driver = Driver(world, 1, FIRST)
         settle(driver, SMALL)
+        tell.send_bytes(READY)
         before, cpu, began = peak_mib(), time.process_time(), time.monotonic()
         settle(driver, SMALL + 1)
         cost = Cost(time.process_time() - cpu, peak_mib() - before, time.monotonic() - began)
-        tell.send_bytes(msgspec.json.encode(cost))  # type: ignore[attr-defined]
+        tell.send_bytes(msgspec.json.encode(cost))
 
 
 def settle(driver: Driver, end: int) -> None:
@@ -81,6 +87,12 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB
 
 
+def heard(hear: Connection) -> bytes:
+    if not hear.poll(PATIENCE_SECONDS):
+        raise TimeoutError(f"the owner said nothing for {PATIENCE_SECONDS:.0f} s")
+    return hear.recv_bytes()
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         broker = Broker(Path(folder))
@@ -94,11 +106,14 @@ def main() -> None:
                 target=own, args=(logs.connection, broker.topics, tuple(partition), tell)
             )
             process.start()
-            time.sleep(8)
-            send_huge(logs.connection, broker.topics.transactions)
-            cost = msgspec.json.decode(hear.recv_bytes(), type=Cost)
-            process.join(30)
-            sys.stdout.write(f"{cost}\n")
+            try:
+                heard(hear)
+                send_huge(logs.connection, broker.topics.transactions)
+                cost = msgspec.json.decode(heard(hear), type=Cost)
+                sys.stdout.write(f"{cost}\n")
+                process.join(PATIENCE_SECONDS)
+            finally:
+                process.kill()
 
 
 if __name__ == "__main__":
